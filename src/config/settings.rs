@@ -1,0 +1,376 @@
+//! The configuration as meant: every value parsed, in its unit, inside its bounds. Secrets are loaded and do not print.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+
+use crate::core::ident::{BusinessId, NasName};
+use crate::core::policy::{NasRules, Policy};
+
+/// The whole configuration (contract: "Configuration").
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[source]`.
+    pub source: Source,
+    /// `[cache]`.
+    pub cache: Cache,
+    /// `[policy]`.
+    pub policy: Policy,
+    /// `[throttle]`.
+    pub throttle: Throttle,
+    /// `[radius]`.
+    pub radius: Radius,
+    /// Each `[[nas]]`, in order of the file; names are unique.
+    pub nas: Vec<Nas>,
+    /// `[http]`.
+    pub http: Http,
+    /// `[portal]`.
+    pub portal: Portal,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[store]`.
+    pub store: Store,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+}
+
+/// Where tokens come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A JSON array of AccessToken records.
+    File(File),
+    /// The Nexudus API.
+    Nexudus(Nexudus),
+}
+
+/// `[source]` of kind `file`.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// `source.nexudus.time_zone`: how a date without an offset is read, and dates are shown.
+    pub time_zone: TimeZone,
+    /// `source.nexudus.business_ids`: the locations to use; empty: every one.
+    pub business_ids: Vec<BusinessId>,
+}
+
+/// `[source.nexudus]`.
+#[derive(Clone, Debug)]
+pub struct Nexudus {
+    /// Without a trailing slash, e.g. `https://spaces.nexudus.com`.
+    pub base_url: String,
+    /// E-mail of the administrator.
+    pub username: String,
+    /// Its password.
+    pub password: SecretString,
+    /// Base32 seed of its one-time passwords, if it has two factors.
+    pub totp_secret: Option<SecretString>,
+    /// How calls are authorised.
+    pub auth: NexudusAuth,
+    /// The locations to use; empty: every one the user sees.
+    pub business_ids: Vec<BusinessId>,
+    /// How a date without an offset is read, and dates are shown.
+    pub time_zone: TimeZone,
+    /// Deadline of one call.
+    pub request_timeout: Duration,
+    /// Ceiling of calls in any minute; at least 1.
+    pub requests_per_minute: u32,
+    /// Whether a local copy of all tokens is kept.
+    pub mirror: bool,
+    /// How often changed records are read.
+    pub mirror_interval: Duration,
+    /// How often everything is read.
+    pub full_mirror_interval: Duration,
+    /// Whether minutes used are written back.
+    pub write_back: bool,
+}
+
+/// `source.nexudus.auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NexudusAuth {
+    /// Bearer tokens from `/api/token`.
+    OAuth,
+    /// User and password with every call.
+    Basic,
+}
+
+/// `[cache]`.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Age up to which a copy is served without asking.
+    pub fresh_for: Duration,
+    /// Age up to which a copy is served while the source does not answer.
+    pub stale_for: Duration,
+    /// How long "no such code" is remembered.
+    pub unknown_for: Duration,
+    /// Copies kept at most.
+    pub max_tokens: u64,
+    /// How long a request is held for a source round trip before it goes on.
+    pub first_answer_within: Duration,
+}
+
+/// `[throttle]`.
+#[derive(Clone, Debug)]
+pub struct Throttle {
+    /// Failed codes per device …
+    pub device_failures: u32,
+    /// … in this time.
+    pub device_window: Duration,
+    /// Failed codes per NAS in one minute.
+    pub nas_failures: u32,
+}
+
+/// `[radius]`.
+#[derive(Clone, Debug)]
+pub struct Radius {
+    /// Where authentication is listened for.
+    pub auth_listen: Vec<SocketAddr>,
+    /// Where accounting is listened for.
+    pub acct_listen: Vec<SocketAddr>,
+    /// Whether both lists are the built-in ones: then an address family that the host lacks is no error.
+    pub listen_is_default: bool,
+    /// Sockets per address; never 0 (0 in the file: one per core).
+    pub workers: usize,
+    /// How long an answer is kept for repetitions of its request.
+    pub duplicate_window: Duration,
+    /// `[radius.radsec]`.
+    pub radsec: Option<Radsec>,
+}
+
+/// `[radius.radsec]`.
+#[derive(Clone, Debug)]
+pub struct Radsec {
+    /// Where RADIUS over TLS is listened for.
+    pub listen: Vec<SocketAddr>,
+    /// PEM chain.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub private_key: PathBuf,
+    /// PEM certificates that client certificates must chain to.
+    pub client_ca: PathBuf,
+}
+
+/// A `[[nas]]`.
+#[derive(Clone, Debug)]
+pub struct Nas {
+    /// What decisions need: name, locations, whether it can disconnect and account.
+    pub rules: NasRules,
+    /// Its address, or the network it is in.
+    pub address: IpNet,
+    /// The shared secret.
+    pub secret: SecretString,
+    /// Whether requests must carry a Message-Authenticator.
+    pub require_message_authenticator: RequireMessageAuthenticator,
+    /// Its dynamic-authorisation port; 0: none.
+    pub disconnect_port: u16,
+    /// Which attributes a Disconnect-Request carries.
+    pub disconnect_style: DisconnectStyle,
+    /// Hosts where `link-login-only` may point.
+    pub hotspot_hosts: Vec<String>,
+    /// Where the code stands in a request.
+    pub code_in: CodeIn,
+    /// How it is known over RadSec.
+    pub certificate_name: Option<String>,
+    /// Mikrotik-Rate-Limit to send.
+    pub rate_limit: Option<String>,
+    /// Mikrotik-Group to send.
+    pub group: Option<String>,
+}
+
+impl Nas {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &NasName {
+        &self.rules.name
+    }
+}
+
+/// `nas.require_message_authenticator`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequireMessageAuthenticator {
+    /// Required once this NAS has sent one.
+    Auto,
+    /// Required.
+    Yes,
+    /// Not required; checked where present.
+    No,
+}
+
+/// `nas.disconnect_style`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisconnectStyle {
+    /// User-Name, Acct-Session-Id, Framed-IP-Address, as RouterOS wants.
+    Mikrotik,
+    /// As RFC 5176 has it.
+    Rfc5176,
+}
+
+/// `nas.code_in`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeIn {
+    /// User-Name.
+    Username,
+    /// User-Password (PAP only).
+    Password,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where HTTP is listened for.
+    pub listen: Vec<SocketAddr>,
+    /// TLS, if any.
+    pub tls: Option<TlsFiles>,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Each `[[http.api_key]]`; names are unique.
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// Certificate and key, as PEM files.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub private_key: PathBuf,
+}
+
+/// A `[[http.api_key]]`.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// For logs and audit.
+    pub name: String,
+    /// The key.
+    pub key: SecretString,
+    /// What it may do; not empty.
+    pub scopes: Vec<Scope>,
+    /// Whose rules apply when a call names no NAS.
+    pub nas: Option<NasName>,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `POST /v1/authorize`.
+    Authorize,
+    /// `POST /v1/accounting`.
+    Accounting,
+    /// `/v1/ironwifi/…`.
+    Ironwifi,
+    /// `/v1/freeradius/…`.
+    Freeradius,
+    /// Sessions, tokens, decisions: to look at.
+    Read,
+    /// To change; shows codes in full.
+    Admin,
+}
+
+impl Scope {
+    /// The configuration's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Accounting => "accounting",
+            Self::Ironwifi => "ironwifi",
+            Self::Freeradius => "freeradius",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// `[portal]`.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    /// Whether guests get pages.
+    pub enabled: bool,
+    /// How guests reach it, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Its heading.
+    pub title: String,
+    /// Image file.
+    pub logo: Option<PathBuf>,
+    /// CSS colour, `#rgb` or `#rrggbb`.
+    pub accent_color: String,
+    /// Where the terms of use are.
+    pub terms_url: Option<String>,
+    /// One of `en`, `es`, `fr`, `de`, `pt`, `it`, `ca`, `nl`.
+    pub default_language: String,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Whether operators get pages; false too where no password is set.
+    pub enabled: bool,
+    /// Their password.
+    pub password: Option<SecretString>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Which.
+    pub kind: StoreKind,
+    /// Folder for what must survive a restart.
+    pub path: PathBuf,
+    /// How long ended sessions are kept.
+    pub retain_sessions: Duration,
+    /// How long decisions are kept.
+    pub retain_decisions: Duration,
+}
+
+/// `store.kind`.
+#[derive(Clone, Debug)]
+pub enum StoreKind {
+    /// A file under `store.path`.
+    Embedded,
+    /// A PostgreSQL database, by its URL.
+    Postgres(SecretString),
+}
+
+/// `[telemetry]`.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Form of log lines.
+    pub log: LogForm,
+    /// What is logged, e.g. `info`, or `info,spotgate::radius=debug`.
+    pub level: String,
+    /// Where Prometheus fetches metrics.
+    pub metrics_listen: SocketAddr,
+}
+
+/// `telemetry.log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// Native fields for the systemd journal.
+    Journald,
+}
+
+impl Settings {
+    /// The zone in which dates are shown to people.
+    #[must_use]
+    pub const fn time_zone(&self) -> &TimeZone {
+        match &self.source {
+            Source::Nexudus(nexudus) => &nexudus.time_zone,
+            Source::File(file) => &file.time_zone,
+        }
+    }
+
+    /// The NAS that a packet from `address` belongs to: the narrowest network that holds it.
+    #[must_use]
+    pub fn nas_at(&self, address: IpAddr) -> Option<&Nas> {
+        let address = address.to_canonical();
+        self.nas.iter().filter(|nas| nas.address.contains(&address)).max_by_key(|nas| nas.address.prefix_len())
+    }
+}

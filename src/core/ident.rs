@@ -1,0 +1,391 @@
+//! Names of things: parsed once, shown in one form, and silent where they are secret.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// The Nexudus `Id` of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenId(pub i64);
+
+/// The Nexudus `BusinessId`: the location a token belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BusinessId(pub i64);
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for BusinessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An access code: what a guest types. Text, never a number: `0042` is not `42`.
+///
+/// A code is as good as a password, so neither `Debug` nor `Display` shows it; [`Code::masked`] and
+/// [`Code::reveal`] say what they do.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Code(Arc<str>);
+
+/// Why a text is no access code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    /// Nothing but white space.
+    #[error("the code is empty")]
+    Empty,
+    /// More than [`Code::MAX_BYTES`]: it could not stand in a User-Name.
+    #[error("the code is longer than 253 bytes")]
+    TooLong,
+    /// A control character, which nobody types.
+    #[error("the code holds a control character")]
+    Control,
+}
+
+impl Code {
+    /// What fits into one RADIUS attribute (RFC 2865 §5).
+    pub const MAX_BYTES: usize = 253;
+
+    /// Reads a code as typed; white space around it is not part of it.
+    pub fn parse(text: &str) -> Result<Self, CodeError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(CodeError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(CodeError::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(CodeError::Control);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The code in full: for comparing with what was typed, for the source, and for operators with scope `admin`.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The code with all but its last two characters hidden; up to four characters are hidden wholly.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let length = self.0.chars().count();
+        let shown = if length <= 4 { 0 } else { 2 };
+        let mut masked = "*".repeat(length - shown);
+        masked.extend(self.0.chars().skip(length - shown));
+        masked
+    }
+
+    /// The key under which codes are looked up: lower case where case is ignored.
+    #[must_use]
+    pub fn key(&self, ignore_case: bool) -> CodeKey {
+        if ignore_case && self.0.chars().any(|c| !c.is_lowercase() && c.is_alphabetic()) {
+            CodeKey(self.0.to_lowercase().into())
+        } else {
+            CodeKey(Arc::clone(&self.0))
+        }
+    }
+
+    /// Whether both are one code, under the rule for case.
+    #[must_use]
+    pub fn same(&self, other: &Self, ignore_case: bool) -> bool {
+        self.0 == other.0 || (ignore_case && self.0.to_lowercase() == other.0.to_lowercase())
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Code(..)")
+    }
+}
+
+/// A [`Code`] folded for look-up; as silent as the code.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CodeKey(Arc<str>);
+
+impl Borrow<str> for CodeKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CodeKey(..)")
+    }
+}
+
+/// A device: its MAC address, shown as `AA:BB:CC:DD:EE:FF`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac([u8; 6]);
+
+/// The text is no MAC address in any usual spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a MAC address; write it as AA:BB:CC:DD:EE:FF")]
+pub struct MacError;
+
+impl Mac {
+    /// From its six octets.
+    #[must_use]
+    pub const fn new(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+
+    /// Reads any usual spelling: twelve hexadecimal digits of either case, in equal groups of two, four or six
+    /// with `:`, `-`, `.` or a space between them, or in one run (facts: RouterOS `radius-mac-format`).
+    pub fn parse(text: &[u8]) -> Result<Self, MacError> {
+        let text = text.trim_ascii();
+        let mut octets = [0u8; 6];
+        let mut digits = 0usize;
+        let (mut group, mut group_length, mut separator) = (0usize, None, None);
+        for &byte in text {
+            if let Some(digit) = (byte as char).to_digit(16) {
+                let octet = octets.get_mut(digits / 2).ok_or(MacError)?;
+                *octet = (*octet << 4) | u8::try_from(digit).map_err(|_| MacError)?;
+                digits += 1;
+                group += 1;
+            } else if matches!(byte, b':' | b'-' | b'.' | b' ') && group > 0 {
+                if *separator.get_or_insert(byte) != byte || *group_length.get_or_insert(group) != group {
+                    return Err(MacError);
+                }
+                group = 0;
+            } else {
+                return Err(MacError);
+            }
+        }
+        let groups_equal = group_length.is_none_or(|length| length == group && matches!(length, 2 | 4 | 6));
+        if digits == 12 && groups_equal { Ok(Self(octets)) } else { Err(MacError) }
+    }
+
+    /// The six octets.
+    #[must_use]
+    pub const fn octets(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// Whether the address was made up by the device (the locally administered bit): phones change such
+    /// addresses from time to time.
+    #[must_use]
+    pub const fn is_random(self) -> bool {
+        let [first, ..] = self.0;
+        first & 0b10 != 0
+    }
+}
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{g:02X}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The `name` of a `[[nas]]`: the hotspot router that asks.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NasName(Arc<str>);
+
+impl NasName {
+    /// Takes the name as configured.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// Our name for a session: 48 bits of milliseconds and 80 random bits, shown as a ULID (26 characters of
+/// Crockford's Base32), so that ids sort by time and cannot be guessed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u128);
+
+/// The text is no session id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session id")]
+pub struct SessionIdError;
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl SessionId {
+    /// Makes an id from the time and ten random octets.
+    #[must_use]
+    pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+        let millis = u128::from(now.as_millisecond().max(0).unsigned_abs()) & 0xFFFF_FFFF_FFFF;
+        let random = random.iter().fold(0u128, |sum, &octet| (sum << 8) | u128::from(octet));
+        Self((millis << 80) | random)
+    }
+
+    /// The sixteen octets, most significant first: what the Class attribute carries.
+    #[must_use]
+    pub const fn octets(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The id from its sixteen octets.
+    #[must_use]
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(octets))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for position in (0..26u32).rev() {
+            let digit = (self.0 >> (5 * position)) & 31;
+            let letter = usize::try_from(digit).ok().and_then(|digit| CROCKFORD.get(digit)).ok_or(fmt::Error)?;
+            write!(f, "{}", char::from(*letter))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = SessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, SessionIdError> {
+        if text.len() != 26 || !matches!(text.as_bytes().first(), Some(b'0'..=b'7')) {
+            return Err(SessionIdError);
+        }
+        text.bytes()
+            .try_fold(0u128, |sum, byte| {
+                let digit = CROCKFORD.iter().position(|&letter| letter == byte.to_ascii_uppercase());
+                digit.map(|digit| (sum << 5) | digit as u128).ok_or(SessionIdError)
+            })
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_usual_spelling_is_one_mac() {
+        for spelling in [
+            "9A:4C:10:7E:22:D1",
+            "9a:4c:10:7e:22:d1",
+            "9A-4C-10-7E-22-D1",
+            "9A4C:107E:22D1",
+            "9A4C10:7E22D1",
+            "9A4C10-7E22D1",
+            "9A4C107E22D1",
+            "9A 4C 10 7E 22 D1",
+            "9a4c.107e.22d1",
+            " 9A:4C:10:7E:22:D1 ",
+        ] {
+            let mac: Mac = spelling.parse().unwrap();
+            assert_eq!(mac.to_string(), "9A:4C:10:7E:22:D1", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_mac_is_none() {
+        for text in [
+            "",
+            "9A:4C:10:7E:22",
+            "9A:4C:10:7E:22:D1:00",
+            "9A:4C:10-7E:22:D1",
+            "9A:4C1:07:E2:2D:1",
+            ":9A4C107E22D1",
+            "9A4C107E22D1:",
+            "9A::4C:10:7E:22:D1",
+            "9A4C107E22DG",
+            "9A4C107:E22D1",
+            "9:A:4:C:1:0:7:E:2:2:D:1",
+            "００:4C:10:7E:22:D1",
+        ] {
+            assert_eq!(text.parse::<Mac>(), Err(MacError), "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_are_text_and_stay_silent() {
+        let code = Code::parse(" 0042 ").unwrap();
+        assert_eq!(code.reveal(), "0042");
+        assert_ne!(code, Code::parse("42").unwrap());
+        assert_eq!(format!("{code:?} {:?}", code.key(true)), "Code(..) CodeKey(..)");
+        assert_eq!(Code::parse("  "), Err(CodeError::Empty));
+        assert_eq!(Code::parse("a\nb"), Err(CodeError::Control));
+        assert_eq!(Code::parse(&"x".repeat(254)), Err(CodeError::TooLong));
+    }
+
+    #[test]
+    fn masks_leave_two_characters_and_short_codes_none() {
+        let masked = |text: &str| Code::parse(text).unwrap().masked();
+        assert_eq!(masked("kx7q-91mp"), "*******mp");
+        assert_eq!(masked("12345"), "***45");
+        assert_eq!(masked("1234"), "****");
+        assert_eq!(masked("ñandú"), "***dú");
+    }
+
+    #[test]
+    fn case_folds_only_where_it_is_ignored() {
+        let (lower, upper) = (Code::parse("kx7q").unwrap(), Code::parse("KX7Q").unwrap());
+        assert!(lower.same(&upper, true) && !lower.same(&upper, false));
+        assert_eq!(lower.key(true), upper.key(true));
+        assert_ne!(lower.key(false), upper.key(false));
+    }
+
+    proptest! {
+        #[test]
+        fn macs_round_trip(octets: [u8; 6]) {
+            let mac = Mac::new(octets);
+            prop_assert_eq!(mac.to_string().parse::<Mac>(), Ok(mac));
+        }
+
+        #[test]
+        fn session_ids_round_trip(millis in 0i64..253_402_300_799_999, random: [u8; 10]) {
+            let id = SessionId::new(Timestamp::from_millisecond(millis).unwrap(), random);
+            prop_assert_eq!(id.to_string().parse::<SessionId>(), Ok(id));
+            prop_assert_eq!(SessionId::from_octets(id.octets()), id);
+        }
+
+        #[test]
+        fn no_text_panics_a_parser(text: String) {
+            let _ = (Code::parse(&text), text.parse::<Mac>(), text.parse::<SessionId>());
+        }
+    }
+}

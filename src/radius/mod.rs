@@ -1,0 +1,1 @@
+//! RADIUS: the codec as pure code, and the sockets around it.

@@ -1,0 +1,1 @@
+//! A world to try spotgate in, without an account and without a router.

@@ -1,0 +1,1 @@
+//! The file source: a JSON array of AccessToken records.

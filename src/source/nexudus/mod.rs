@@ -1,0 +1,1 @@
+//! The Nexudus source.

@@ -1,0 +1,1 @@
+//! The real binary, the real peers: one integration binary of modules.
