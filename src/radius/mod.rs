@@ -2,5 +2,6 @@
 
 pub mod attribute;
 pub mod packet;
+pub mod recent;
 pub mod secret;
 mod write;

@@ -1,0 +1,379 @@
+//! Requests of the last seconds and what was answered to them, so that a repetition gets the very same answer and is
+//! not decided twice (RFC 5080 §2.2.2). Time is passed in.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::packet::Packet;
+
+/// What makes a request the same request, to be carried along while it is being decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Address and port it came from.
+    pub from: SocketAddr,
+    /// Its code.
+    pub code: u8,
+    /// Its identifier.
+    pub identifier: u8,
+    /// Its Request Authenticator.
+    pub authenticator: [u8; 16],
+}
+
+impl Identity {
+    /// The identity of this packet from that source.
+    #[must_use]
+    pub fn of(from: SocketAddr, packet: &Packet<'_>) -> Self {
+        Self { from, code: packet.code(), identifier: packet.identifier(), authenticator: *packet.authenticator() }
+    }
+
+    /// Where its entry is: a source has one request under way for each code and identifier.
+    const fn slot(&self) -> Slot {
+        (self.from, self.code, self.identifier)
+    }
+}
+
+type Slot = (SocketAddr, u8, u8);
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// Nothing; it is now noted as in progress.
+    New,
+    /// It is being decided: say nothing.
+    InProgress,
+    /// It was answered with these bytes: send them again.
+    Answered(&'a [u8]),
+}
+
+/// The requests of the last seconds, at most so many.
+#[derive(Debug)]
+pub struct Recent {
+    window: Duration,
+    capacity: usize,
+    entries: HashMap<Slot, Entry>,
+    /// Every entry once, oldest first; besides those, places whose entry has gone or moved on.
+    order: VecDeque<Place>,
+    next: u64,
+    evicted: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    authenticator: [u8; 16],
+    /// The number of its place in the order.
+    number: u64,
+    reply: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    slot: Slot,
+    number: u64,
+    since: Duration,
+}
+
+impl Recent {
+    /// Keeps a request for `window` from its arrival, and its answer for `window` from then; at most `capacity`
+    /// requests (at least one), beyond which the oldest go first.
+    #[must_use]
+    pub fn new(window: Duration, capacity: usize) -> Self {
+        Self { window, capacity: capacity.max(1), entries: HashMap::new(), order: VecDeque::new(), next: 0, evicted: 0 }
+    }
+
+    /// Looks the request up, and notes it as in progress if it is new. A request in the place of another (same source,
+    /// code and identifier, but another authenticator) takes that place. Only packets that are known to be
+    /// authentic may come here, or a forger could push out what is kept. `now` is monotonic.
+    pub fn see(&mut self, from: SocketAddr, packet: &Packet<'_>, now: Duration) -> Seen<'_> {
+        self.expire(now);
+        let identity = Identity::of(from, packet);
+        let slot = identity.slot();
+        let known = self.entries.get(&slot).is_some_and(|entry| entry.authenticator == identity.authenticator);
+        if !known {
+            self.entries.remove(&slot);
+            self.make_room();
+            let number = self.queue(slot, now);
+            self.entries.insert(slot, Entry { authenticator: identity.authenticator, number, reply: None });
+            return Seen::New;
+        }
+        match self.entries.get(&slot).and_then(|entry| entry.reply.as_deref()) {
+            Some(reply) => Seen::Answered(reply),
+            None => Seen::InProgress,
+        }
+    }
+
+    /// Keeps the answer to a request, for as long as the window lasts from now. False if the request is no longer
+    /// known, or another has taken its place: then there is nobody to send the answer to.
+    pub fn answered(&mut self, identity: &Identity, reply: &[u8], now: Duration) -> bool {
+        self.expire(now);
+        let slot = identity.slot();
+        if !self.holds(identity) {
+            return false;
+        }
+        let number = self.queue(slot, now);
+        if let Some(entry) = self.entries.get_mut(&slot) {
+            entry.reply = Some(reply.into());
+            entry.number = number;
+        }
+        true
+    }
+
+    /// Forgets a request that was not answered after all, so that its repetition is decided anew.
+    pub fn forget(&mut self, identity: &Identity) {
+        if self.holds(identity) {
+            self.entries.remove(&identity.slot());
+        }
+    }
+
+    /// How many requests are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many requests had to go before their time, since there was no room. Each may have been decided twice.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn holds(&self, identity: &Identity) -> bool {
+        self.entries.get(&identity.slot()).is_some_and(|entry| entry.authenticator == identity.authenticator)
+    }
+
+    /// Gives a slot the last place in the order.
+    fn queue(&mut self, slot: Slot, now: Duration) -> u64 {
+        // Places without an entry are swept out when they outnumber the rest: constant time for each, on average.
+        if self.order.len() >= self.capacity.saturating_mul(2) {
+            let entries = &self.entries;
+            self.order.retain(|place| entries.get(&place.slot).is_some_and(|entry| entry.number == place.number));
+        }
+        let number = self.next;
+        self.next += 1;
+        self.order.push_back(Place { slot, number, since: now });
+        number
+    }
+
+    /// Takes away what is older than the window.
+    fn expire(&mut self, now: Duration) {
+        while let Some(place) = self.order.front() {
+            let current = self.entries.get(&place.slot).is_some_and(|entry| entry.number == place.number);
+            if current && now.saturating_sub(place.since) < self.window {
+                return;
+            }
+            if current {
+                self.entries.remove(&place.slot);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    /// Takes away the oldest until one more fits.
+    fn make_room(&mut self) {
+        while self.entries.len() >= self.capacity {
+            let Some(place) = self.order.pop_front() else { return };
+            if self.entries.get(&place.slot).is_some_and(|entry| entry.number == place.number) {
+                self.entries.remove(&place.slot);
+                self.evicted += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::code;
+    use super::*;
+    use proptest::prelude::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// A packet without attributes.
+    fn raw(code: u8, identifier: u8, authenticator: u8) -> [u8; 20] {
+        let mut bytes = [authenticator; 20];
+        bytes[..4].copy_from_slice(&[code, identifier, 0, 20]);
+        bytes
+    }
+
+    fn source(port: u16) -> SocketAddr {
+        ([192, 0, 2, 1], port).into()
+    }
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Port, identifier, authenticator.
+    type Request = (u16, u8, u8);
+
+    /// A table is a row of steps at literal milliseconds.
+    struct Table(Recent);
+
+    impl Table {
+        fn new(capacity: usize) -> Self {
+            Self(Recent::new(WINDOW, capacity))
+        }
+
+        fn sees(&mut self, millis: u64, (port, identifier, authenticator): Request) -> String {
+            let bytes = raw(code::ACCESS_REQUEST, identifier, authenticator);
+            match self.0.see(source(port), &Packet::parse(&bytes).unwrap(), at(millis)) {
+                Seen::New => "new".into(),
+                Seen::InProgress => "in progress".into(),
+                Seen::Answered(reply) => String::from_utf8(reply.into()).unwrap(),
+            }
+        }
+
+        fn answers(&mut self, millis: u64, request: Request, reply: &str) -> bool {
+            self.0.answered(&identity(request), reply.as_bytes(), at(millis))
+        }
+    }
+
+    fn identity((port, identifier, authenticator): Request) -> Identity {
+        let bytes = raw(code::ACCESS_REQUEST, identifier, authenticator);
+        Identity::of(source(port), &Packet::parse(&bytes).unwrap())
+    }
+
+    #[test]
+    fn a_repetition_waits_and_then_gets_the_same_bytes() {
+        let mut table = Table::new(8);
+        assert_eq!(table.sees(0, (1, 7, 1)), "new");
+        assert_eq!(table.sees(1000, (1, 7, 1)), "in progress");
+        assert!(table.answers(1500, (1, 7, 1), "yes"));
+        assert_eq!(table.sees(2000, (1, 7, 1)), "yes");
+        assert_eq!(table.sees(2100, (1, 7, 1)), "yes");
+    }
+
+    #[test]
+    fn source_port_and_identifier_tell_requests_apart() {
+        let mut table = Table::new(8);
+        for request in [(1, 7, 1), (2, 7, 1), (1, 8, 1)] {
+            assert_eq!(table.sees(0, request), "new");
+        }
+        let bytes = raw(code::STATUS_SERVER, 7, 1);
+        assert_eq!(table.0.see(source(1), &Packet::parse(&bytes).unwrap(), at(0)), Seen::New);
+        assert_eq!(table.0.len(), 4);
+        assert_eq!(table.sees(0, (1, 7, 1)), "in progress");
+    }
+
+    #[test]
+    fn the_window_ends_both_states() {
+        let mut table = Table::new(8);
+        assert_eq!(table.sees(0, (1, 1, 1)), "new");
+        assert_eq!(table.sees(0, (1, 2, 1)), "new");
+        assert!(table.answers(4000, (1, 1, 1), "yes"));
+        assert_eq!(table.sees(9_999, (1, 2, 1)), "in progress");
+        assert_eq!(table.sees(10_000, (1, 2, 1)), "new");
+        assert_eq!(table.sees(13_999, (1, 1, 1)), "yes", "an answer is kept from when it was given");
+        assert_eq!(table.sees(14_000, (1, 1, 1)), "new");
+        assert!(!table.answers(60_000, (1, 1, 1), "late"));
+        assert!(table.0.is_empty());
+        assert_eq!(table.0.evicted(), 0);
+    }
+
+    #[test]
+    fn another_authenticator_replaces_and_late_answers_do_not() {
+        let mut table = Table::new(8);
+        assert_eq!(table.sees(0, (1, 7, 1)), "new");
+        assert_eq!(table.sees(100, (1, 7, 2)), "new");
+        assert!(!table.answers(200, (1, 7, 1), "old"));
+        assert_eq!(table.sees(300, (1, 7, 2)), "in progress");
+        table.0.forget(&identity((1, 7, 1)));
+        assert_eq!(table.sees(400, (1, 7, 2)), "in progress");
+        assert!(table.answers(500, (1, 7, 2), "newer"));
+        assert!(!table.answers(600, (1, 7, 1), "old"));
+        assert_eq!(table.sees(700, (1, 7, 2)), "newer");
+        assert_eq!(table.0.len(), 1);
+        // the replaced one's place in the order ends nothing but itself
+        assert_eq!(table.sees(10_050, (1, 7, 2)), "newer");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_new_again() {
+        let mut table = Table::new(8);
+        assert_eq!(table.sees(0, (1, 7, 1)), "new");
+        table.0.forget(&identity((1, 7, 1)));
+        assert_eq!(table.sees(9_000, (1, 7, 1)), "new");
+        assert_eq!(table.sees(11_000, (1, 7, 1)), "in progress");
+    }
+
+    #[test]
+    fn without_room_the_oldest_goes_and_is_counted() {
+        let mut table = Table::new(2);
+        assert_eq!(table.sees(0, (1, 1, 1)), "new");
+        assert_eq!(table.sees(1, (1, 2, 1)), "new");
+        assert!(table.answers(2, (1, 1, 1), "yes"), "answered, and so younger than the second");
+        assert_eq!(table.sees(3, (1, 3, 1)), "new");
+        assert_eq!((table.0.len(), table.0.evicted()), (2, 1));
+        assert!(!table.answers(4, (1, 2, 1), "gone"));
+        assert_eq!(table.sees(5, (1, 1, 1)), "yes");
+        // a replacement takes its own place and pushes nobody out
+        assert_eq!(table.sees(6, (1, 3, 9)), "new");
+        assert_eq!((table.sees(7, (1, 1, 1)).as_str(), table.0.evicted()), ("yes", 1));
+    }
+
+    #[test]
+    fn no_room_at_all_is_room_for_one() {
+        let mut table = Table::new(0);
+        assert_eq!(table.sees(0, (1, 1, 1)), "new");
+        assert_eq!(table.sees(0, (1, 1, 1)), "in progress");
+    }
+
+    #[test]
+    fn a_clock_that_falls_back_ends_nothing() {
+        let mut table = Table::new(2);
+        assert_eq!(table.sees(5_000, (1, 1, 1)), "new");
+        assert_eq!(table.sees(0, (1, 1, 1)), "in progress");
+    }
+
+    proptest! {
+        /// Against a plain list that is searched from end to end.
+        #[test]
+        fn it_behaves_like_a_list(
+            capacity in 1usize..6,
+            steps in proptest::collection::vec((0u64..3000, 0u8..5, 0u8..3, 0u8..4), 0..200),
+        ) {
+            let mut table = Table::new(capacity);
+            let mut list: Vec<(Request, u64, Option<String>)> = Vec::new();
+            let mut now = 0;
+            for (step, (pause, identifier, authenticator, action)) in steps.into_iter().enumerate() {
+                now += pause;
+                let request = (1, identifier, authenticator);
+                list.retain(|(_, since, _)| now - since < 10_000);
+                let found = list.iter().position(|(one, ..)| *one == request);
+                match (action, found) {
+                    (0, _) => {
+                        let reply = format!("{step}");
+                        prop_assert_eq!(table.answers(now, request, &reply), found.is_some());
+                        if let Some(found) = found {
+                            list.remove(found);
+                            list.push((request, now, Some(reply)));
+                        }
+                    }
+                    (1, _) => {
+                        table.0.forget(&identity(request));
+                        list.retain(|(one, ..)| *one != request);
+                    }
+                    (_, Some(found)) => {
+                        let expected = list[found].2.clone().unwrap_or_else(|| "in progress".into());
+                        prop_assert_eq!(table.sees(now, request), expected);
+                    }
+                    (_, None) => {
+                        prop_assert_eq!(table.sees(now, request), "new");
+                        list.retain(|((_, one, _), ..)| *one != identifier);
+                        if list.len() == capacity {
+                            list.remove(0);
+                        }
+                        list.push((request, now, None));
+                    }
+                }
+                prop_assert!(table.0.order.len() <= 2 * capacity);
+            }
+        }
+    }
+}
