@@ -1,1 +1,3 @@
 //! A world to try spotgate in, without an account and without a router.
+
+pub mod hotspot;
