@@ -1,5 +1,8 @@
 //! The configuration as a whole: shipped files, defaults, diagnostics, silence about secrets.
 
+mod mistakes;
+mod silence;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
