@@ -9,7 +9,7 @@ use jiff::tz::{Offset, TimeZone};
 ///
 /// Blank text and year 0001 (what .NET writes for "unset") are no bound. What lies past the last timestamp (.NET's
 /// largest date is such) is that last one. `Err`: the text is no date.
-pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Option<Timestamp>, NotADate> {
+pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Option<Timestamp>, NotADate> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Option<Timestamp>, No
 
 /// The text is no date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotADate;
+pub(crate) struct NotADate;
 
 /// Parts the offset from the rest: `Z`, `+01`, `+0100` or `+01:00`, and only after a time.
 fn split_offset(text: &str) -> Result<(&str, Option<Offset>), NotADate> {

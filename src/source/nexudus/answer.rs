@@ -1,0 +1,151 @@
+//! What the head of an answer means, before its body is read (facts/nexudus.md §1, §2, §4).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+
+use crate::source::Error;
+
+/// Why a call brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Worth another attempt after a pause.
+    Broken {
+        /// What happened, in words without secrets.
+        what: String,
+    },
+    /// No attempt will help now.
+    Final(Error),
+    /// Nothing was sent: our own ceiling, or a pause that outlasts the look-up. It says nothing about Nexudus.
+    Held(Error),
+    /// Worth another attempt after the pause that was asked for.
+    Throttled {
+        /// `Retry-After`.
+        asked: Option<Duration>,
+    },
+    /// The bearer token is wrong or expired, or a role is missing: Nexudus says 401 to both.
+    Unauthorized,
+}
+
+/// Judges an answer of the API.
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Result<(), Fault> {
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        300..=399 => Err(Fault::Final(redirected(headers))),
+        401 => Err(Fault::Unauthorized),
+        403 => Err(Fault::Final(Error::Refused {
+            what: "Nexudus forbids this user to read access tokens".to_owned(),
+            remedy: ROLES.to_owned(),
+        })),
+        404 | 405 | 410 => Err(Fault::Final(Error::Refused {
+            what: format!("there are no access tokens at this address (status {})", status.as_u16()),
+            remedy: "set source.nexudus.base_url to the address of the API, e.g. https://spaces.nexudus.com".to_owned(),
+        })),
+        // Nexudus documents 409 for throttling and newer pages say 429; a real conflict is never 409.
+        409 | 429 => Err(Fault::Throttled { asked: retry_after(headers, now) }),
+        408 | 500.. => Err(Fault::Broken { what: format!("Nexudus answered with status {}", status.as_u16()) }),
+        status => {
+            Err(Fault::Final(Error::Retry { what: format!("Nexudus answered with status {status}"), after: None }))
+        }
+    }
+}
+
+/// What an operator does about a missing role.
+pub(super) const ROLES: &str = "give the user the roles AccessToken-List and AccessToken-Read in Nexudus";
+
+/// A redirect is never followed: it could carry the credentials to another host.
+fn redirected(headers: &HeaderMap) -> Error {
+    let target = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    // The path and the query may hold anything; the origin is what base_url needs.
+    let origin = target.and_then(|target| reqwest::Url::parse(target).ok()).map(|url| url.origin());
+    match origin {
+        Some(origin) if origin.is_tuple() => {
+            let origin = origin.ascii_serialization();
+            Error::Refused {
+                what: format!("Nexudus redirects to {origin}, which is not followed"),
+                remedy: format!("if that address is right, set source.nexudus.base_url = \"{origin}\""),
+            }
+        }
+        _ => Error::Refused {
+            what: "Nexudus redirects to another page, which is not followed".to_owned(),
+            remedy: "set source.nexudus.base_url to the address of the API, e.g. https://spaces.nexudus.com".to_owned(),
+        },
+    }
+}
+
+/// `Retry-After` (RFC 9110 §10.2.3) in seconds or as a date; a date that has passed is no wait.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    let wait = date.as_second().saturating_sub(now.as_second());
+    Some(Duration::from_secs(u64::try_from(wait).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn headers(name: reqwest::header::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    fn judged(status: u16, headers: &HeaderMap) -> Result<(), Fault> {
+        judge(StatusCode::from_u16(status).unwrap(), headers, "2026-11-23T10:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn statuses() {
+        let none = HeaderMap::new();
+        assert_eq!(judged(200, &none), Ok(()));
+        assert_eq!(judged(401, &none), Err(Fault::Unauthorized));
+        for status in [408, 500, 502, 503, 504, 599] {
+            assert!(matches!(judged(status, &none), Err(Fault::Broken { .. })), "{status}");
+        }
+        for status in [302, 308, 403, 404, 405] {
+            assert!(matches!(judged(status, &none), Err(Fault::Final(Error::Refused { .. }))), "{status}");
+        }
+        assert!(matches!(judged(400, &none), Err(Fault::Final(Error::Retry { .. }))));
+    }
+
+    #[test]
+    fn waits_that_were_asked_for() {
+        for (value, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Mon, 23 Nov 2026 10:00:30 GMT", Some(30)),
+            ("Mon, 23 Nov 2026 09:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let asked = seconds.map(Duration::from_secs);
+            for status in [409, 429] {
+                assert_eq!(judged(status, &headers(RETRY_AFTER, value)), Err(Fault::Throttled { asked }), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_names_the_origin_alone() {
+        let Err(Fault::Final(error)) = judged(302, &headers(LOCATION, "https://other.example/a?AccessCode=kx7q"))
+        else {
+            panic!("followed");
+        };
+        assert_eq!(
+            error.to_string(),
+            "Nexudus redirects to https://other.example, which is not followed; \
+             if that address is right, set source.nexudus.base_url = \"https://other.example\""
+        );
+        let Err(Fault::Final(error)) = judged(302, &headers(LOCATION, "/login?ReturnUrl=kx7q")) else {
+            panic!("followed");
+        };
+        assert!(!error.to_string().contains("kx7q"));
+    }
+}

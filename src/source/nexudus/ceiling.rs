@@ -1,0 +1,175 @@
+//! The ceiling of calls in any minute, kept on our side (facts/nexudus.md §4).
+//!
+//! A log of the last minute's calls, not a bucket: a bucket that refills (GCRA, as the governor crate has it) lets a
+//! burst and a minute's refill through together, almost twice the ceiling in one minute. The log is exact. A call counts
+//! until a minute after it *ended*, since it can have reached the server at any moment before that: so the server never
+//! sees more either, whatever the network does to the times between.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Who calls: logins by code go before everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// May use the whole ceiling.
+    Whole,
+    /// May use at most half of it (but one call), so that the other half stays for codes.
+    Half,
+}
+
+/// The calls of the last minute.
+#[derive(Debug)]
+pub(super) struct Ceiling {
+    per_minute: usize,
+    calls: VecDeque<Call>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Call {
+    number: u64,
+    share: Share,
+    /// None: under way.
+    ended: Option<Duration>,
+}
+
+/// A call that was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+impl Ceiling {
+    /// At least one call a minute is let through.
+    pub(super) fn new(per_minute: u32) -> Self {
+        let per_minute = usize::try_from(per_minute).unwrap_or(usize::MAX).max(1);
+        Self { per_minute, calls: VecDeque::new(), next: 0 }
+    }
+
+    /// Lets a call through at `now`, or says how long to wait before asking again.
+    pub(super) fn enter(&mut self, share: Share, now: Duration) -> Result<Ticket, Duration> {
+        self.calls.retain(|call| call.ended.is_none_or(|ended| ended + WINDOW > now));
+        let half = (self.per_minute / 2).max(1);
+        let halves = self.calls.iter().filter(|call| call.share == Share::Half);
+        let excess = |calls: usize, limit: usize| (calls + 1).saturating_sub(limit);
+        let mut wait = Duration::ZERO;
+        // As many calls as are too many must have left the log.
+        let waits = [
+            nth_end(self.calls.iter(), excess(self.calls.len(), self.per_minute), now),
+            if share == Share::Half { nth_end(halves.clone(), excess(halves.count(), half), now) } else { None },
+        ];
+        for end in waits.into_iter().flatten() {
+            wait = wait.max((end + WINDOW).saturating_sub(now));
+        }
+        if wait > Duration::ZERO {
+            return Err(wait);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.calls.push_back(Call { number, share, ended: None });
+        Ok(Ticket(number))
+    }
+
+    /// The call ended, in whatever way.
+    pub(super) fn leave(&mut self, Ticket(number): Ticket, now: Duration) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.number == number) {
+            call.ended = Some(now);
+        }
+    }
+}
+
+/// When the `n`th of the calls to end has ended; a call under way ends at the soonest now. None for `n` = 0.
+fn nth_end<'a>(calls: impl Iterator<Item = &'a Call>, n: usize, now: Duration) -> Option<Duration> {
+    let mut ends: Vec<Duration> = calls.map(|call| call.ended.unwrap_or(now)).collect();
+    ends.sort_unstable();
+    ends.get(n.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn call(ceiling: &mut Ceiling, share: Share, now: Duration) -> Result<(), Duration> {
+        let ticket = ceiling.enter(share, now)?;
+        ceiling.leave(ticket, now);
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_minute_waits_for_its_oldest_call() {
+        let mut ceiling = Ceiling::new(3);
+        for second in [0, 10, 20] {
+            assert_eq!(call(&mut ceiling, Share::Whole, s(second)), Ok(()));
+        }
+        assert_eq!(call(&mut ceiling, Share::Whole, s(30)), Err(s(30)));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(59)), Err(s(1)));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(60)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(60)), Err(s(10)));
+    }
+
+    #[test]
+    fn a_call_counts_from_its_end() {
+        let mut ceiling = Ceiling::new(1);
+        let ticket = ceiling.enter(Share::Whole, s(0)).unwrap();
+        assert_eq!(ceiling.enter(Share::Whole, s(100)), Err(s(60)), "still under way");
+        ceiling.leave(ticket, s(110));
+        assert_eq!(ceiling.enter(Share::Whole, s(120)), Err(s(50)));
+        assert!(ceiling.enter(Share::Whole, s(170)).is_ok());
+    }
+
+    #[test]
+    fn devices_leave_half_to_codes() {
+        let mut ceiling = Ceiling::new(4);
+        assert_eq!(call(&mut ceiling, Share::Half, s(0)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Half, s(1)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Half, s(2)), Err(s(58)));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(3)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(4)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(5)), Err(s(55)));
+        assert_eq!(call(&mut ceiling, Share::Half, s(60)), Ok(()));
+
+        let mut one = Ceiling::new(1);
+        assert_eq!(call(&mut one, Share::Half, s(0)), Ok(()), "half of one is one");
+        assert_eq!(call(&mut one, Share::Whole, s(0)), Err(s(60)));
+    }
+
+    proptest! {
+        /// However calls come and however long they take, no minute holds more than the ceiling, counted at any moment
+        /// of each call; and whoever waits as told is let through.
+        #[test]
+        fn no_minute_holds_more(
+            per_minute in 1u32..6,
+            steps in prop::collection::vec((0u64..40, 0u64..30, any::<bool>()), 0..60),
+        ) {
+            let mut ceiling = Ceiling::new(per_minute);
+            let mut now = Duration::ZERO;
+            let mut spans: Vec<(Duration, Duration)> = Vec::new();
+            for (pause, takes, device) in steps {
+                now += s(pause);
+                let share = if device { Share::Half } else { Share::Whole };
+                let ticket = match ceiling.enter(share, now) {
+                    Ok(ticket) => ticket,
+                    Err(wait) => {
+                        prop_assert!(wait > Duration::ZERO && wait <= WINDOW);
+                        now += wait;
+                        ceiling.enter(share, now).map_err(|_| TestCaseError::fail("told to wait too short"))?
+                    }
+                };
+                let start = now;
+                now += s(takes);
+                ceiling.leave(ticket, now);
+                spans.push((start, now));
+            }
+            for (index, (_, end)) in spans.iter().enumerate() {
+                // The calls that can have reached the server within a minute of this one's end.
+                let within = spans.iter().skip(index).filter(|(start, _)| *start < *end + WINDOW).count();
+                prop_assert!(within <= per_minute as usize);
+            }
+        }
+    }
+}
