@@ -1,3 +1,4 @@
 //! A world to try spotgate in, without an account and without a router.
 
 pub mod hotspot;
+pub mod nexudus;

@@ -1,0 +1,294 @@
+//! The sandbox's connections, routes and faults.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, Query, Request, State as Shared};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::accounts;
+use super::fail::{Fail, Mode};
+use super::records::{Asked, done, seconds_left};
+use super::{Seen, State, World};
+
+pub(super) async fn serve(listener: TcpListener, world: Arc<World>, stop: CancellationToken) {
+    let router = router(world);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = connection(stream, router) => {}
+                    }
+                });
+            }
+            // Out of file descriptors, most likely: others close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// An answer that is none: the connection is closed instead.
+#[derive(Clone, Copy)]
+struct Hangup;
+
+async fn connection(stream: TcpStream, router: Router) {
+    let service = hyper::service::service_fn(move |request| {
+        let service = TowerToHyperService::new(router.clone());
+        async move {
+            let Ok(response) = hyper::service::Service::call(&service, request).await;
+            if response.extensions().get::<Hangup>().is_some() {
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            }
+            Ok(response)
+        }
+    });
+    // However a connection ends is its client's affair.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+fn router(world: Arc<World>) -> Router {
+    let tokens = "/api/spaces/accesstokens";
+    Router::new()
+        .route("/api/token", post(sign_in))
+        .route(tokens, get(list).post(create).put(update))
+        .route(&format!("{tokens}/commands"), get(commands))
+        .route(&format!("{tokens}/{{id}}"), get(one).delete(delete))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&world), front))
+        .route("/sandbox/fail", post(set_fail))
+        .route("/sandbox/latency", post(set_latency))
+        .route("/sandbox/requests", get(requests))
+        .with_state(world)
+}
+
+fn operation(method: &Method, path: &str) -> &'static str {
+    let single = path.trim_start_matches("/api/spaces/accesstokens").len() > 1;
+    match (method.as_str(), path) {
+        ("POST", "/api/token") => "sign_in",
+        (_, path) if path.ends_with("/commands") => "other",
+        ("GET", _) if single => "get",
+        ("GET", _) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("DELETE", _) => "delete",
+        _ => "other",
+    }
+}
+
+/// What stands before every call: the log, latency, the ceiling, faults, and who calls.
+async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Next) -> Response {
+    let operation = operation(request.method(), request.uri().path());
+    let (number, latency, throttled, fault) = {
+        let now = world.clock.now();
+        let mut state = world.state();
+        state.seen.push(Seen { operation, at: now.wall, status: None });
+        let throttled = state.throttle(now.mono);
+        let fault = state.options.fail.as_mut().and_then(|fail| fail.strike(operation));
+        (state.seen.len() - 1, state.options.latency, throttled, fault)
+    };
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    request.extensions_mut().insert(fault);
+    let response = match throttled {
+        Some(response) => response,
+        None => play(&world, fault, operation, request, next).await,
+    };
+    if response.extensions().get::<Hangup>().is_none()
+        && let Some(seen) = world.state().seen.get_mut(number)
+    {
+        seen.status = Some(response.status().as_u16());
+    }
+    response
+}
+
+async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Request, next: Next) -> Response {
+    let retry_after = || HeaderValue::from_str(&world.state().options.retry_after).ok();
+    let throttled = |status: StatusCode| match retry_after() {
+        Some(after) => (status, [(RETRY_AFTER, after)]).into_response(),
+        None => status.into_response(),
+    };
+    match fault {
+        Some(Mode::ServerError) => {
+            let body = json!({"Message": "An error has occurred."});
+            return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
+        }
+        Some(Mode::Unauthorized) => return StatusCode::UNAUTHORIZED.into_response(),
+        Some(Mode::Forbidden) => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
+        Some(Mode::Throttled409) => return throttled(StatusCode::CONFLICT),
+        Some(Mode::Throttled429) => return throttled(StatusCode::TOO_MANY_REQUESTS),
+        Some(Mode::Timeout) => std::future::pending().await,
+        Some(Mode::Reset | Mode::Down) => {
+            let mut response = StatusCode::OK.into_response();
+            response.extensions_mut().insert(Hangup);
+            return response;
+        }
+        Some(Mode::Html) => return Html("<!DOCTYPE html><title>Nexudus</title><p>Please sign in.").into_response(),
+        Some(Mode::Failure) => {
+            let body = json!({"Status": 500, "Message": "x", "Value": null, "WasSuccessful": false, "Errors": null});
+            return Json(body).into_response();
+        }
+        Some(Mode::Redirect) => {
+            let target = format!("{}{}", world.state().options.redirect_to, request.uri());
+            let target = HeaderValue::from_str(&target).unwrap_or(HeaderValue::from_static("/"));
+            return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, target)]).into_response();
+        }
+        Some(Mode::TwoFactor) => return answer(accounts::two_factor()),
+        Some(Mode::MustReset) => return answer(accounts::must_reset()),
+        _ => {}
+    }
+    if operation != "sign_in" {
+        let now = world.clock.now();
+        let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or("");
+        let may = world.state().accounts.user(header, now).is_some_and(|user| user.roles);
+        if !may || fault == Some(Mode::Role) {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+    }
+    let response = next.run(request).await;
+    if fault != Some(Mode::Truncated) {
+        return response;
+    }
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
+    let half = body.slice(..body.len() / 2);
+    (status, [(CONTENT_TYPE, "application/json")], half).into_response()
+}
+
+impl State {
+    /// Counts a call, or answers it when a minute holds too many.
+    fn throttle(&mut self, now: Duration) -> Option<Response> {
+        let limit = usize::try_from(self.options.requests_per_minute?).unwrap_or(usize::MAX);
+        self.recent.retain(|at| *at + Duration::from_secs(60) > now);
+        match self.recent.front() {
+            Some(oldest) if self.recent.len() >= limit => {
+                let status = StatusCode::from_u16(self.options.throttle_status).unwrap_or(StatusCode::CONFLICT);
+                Some((status, [(RETRY_AFTER, seconds_left(*oldest, now).to_string())]).into_response())
+            }
+            _ => {
+                self.recent.push_back(now);
+                None
+            }
+        }
+    }
+}
+
+fn answer((status, body): (u16, Value)) -> Response {
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body)).into_response()
+}
+
+/// What is no form (JSON, say) has no fields, hence no `grant_type`.
+async fn sign_in(
+    Shared(world): Shared<Arc<World>>,
+    headers: HeaderMap,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Response {
+    let form = form.map(|Form(form)| form).unwrap_or_default();
+    let client = headers.get("client_id").and_then(|value| value.to_str().ok());
+    let now = world.clock.now();
+    answer(world.state().accounts.sign_in(&form, client, now))
+}
+
+async fn list(
+    Shared(world): Shared<Arc<World>>,
+    Extension(fault): Extension<Option<Mode>>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    let state = world.state();
+    let asked = Asked {
+        query: &query,
+        ignore_filters: fault == Some(Mode::IgnoreFilter),
+        contains: state.options.contains || fault == Some(Mode::MatchTooMuch),
+        absent_keys: fault == Some(Mode::AbsentKeys),
+    };
+    Json(state.records.list(asked)).into_response()
+}
+
+async fn one(Shared(world): Shared<Arc<World>>, Path(id): Path<String>) -> Response {
+    let record = id.parse().ok().and_then(|id| world.state().records.get(id).cloned());
+    match record {
+        Some(record) => Json(record).into_response(),
+        None => not_found(),
+    }
+}
+
+async fn create(Shared(world): Shared<Arc<World>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    write(&world, &headers, &body, false)
+}
+
+async fn update(Shared(world): Shared<Arc<World>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    write(&world, &headers, &body, true)
+}
+
+fn write(world: &World, headers: &HeaderMap, body: &Value, replace: bool) -> Response {
+    let now = world.clock.now();
+    let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or("");
+    let mut state = world.state();
+    let by = state.accounts.user(header, now).map_or_else(String::new, |user| user.name.clone());
+    answer(state.records.write(body, replace, &by, now.wall))
+}
+
+async fn delete(Shared(world): Shared<Arc<World>>, Path(id): Path<String>) -> Response {
+    let deleted = id.parse().is_ok_and(|id| world.state().records.delete(id));
+    if deleted {
+        Json(done("AccessToken was successfully deleted.", &Value::Null)).into_response()
+    } else {
+        not_found()
+    }
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, Json("Not found")).into_response()
+}
+
+async fn commands() -> Response {
+    Json(json!([])).into_response()
+}
+
+async fn set_fail(Shared(world): Shared<Arc<World>>, Json(body): Json<Value>) -> Response {
+    let mode = body.get("mode").and_then(Value::as_str).unwrap_or("none");
+    let fail = if matches!(mode, "none" | "") { Ok(None) } else { mode.parse::<Fail>().map(Some) };
+    match fail {
+        Ok(fail) => {
+            world.state().options.fail = fail;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
+    }
+}
+
+async fn set_latency(Shared(world): Shared<Arc<World>>, Json(body): Json<Value>) -> Response {
+    match body.get("milliseconds").and_then(Value::as_u64) {
+        Some(milliseconds) => {
+            world.state().options.latency = Duration::from_millis(milliseconds);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => (StatusCode::UNPROCESSABLE_ENTITY, "milliseconds must be a whole number").into_response(),
+    }
+}
+
+async fn requests(Shared(world): Shared<Arc<World>>) -> Response {
+    let state = world.state();
+    Json(json!({"counts": state.counts(), "requests": state.seen})).into_response()
+}
