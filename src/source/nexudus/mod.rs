@@ -3,10 +3,25 @@
 mod answer;
 mod back_off;
 mod ceiling;
+mod client;
 pub(crate) mod date;
+mod look_up;
 mod sign_in;
 pub(crate) mod totp;
 pub mod wire;
 
+pub use client::Nexudus;
 pub use sign_in::Saved;
 pub(crate) use sign_in::new_client_id;
+
+/// Who wants to know how calls go, to count them.
+pub trait Observer: Send + Sync {
+    /// A request ended: `sign_in`, `list` or `get`, and its HTTP status, `timeout` or `error`.
+    fn request(&self, operation: &'static str, status: &str);
+
+    /// Whether the source works, by the call that ended just now.
+    fn up(&self, up: bool);
+}
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,12 @@ impl<'a> Record<'a> {
             || self.mac_address.is_none()
     }
 
+    /// Whether the key `MacAddress` is there.
+    #[must_use]
+    pub const fn has_mac_address(&self) -> bool {
+        self.mac_address.is_some()
+    }
+
     /// `Id`.
     pub fn id(&self) -> Result<TokenId, Malformed> {
         let id = integer("Id", self.id, i64::MIN..=i64::MAX)?;

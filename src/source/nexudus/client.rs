@@ -1,0 +1,414 @@
+//! Calls of the Nexudus API: signed in, under the ceiling, with pauses after failures, and within a deadline.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use reqwest::{RequestBuilder, StatusCode, Url};
+
+use super::answer::{Fault, judge};
+use super::back_off::BackOff;
+use super::ceiling::{Ceiling, Share, Ticket};
+use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
+use super::wire::{self, NotAList};
+use super::{Observer, Saved};
+use crate::clock::{Clock, Now};
+use crate::config;
+use crate::source::Error;
+
+/// The largest list that is read, in bytes.
+const LIST_BYTES: usize = 16 << 20;
+
+/// The largest answer of any other kind that is read, in bytes.
+const SINGLE_BYTES: usize = 1 << 20;
+
+/// Attempts in one look-up, over all its calls.
+const ATTEMPTS: u32 = 3;
+
+/// The Nexudus API.
+pub struct Nexudus {
+    pub(super) config: config::Nexudus,
+    pub(super) ignore_case: bool,
+    clock: Clock,
+    http: reqwest::Client,
+    sign_in: Mutex<SignIn>,
+    /// Held while signing in, so that callers share one sign-in.
+    signing_in: tokio::sync::Mutex<()>,
+    ceiling: Mutex<Ceiling>,
+    back_off: Mutex<BackOff>,
+    on_save: Box<dyn Fn(&Saved) + Send + Sync>,
+    observer: Box<dyn Observer>,
+}
+
+/// What is called, as metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    SignIn,
+    List,
+    Get,
+}
+
+impl Operation {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::List => "list",
+            Self::Get => "get",
+        }
+    }
+
+    const fn limit(self) -> usize {
+        match self {
+            Self::List => LIST_BYTES,
+            Self::SignIn | Self::Get => SINGLE_BYTES,
+        }
+    }
+}
+
+/// What one look-up may still spend.
+#[derive(Debug)]
+pub(super) struct Effort {
+    share: Share,
+    /// Monotonic.
+    deadline: Duration,
+    failures: u32,
+    /// Waited so far; bounds the waits even where the clock stands still.
+    waited: Duration,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> Result<&str, Fault> {
+        wire::as_text(&self.body)
+            .ok_or_else(|| Fault::Broken { what: "Nexudus answered with bytes that are no text".to_owned() })
+    }
+}
+
+/// A call's place under the ceiling, given back when it ends in whatever way.
+struct Place<'a> {
+    nexudus: &'a Nexudus,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let now = self.nexudus.clock.now().mono;
+        locked(&self.nexudus.ceiling).leave(self.ticket, now);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Nexudus {
+    /// Prepares calls; makes none. `on_save` is handed what must be kept over a restart whenever it changes, and what
+    /// it was handed last comes back as `saved`.
+    ///
+    /// rustls' default provider must have been installed.
+    pub fn new(
+        config: &config::Nexudus,
+        ignore_case: bool,
+        clock: Clock,
+        saved: Option<Saved>,
+        on_save: Box<dyn Fn(&Saved) + Send + Sync>,
+        observer: Box<dyn Observer>,
+    ) -> Result<Self, Error> {
+        let client_id = new_client_id().map_err(|error| Error::Retry {
+            what: format!("this machine gives no random numbers: {error}"),
+            after: None,
+        })?;
+        let refused = |what: String| Error::Refused {
+            what,
+            remedy: "correct source.nexudus.base_url, or install the CA certificates of this system".to_owned(),
+        };
+        let url = Url::parse(&config.base_url).map_err(|error| refused(format!("source.nexudus.base_url: {error}")))?;
+        let mut http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(config.request_timeout)
+            .user_agent(concat!("spotgate/", env!("CARGO_PKG_VERSION")))
+            .referer(false);
+        if url.host_str().is_some_and(is_loopback) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| refused(format!("no HTTP client: {}", root_cause(&error))))?;
+        Ok(Self {
+            config: config.clone(),
+            ignore_case,
+            clock,
+            http,
+            sign_in: Mutex::new(SignIn::new(config, saved, client_id)),
+            signing_in: tokio::sync::Mutex::new(()),
+            ceiling: Mutex::new(Ceiling::new(config.requests_per_minute)),
+            back_off: Mutex::new(BackOff::default()),
+            on_save,
+            observer,
+        })
+    }
+
+    /// What a look-up may spend: twice the deadline of one call.
+    pub(super) fn effort(&self, share: Share) -> Effort {
+        let deadline = self.now().mono.saturating_add(self.config.request_timeout.saturating_mul(2));
+        Effort { share, deadline, failures: 0, waited: Duration::ZERO }
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// `GET` of a list; its text, which `wire::List` can read.
+    pub(super) async fn list(&self, query: &[(&str, &str)], effort: &mut Effort) -> Result<String, Error> {
+        let body = self.call(Operation::List, "", query, effort).await?;
+        // Only a single record can be missing.
+        body.ok_or_else(|| Error::Retry { what: "Nexudus knows no list".to_owned(), after: None })
+    }
+
+    /// `GET` of a single record; its text, or none if there is no such record.
+    pub(super) async fn get(&self, id: i64, effort: &mut Effort) -> Result<Option<String>, Error> {
+        self.call(Operation::Get, &format!("/{id}"), &[], effort).await
+    }
+
+    async fn call(
+        &self,
+        operation: Operation,
+        path: &str,
+        query: &[(&str, &str)],
+        effort: &mut Effort,
+    ) -> Result<Option<String>, Error> {
+        let url = format!("{}/api/spaces/accesstokens{path}", self.config.base_url);
+        let mut signed_in_anew = false;
+        loop {
+            let authorization = self.authorization(effort).await?;
+            let request = || {
+                let header = authorization.header.clone();
+                let request = self.http.get(&url).header(AUTHORIZATION, header).header(ACCEPT, "application/json");
+                if query.is_empty() { request } else { request.query(query) }
+            };
+            let sent = self.now().mono;
+            let answered = self.send(operation, request, effort).await;
+            match answered.and_then(|answer| self.read(operation, &answer)) {
+                Ok(body) => {
+                    locked(&self.sign_in).accepted();
+                    locked(&self.back_off).succeeded();
+                    self.observer.up(true);
+                    return Ok(body);
+                }
+                Err(Fault::Unauthorized) => {
+                    let now = self.now();
+                    let rejected = locked(&self.sign_in).rejected(&authorization, signed_in_anew, now);
+                    rejected.inspect_err(|error| self.down(error))?;
+                    signed_in_anew = true;
+                }
+                Err(fault) => self.pause_after(fault, sent, effort)?,
+            }
+        }
+    }
+
+    /// The text of a good answer; none for a record that does not exist.
+    fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<String>, Fault> {
+        if operation == Operation::Get && answer.status == StatusCode::NOT_FOUND {
+            // "Not found" as a JSON string; a page that is not there at all is something else.
+            let text = answer.text()?;
+            if serde_json::from_str::<String>(text).is_ok() {
+                return Ok(None);
+            }
+            return Err(Fault::Broken { what: "Nexudus answered with status 404 and no word of its own".to_owned() });
+        }
+        judge(answer.status, &answer.headers, self.now().wall)?;
+        let text = answer.text()?;
+        let checked = match operation {
+            Operation::List => wire::List::parse(text).map(drop),
+            Operation::Get | Operation::SignIn => wire::reported_failure(text),
+        };
+        match checked {
+            Ok(()) => Ok(Some(text.to_owned())),
+            Err(NotAList::Json { .. }) if text.trim_start().starts_with('<') => {
+                Err(Fault::Broken { what: "Nexudus answered with a web page instead of JSON".to_owned() })
+            }
+            Err(error) => Err(Fault::Broken { what: format!("the answer of Nexudus makes no sense: {error}") }),
+        }
+    }
+
+    /// What to call with, signing in first where needed.
+    async fn authorization(&self, effort: &mut Effort) -> Result<Authorization, Error> {
+        if let Step::Call(authorization) = locked(&self.sign_in).step(self.now()) {
+            return Ok(authorization);
+        }
+        let left = effort.left(self.now().mono);
+        let Ok(_turn) = tokio::time::timeout(left, self.signing_in.lock()).await else {
+            return Err(Error::Retry { what: "Nexudus takes long to sign in".to_owned(), after: None });
+        };
+        loop {
+            let step = locked(&self.sign_in).step(self.now());
+            match step {
+                Step::Call(authorization) => return Ok(authorization),
+                Step::Refused(error) => return Err(error),
+                Step::SignIn(grant) => self.sign_in(grant, effort).await?,
+            }
+        }
+    }
+
+    /// One sign-in, or a pause after one that failed for no fault of ours.
+    async fn sign_in(&self, grant: Grant, effort: &mut Effort) -> Result<(), Error> {
+        let form = locked(&self.sign_in).form(grant, self.now())?;
+        let client_id = locked(&self.sign_in).saved().client_id.clone();
+        let url = format!("{}/api/token", self.config.base_url);
+        let request =
+            || self.http.post(&url).header("client_id", &client_id).header(ACCEPT, "application/json").form(&form);
+        let sent = self.now().mono;
+        let answer = match self.send(Operation::SignIn, request, effort).await {
+            Ok(answer) => answer,
+            Err(fault) => return self.pause_after(fault, sent, effort),
+        };
+        match judge(answer.status, &answer.headers, self.now().wall) {
+            // A refusal (400, 401) is for the state to understand, a wrong address too.
+            Ok(()) | Err(Fault::Unauthorized) => {}
+            Err(Fault::Final(_)) if answer.status.is_client_error() => {}
+            Err(fault) => return self.pause_after(fault, sent, effort),
+        }
+        let body = wire::as_text(&answer.body).unwrap_or_default();
+        let (outcome, saved) = {
+            let mut sign_in = locked(&self.sign_in);
+            let outcome = sign_in.answered(grant, answer.status.is_success(), body, self.now());
+            (outcome, sign_in.saved().clone())
+        };
+        tracing::debug!(
+            ?grant,
+            ok = matches!(outcome, Outcome::Go) && answer.status.is_success(),
+            "signed in to Nexudus"
+        );
+        match outcome {
+            Outcome::Go => {
+                (self.on_save)(&saved);
+                Ok(())
+            }
+            Outcome::Refused(error) => {
+                self.down(&error);
+                Err(error)
+            }
+            Outcome::Nonsense => {
+                let what = "the answer of Nexudus to the sign-in makes no sense".to_owned();
+                self.pause_after(Fault::Broken { what }, sent, effort)
+            }
+        }
+    }
+
+    /// Sends one request when the pause is over and the ceiling has room, and reads its answer.
+    async fn send(
+        &self,
+        operation: Operation,
+        request: impl Fn() -> RequestBuilder,
+        effort: &mut Effort,
+    ) -> Result<Answer, Fault> {
+        let place = self.enter(effort).await.map_err(Fault::Held)?;
+        let left = effort.left(self.now().mono).min(self.config.request_timeout);
+        let exchanged = exchange(request().timeout(left), operation.limit()).await;
+        drop(place);
+        let status = match &exchanged {
+            Ok(answer) => answer.status.as_str().to_owned(),
+            Err((status, _)) => (*status).to_owned(),
+        };
+        self.observer.request(operation.as_str(), &status);
+        tracing::debug!(operation = operation.as_str(), status, "asked Nexudus");
+        exchanged.map_err(|(_, what)| Fault::Broken { what })
+    }
+
+    /// Waits for the pause and for the ceiling, as long as the look-up may.
+    async fn enter(&self, effort: &mut Effort) -> Result<Place<'_>, Error> {
+        loop {
+            let now = self.now().mono;
+            let (wait, what) = match locked(&self.back_off).wait(now) {
+                Duration::ZERO => match locked(&self.ceiling).enter(effort.share, now) {
+                    Ok(ticket) => return Ok(Place { nexudus: self, ticket }),
+                    Err(wait) => (wait, "source.nexudus.requests_per_minute is used up"),
+                },
+                wait => (wait, "Nexudus failed a moment ago and is left alone"),
+            };
+            if now + wait >= effort.deadline || effort.waited + wait > self.config.request_timeout.saturating_mul(2) {
+                return Err(Error::Retry { what: what.to_owned(), after: Some(wait) });
+            }
+            effort.waited += wait;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Notes a failed call that was sent at `sent`. `Ok`: the look-up may try again.
+    fn pause_after(&self, fault: Fault, sent: Duration, effort: &mut Effort) -> Result<(), Error> {
+        let (what, asked) = match fault {
+            Fault::Held(error) => return Err(error),
+            Fault::Final(error) => {
+                self.down(&error);
+                return Err(error);
+            }
+            Fault::Broken { what } => (what, None),
+            Fault::Throttled { asked } => ("Nexudus asks for a pause".to_owned(), asked),
+            Fault::Unauthorized => ("Nexudus does not accept the sign-in".to_owned(), None),
+        };
+        let now = self.now().mono;
+        let after = {
+            let mut back_off = locked(&self.back_off);
+            back_off.failed(sent, now, asked, getrandom::u32().unwrap_or_default());
+            back_off.wait(now)
+        };
+        effort.failures += 1;
+        let error = Error::Retry { what, after: Some(after) };
+        self.down(&error);
+        if effort.failures >= ATTEMPTS || now + after >= effort.deadline { Err(error) } else { Ok(()) }
+    }
+
+    /// A call failed, and not by our own ceiling or pause.
+    fn down(&self, error: &Error) {
+        tracing::debug!(%error, "a call of Nexudus failed");
+        self.observer.up(false);
+    }
+}
+
+impl Effort {
+    /// Time left; never nothing, so that a time-out is a time-out.
+    fn left(&self, now: Duration) -> Duration {
+        self.deadline.saturating_sub(now).max(Duration::from_millis(1))
+    }
+}
+
+/// Sends and reads at most `limit` bytes. The error: its name in metrics, and words without the address, which holds
+/// the code.
+async fn exchange(request: RequestBuilder, limit: usize) -> Result<Answer, (&'static str, String)> {
+    let broken = |error: reqwest::Error| {
+        if error.is_timeout() {
+            ("timeout", "Nexudus did not answer in time".to_owned())
+        } else if error.is_connect() {
+            ("error", format!("no connection to Nexudus: {}", root_cause(&error)))
+        } else {
+            ("error", "the connection to Nexudus broke".to_owned())
+        }
+    };
+    let mut response = request.send().await.map_err(broken)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        if body.len() + chunk.len() > limit {
+            return Err(("error", format!("the answer of Nexudus is larger than {} MiB", limit >> 20)));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+}
+
+/// The innermost error, which knows no address: "Connection refused", "certificate has expired".
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.downcast_ref::<reqwest::Error>().map_or_else(|| cause.to_string(), |_| "it could not be made".to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
