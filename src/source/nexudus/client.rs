@@ -256,7 +256,8 @@ impl Nexudus {
 
     /// One sign-in, or a pause after one that failed for no fault of ours.
     async fn sign_in(&self, grant: Grant, effort: &mut Effort) -> Result<(), Error> {
-        let form = locked(&self.sign_in).form(grant, self.now())?;
+        let form = locked(&self.sign_in).form(grant, self.now());
+        let form = form.inspect_err(|error| self.down(error))?;
         let client_id = locked(&self.sign_in).saved().client_id.clone();
         let url = format!("{}/api/token", self.config.base_url);
         let request =

@@ -23,5 +23,12 @@ pub trait Observer: Send + Sync {
     fn up(&self, up: bool);
 }
 
+/// Nobody wants to know.
+impl Observer for () {
+    fn request(&self, _: &'static str, _: &str) {}
+
+    fn up(&self, _: bool) {}
+}
+
 #[cfg(test)]
 mod tests;

@@ -142,8 +142,7 @@ async fn codes_and_devices_are_found() {
 async fn case_counts_where_it_is_not_ignored() {
     let (sandbox, ..) = demo().await;
     let config = config(sandbox.base_url());
-    let watched = Watched::default();
-    let strict = Nexudus::new(&config, false, Clock::system(), None, Box::new(|_| {}), Box::new(watched)).unwrap();
+    let strict = Nexudus::new(&config, false, Clock::system(), None, Box::new(|_| {}), Box::new(())).unwrap();
     assert_eq!(found(&strict, code("demo-hour")).await, [0i64; 0]);
     assert_eq!(found(&strict, code("DEMO-HOUR")).await, [1001]);
 }
@@ -519,7 +518,7 @@ async fn logs_are_silent_about_secrets() {
     sandbox.put_token(json!({"Id": 9, "AccessCode": "DEMO-BROKEN", "MinutesIncluded": 5, "ValidTo": "DEMO-SECRET"}));
     retry(&nexudus, code("DEMO-BROKEN")).await;
     sandbox.change(|options| "0".clone_into(&mut options.retry_after));
-    for mode in ["html", "500:1", "reset:1", "redirect:1", "401:1", "absent-keys", "failure:1", "429:1"] {
+    for mode in ["html:1", "500:1", "reset:1", "redirect:1", "401:1", "absent-keys", "failure:1", "429:1"] {
         fail(&sandbox, mode);
         let _ = nexudus.look_up(&code("DEMO-HOUR")).await;
     }
