@@ -352,3 +352,6 @@ impl Account {
         oldest.iter().map(|session| session.id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

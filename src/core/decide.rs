@@ -381,3 +381,6 @@ impl Grant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ pub const ELSEWHERE: i64 = 2;
 /// | `DEMO-ELSEWHERE` | `wrong_location` where only location 1 is valid |
 /// | `DEMO-TWIN` | `ambiguous_code`: two records |
 /// | `DEMO-BOUND` | `device_mismatch` with `bind_device = "honour"`, but for 02:00:5E:10:00:01 |
-/// | `DEMO-DEVICE` | MAC login of 02:00:5E:10:00:02 and 02:00:5E:10:00:03 |
+/// | `DEMO-DEVICE` | MAC login of 02:00:5E:10:00:02 |
 #[must_use]
 pub fn demo_tokens(now: Timestamp) -> Vec<Value> {
     const DAY: i64 = 86_400;
@@ -73,7 +73,7 @@ pub fn demo_tokens(now: Timestamp) -> Vec<Value> {
         token(1012, "DEMO-TWIN", 60),
         token(1013, "DEMO-TWIN", 30),
         with(token(1014, "DEMO-BOUND", 60), json!({"MacAddress": "02-00-5E-10-00-01"})),
-        with(token(1015, "DEMO-DEVICE", 60), json!({"MacAddress": "02:00:5E:10:00:02, 02:00:5E:10:00:03"})),
+        with(token(1015, "DEMO-DEVICE", 60), json!({"MacAddress": "02:00:5E:10:00:02"})),
     ]
 }
 

@@ -391,7 +391,7 @@ async fn a_filter_that_is_ignored_lets_no_wrong_record_in() {
         fail(&sandbox, mode);
         assert_eq!(found(&nexudus, code("DEMO-TWO")).await, [1002], "{mode}");
         assert_eq!(found(&nexudus, code("DEMO")).await, [0i64; 0], "{mode}");
-        assert_eq!(found(&nexudus, device("02-00-5E-10-00-03")).await, [1015], "{mode}");
+        assert_eq!(found(&nexudus, device("02-00-5E-10-00-02")).await, [1015], "{mode}");
     }
 }
 

@@ -1,0 +1,148 @@
+//! How sessions run up time, lapse and end.
+
+use super::*;
+use proptest::prelude::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn id(number: u8) -> SessionId {
+    SessionId::new(at(0), [number; 10])
+}
+
+fn session(number: u8, granted: u64) -> Session {
+    Session {
+        id: id(number),
+        device: Some(Mac::new([2, 0, 0, 0, 0, number])),
+        nas: NasName::new("front-desk"),
+        nas_session: None,
+        ip: None,
+        admitted_at: at(0),
+        granted: Seconds(granted),
+        accounting: true,
+        can_disconnect: true,
+        place: Place::Held,
+        reported: None,
+    }
+}
+
+fn report(second: i64, seconds: u64) -> Report {
+    Report { at: at(second), seconds: Seconds(seconds) }
+}
+
+fn progressed(second: i64, seconds: u64) -> Event {
+    Event::Progressed { session: id(1), report: report(second, seconds) }
+}
+
+fn account(events: &[Event]) -> Account {
+    let mut account = Account::default();
+    events.iter().for_each(|event| account.apply(event));
+    account
+}
+
+fn used(events: &[Event], second: i64) -> u64 {
+    account(events).usage(&Policy::default(), at(second)).0
+}
+
+#[test]
+fn time_counts_from_the_start_and_as_reported() {
+    let admitted = Event::Admitted(session(1, 3600));
+    let started = progressed(10, 0);
+    assert_eq!(used(std::slice::from_ref(&admitted), 100), 0, "an admission that is not taken up");
+    assert_eq!(used(&[admitted.clone(), started.clone()], 100), 90, "the clock runs on between reports");
+    let interim = progressed(310, 290);
+    assert_eq!(used(&[admitted.clone(), started.clone(), interim.clone()], 320), 300, "as the router counts");
+    assert_eq!(used(&[admitted.clone(), started.clone(), interim, progressed(310, 10)], 320), 300, "never backwards");
+    assert_eq!(used(&[admitted.clone(), started], 10_000), 3600, "at most to its own timeout");
+    let broken = progressed(320, 1_000_000);
+    assert_eq!(used(&[admitted, broken], 320), 3660, "a broken counter: the grant and a minute");
+}
+
+#[test]
+fn where_nothing_is_reported_time_counts_from_admission() {
+    let quiet = Session { accounting: false, ..session(1, 3600) };
+    let events = [Event::Admitted(quiet)];
+    assert_eq!((used(&events, 600), used(&events, 10_000)), (600, 3600));
+    let account = account(&events);
+    assert_eq!(account.next_deadline(&Policy::default()), Some(at(3600)));
+    assert_eq!(account.due(&Policy::default(), at(3600)), [Event::Lapsed { session: id(1), counts: Seconds(3600) }]);
+}
+
+#[test]
+fn sessions_lapse_each_in_its_way() {
+    let policy = Policy::default();
+    let lapse = |events: &[Event]| {
+        let account = account(events);
+        let deadline = account.next_deadline(&policy).unwrap();
+        assert_eq!(account.due(&policy, Seconds(0).after(deadline)).len(), 1);
+        assert_eq!(account.due(&policy, deadline.saturating_sub(std::time::Duration::from_secs(1)).unwrap()), []);
+        let Event::Lapsed { counts, .. } = account.due(&policy, deadline)[0] else { panic!() };
+        (deadline.as_second(), counts.0)
+    };
+    let admitted = Event::Admitted(session(1, 3600));
+    assert_eq!(lapse(std::slice::from_ref(&admitted)), (120, 0), "never started: grant_timeout");
+    assert_eq!(
+        lapse(&[admitted.clone(), progressed(10, 0)]),
+        (910, 0),
+        "silence: three intervals, up to the last news"
+    );
+    assert_eq!(lapse(&[admitted.clone(), progressed(310, 300)]), (1210, 300));
+    assert_eq!(lapse(&[admitted, progressed(3400, 3390)]), (3640, 3600), "its timeout passed: 30 s later, all of it");
+}
+
+#[test]
+fn an_end_is_counted_once() {
+    let stop = Event::Stopped { session: id(1), report: report(500, 480) };
+    let events = [Event::Admitted(session(1, 3600)), progressed(10, 0), stop.clone(), stop, progressed(600, 590)];
+    assert_eq!(used(&events, 9999), 480);
+    assert!(account(&events).sessions().is_empty());
+}
+
+#[test]
+fn a_device_that_comes_again_takes_its_old_session_over() {
+    let again = Session { id: id(2), admitted_at: at(700), ..session(1, 3000) };
+    let events = [Event::Admitted(session(1, 3600)), progressed(10, 0), progressed(610, 600), Event::Admitted(again)];
+    let account = account(&events);
+    assert_eq!(account.sessions().len(), 1);
+    assert_eq!(account.usage(&Policy::default(), at(700)).0, 600, "up to the last news");
+}
+
+proptest! {
+    /// Usage never falls while time goes on, and any event twice is as good as once.
+    #[test]
+    fn usage_never_falls_and_events_repeat_without_effect(
+        events in proptest::collection::vec((0u8..3, 0u8..4, 0u64..5000, 0i64..200), 1..30),
+    ) {
+        let policy = Policy::default();
+        let (mut once, mut twice) = (Account::default(), Account::default());
+        let (mut second, mut next, mut before) = (0, 10u8, 0);
+        for (kind, number, seconds, step) in events {
+            second += step;
+            let live = once.sessions().get(usize::from(number)).map(|session| session.id);
+            let report = report(second, seconds);
+            let event = match (kind, live) {
+                (0, _) | (_, None) => {
+                    next += 1;
+                    Event::Admitted(Session { id: id(next), admitted_at: at(second), ..session(number, 3600) })
+                }
+                (1, Some(session)) => Event::Progressed { session, report },
+                (_, Some(session)) => Event::Stopped { session, report },
+            };
+            once.apply(&event);
+            twice.apply(&event);
+            twice.apply(&event);
+            prop_assert_eq!(&once, &twice);
+            // What a live session ran up by the clock alone may turn out lower; what was reported may not.
+            let settled = |account: &Account| account.usage.0
+                + account.sessions().iter().filter_map(|session| session.reported).map(|report| report.seconds.0).sum::<u64>();
+            prop_assert!(settled(&once) >= before);
+            before = settled(&once);
+            for event in once.due(&policy, at(second)) {
+                once.apply(&event);
+                twice.apply(&event);
+            }
+            before = before.max(settled(&once));
+        }
+    }
+}

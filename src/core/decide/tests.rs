@@ -1,0 +1,486 @@
+//! Every rule of the contract's "Deciding", with literal times.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::account::Event;
+use crate::core::ident::{BusinessId, Mac, NasName};
+use crate::core::login::Proof;
+use crate::core::policy::ZeroMinutes;
+use crate::core::token::tests::token;
+
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn mac(last: u8) -> Mac {
+    Mac::new([0x3C, 6, 0x30, 0xAA, 0x19, last])
+}
+
+fn nas() -> NasRules {
+    NasRules { name: NasName::new("front-desk"), businesses: Vec::new(), can_disconnect: true, accounting: true }
+}
+
+/// A device typing a code, with the proof that a plain login page sends: the code again.
+fn typing(code: &str, device: Mac) -> Login<'_> {
+    Login {
+        claim: Claim::Code(Code::parse(code).unwrap()),
+        typed: code.as_bytes(),
+        proof: Proof::Password(code.as_bytes()),
+        device: Some(device),
+        ip: None,
+        nas_session: None,
+    }
+}
+
+struct World {
+    nas: NasRules,
+    policy: Policy,
+    account: Account,
+    next: u8,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { nas: nas(), policy: Policy::default(), account: Account::default(), next: 0 }
+    }
+
+    fn judge(&self, token: &AccessToken, login: &Login<'_>, now: &str) -> Decision {
+        let question = Question { login, nas: &self.nas, policy: &self.policy };
+        decide(token, &self.account, &question, at(now), &mut ())
+    }
+
+    fn reason(&self, token: &AccessToken, login: &Login<'_>, now: &str) -> Option<Reason> {
+        match self.judge(token, login, now) {
+            Decision::Allow(_) => None,
+            Decision::Deny(denial) => Some(denial.reason),
+        }
+    }
+
+    fn budget(&self, token: &AccessToken, login: &Login<'_>, now: &str) -> u64 {
+        match self.judge(token, login, now) {
+            Decision::Allow(grant) => grant.session_timeout.0,
+            Decision::Deny(denial) => panic!("denied: {}", denial.reason),
+        }
+    }
+
+    /// Lets the login in if it may, as the ledger does.
+    fn admit(&mut self, token: &AccessToken, login: &Login<'_>, now: &str) -> Option<Grant> {
+        for event in self.account.due(&self.policy, at(now)) {
+            self.account.apply(&event);
+        }
+        let question = Question { login, nas: &self.nas, policy: &self.policy };
+        let Decision::Allow(grant) = decide(token, &self.account, &question, at(now), &mut ()) else { return None };
+        for session in &grant.displaces {
+            self.account.apply(&Event::Displaced { session: *session });
+        }
+        self.next += 1;
+        let id = SessionId::new(at(now), [self.next; 10]);
+        self.account.apply(&Event::Admitted(grant.session(id, &question, at(now))));
+        Some(grant)
+    }
+}
+
+fn selected(
+    candidates: Vec<AccessToken>,
+    code: &str,
+    policy: &Policy,
+    nas: &NasRules,
+    now: &str,
+) -> Result<i64, Reason> {
+    let candidates: Vec<_> = candidates.into_iter().map(Arc::new).collect();
+    let login = typing(code, mac(1));
+    let question = Question { login: &login, nas, policy };
+    select(&candidates, &Code::parse(code).unwrap(), &question, at(now), &mut ()).map(|token| token.id.0)
+}
+
+fn window(token: AccessToken, from: Option<&str>, to: Option<&str>) -> AccessToken {
+    AccessToken { valid_from: from.map(at), valid_to: to.map(at), ..token }
+}
+
+#[test]
+fn a_filter_that_matched_too_much_lets_nothing_in() {
+    let policy = Policy::default();
+    let strict = Policy { ignore_case: false, ..Policy::default() };
+    let everybody = || vec![token(1, "ab"), token(2, "abc"), token(3, "xabc"), token(4, "ABC")];
+    assert_eq!(selected(everybody(), "zzz", &policy, &nas(), NOON), Err(Reason::UnknownCode));
+    assert_eq!(selected(Vec::new(), "abc", &policy, &nas(), NOON), Err(Reason::UnknownCode));
+    assert_eq!(selected(everybody(), "abc", &policy, &nas(), NOON), Ok(2), "an exact match of case beats a folded one");
+    assert_eq!(selected(everybody(), "ABC", &policy, &nas(), NOON), Ok(4));
+    assert_eq!(selected(everybody(), "Ab", &policy, &nas(), NOON), Ok(1));
+    assert_eq!(selected(everybody(), "Ab", &strict, &nas(), NOON), Err(Reason::UnknownCode));
+    assert_eq!(
+        selected(vec![token(1, "42")], "0042", &policy, &nas(), NOON),
+        Err(Reason::UnknownCode),
+        "codes are text"
+    );
+}
+
+#[test]
+fn locations_come_before_twins() {
+    let policy = Policy::default();
+    let here = NasRules { businesses: vec![BusinessId(1)], ..nas() };
+    let elsewhere = |id| AccessToken { business: Some(BusinessId(2)), ..token(id, "abc") };
+    assert_eq!(selected(vec![elsewhere(1)], "abc", &policy, &here, NOON), Err(Reason::WrongLocation));
+    assert_eq!(selected(vec![elsewhere(1), token(2, "abc")], "abc", &policy, &here, NOON), Ok(2));
+    assert_eq!(selected(vec![elsewhere(1), token(2, "abc")], "abc", &policy, &nas(), NOON), Err(Reason::AmbiguousCode));
+    let nowhere = AccessToken { business: None, ..token(1, "abc") };
+    assert_eq!(selected(vec![nowhere], "abc", &policy, &here, NOON), Err(Reason::WrongLocation));
+}
+
+#[test]
+fn twins_outside_their_window_do_not_count() {
+    let policy = Policy::default();
+    let over = |id| window(token(id, "abc"), None, Some("2026-11-22T18:00:00Z"));
+    let coming = |id| window(token(id, "abc"), Some("2026-11-24T08:00:00Z"), None);
+    let open = |id| token(id, "abc");
+    let chosen = |candidates| selected(candidates, "abc", &policy, &nas(), NOON);
+    assert_eq!(chosen(vec![over(1), open(2), coming(3)]), Ok(2));
+    assert_eq!(chosen(vec![open(1), open(2)]), Err(Reason::AmbiguousCode));
+    assert_eq!(chosen(vec![over(1), coming(2)]), Ok(2), "one still comes");
+    assert_eq!(chosen(vec![over(1), over(2)]), Ok(1));
+    let exact_but_over = window(token(1, "abc"), None, Some("2026-11-22T18:00:00Z"));
+    assert_eq!(chosen(vec![exact_but_over, token(2, "ABC")]), Ok(2), "valid beats exact");
+    assert_eq!(chosen(vec![token(1, "ABC"), token(2, "Abc")]), Err(Reason::AmbiguousCode));
+    assert_eq!(chosen(vec![token(1, "abc"), token(2, "Abc"), token(3, "abc")]), Err(Reason::AmbiguousCode));
+}
+
+#[test]
+fn the_window_denies_in_its_order() {
+    let world = World::new();
+    let login = typing("abc", mac(1));
+    let windowed = |from, to| window(token(1, "abc"), from, to);
+    let reason = |token: &AccessToken, now| world.reason(token, &login, now);
+    let today = windowed(Some("2026-11-23T08:00:00Z"), Some("2026-11-23T18:00:00Z"));
+    assert_eq!(reason(&today, "2026-11-23T07:59:59Z"), Some(Reason::NotYetValid));
+    assert_eq!(reason(&today, "2026-11-23T08:00:00Z"), None);
+    assert_eq!(reason(&today, "2026-11-23T17:59:00Z"), None);
+    assert_eq!(reason(&today, "2026-11-23T17:59:01Z"), Some(Reason::NoMinutesLeft), "less than min_session");
+    assert_eq!(reason(&today, "2026-11-23T18:00:00Z"), Some(Reason::Expired));
+    let unbounded = windowed(None, None);
+    assert_eq!(reason(&unbounded, "1999-01-01T00:00:00Z"), None);
+    let upside_down = windowed(Some("2026-11-23T18:00:00Z"), Some("2026-11-23T08:00:00Z"));
+    assert_eq!(reason(&upside_down, NOON), Some(Reason::NotYetValid));
+}
+
+#[test]
+fn the_first_check_that_fails_is_the_reason() {
+    let mut world = World::new();
+    world.policy.bind_device = BindDevice::Honour;
+    let used_up = AccessToken { minutes_left: Some(0), devices: vec![mac(9)], ..token(1, "abc") };
+    let everything_wrong = window(used_up, Some("2026-11-24T00:00:00Z"), Some("2026-11-22T00:00:00Z"));
+    let wrong_password = Login { proof: Proof::Password(b"nonsense"), ..typing("abc", mac(1)) };
+    assert_eq!(world.reason(&everything_wrong, &wrong_password, NOON), Some(Reason::WrongPassword));
+    let login = typing("abc", mac(1));
+    assert_eq!(world.reason(&everything_wrong, &login, NOON), Some(Reason::NotYetValid));
+    let begun = AccessToken { valid_from: None, ..everything_wrong };
+    assert_eq!(world.reason(&begun, &login, NOON), Some(Reason::Expired));
+    let lasting = AccessToken { valid_to: None, ..begun };
+    assert_eq!(world.reason(&lasting, &login, NOON), Some(Reason::DeviceMismatch));
+    let free = AccessToken { devices: Vec::new(), ..lasting };
+    assert_eq!(world.reason(&free, &login, NOON), Some(Reason::NoMinutesLeft));
+    let filled = AccessToken { minutes_left: Some(60), ..free };
+    assert!(world.admit(&filled, &typing("abc", mac(2)), NOON).is_some());
+    assert_eq!(world.reason(&filled, &login, NOON), Some(Reason::UserLimitReached));
+}
+
+#[test]
+fn the_password_is_the_code_or_nothing() {
+    let world = World::new();
+    let token = token(1, "Kx7Q");
+    let with = |proof| Login { proof, ..typing(" kx7q", mac(1)) };
+    for good in [&b""[..], b" kx7q", b"kx7q", b"Kx7Q"] {
+        assert_eq!(world.reason(&token, &with(Proof::Password(good)), NOON), None, "{good:?}");
+    }
+    for bad in [&b"KX7Q"[..], b"kx7", b"kx7q ", b"other", b"\0"] {
+        assert_eq!(world.reason(&token, &with(Proof::Password(bad)), NOON), Some(Reason::WrongPassword), "{bad:?}");
+    }
+    assert_eq!(world.reason(&token, &with(Proof::NotAsked), NOON), None);
+}
+
+#[test]
+fn a_mac_login_proves_itself_by_the_mac_or_nothing() {
+    let world = World::new();
+    let token = AccessToken { devices: vec![mac(1)], ..token(1, "abc") };
+    let with = |proof| Login {
+        claim: Claim::Device(mac(1)),
+        typed: b"3c-06-30-aa-19-01",
+        proof,
+        device: Some(mac(1)),
+        ip: None,
+        nas_session: None,
+    };
+    for good in [&b""[..], b"3c-06-30-aa-19-01", b"3C:06:30:AA:19:01"] {
+        assert_eq!(world.reason(&token, &with(Proof::Password(good)), NOON), None, "{good:?}");
+    }
+    assert_eq!(world.reason(&token, &with(Proof::Password(b"abc")), NOON), Some(Reason::WrongPassword), "not the code");
+}
+
+#[test]
+fn a_bound_token_serves_its_device_where_that_is_honoured() {
+    let mut world = World::new();
+    let bound = AccessToken { devices: vec![mac(1), mac(2)], ..token(1, "abc") };
+    let reason = |world: &World, device| world.reason(&bound, &typing("abc", device), NOON);
+    assert_eq!(reason(&world, mac(3)), None, "off");
+    world.policy.bind_device = BindDevice::Honour;
+    assert_eq!(reason(&world, mac(3)), Some(Reason::DeviceMismatch));
+    assert_eq!((reason(&world, mac(1)), reason(&world, mac(2))), (None, None));
+    let nameless = Login { device: None, ..typing("abc", mac(1)) };
+    assert_eq!(world.reason(&bound, &nameless, NOON), Some(Reason::DeviceMismatch));
+    assert_eq!(world.reason(&token(1, "abc"), &typing("abc", mac(3)), NOON), None, "not bound");
+}
+
+#[test]
+fn the_first_device_is_learnt() {
+    let mut world = World::new();
+    world.policy.bind_device = BindDevice::Learn;
+    let free = AccessToken { user_limit: Some(5), ..token(1, "abc") };
+    assert!(world.admit(&free, &typing("abc", mac(1)), NOON).is_some());
+    assert_eq!(world.reason(&free, &typing("abc", mac(2)), NOON), Some(Reason::DeviceMismatch));
+    assert_eq!(world.reason(&free, &typing("abc", mac(1)), NOON), None);
+}
+
+#[test]
+fn the_budget_is_the_least_of_its_bounds() {
+    let mut world = World::new();
+    let login = typing("abc", mac(1));
+    let minutes = |left| AccessToken { minutes_left: Some(left), ..token(1, "abc") };
+    assert_eq!(world.budget(&minutes(60), &login, NOON), 3600);
+    assert_eq!(world.budget(&minutes(1), &login, NOON), 60);
+    assert_eq!(world.reason(&minutes(0), &login, NOON), Some(Reason::NoMinutesLeft));
+    assert_eq!(world.budget(&minutes(100_000), &login, NOON), 86_400, "max_session");
+    assert_eq!(world.budget(&minutes(i64::MAX), &login, NOON), 86_400);
+    let until_six = window(minutes(100_000), None, Some("2026-11-23T18:00:00Z"));
+    assert_eq!(world.budget(&until_six, &login, NOON), 6 * 3600);
+    world.policy.min_session = Seconds(61);
+    assert_eq!(world.reason(&minutes(1), &login, NOON), Some(Reason::NoMinutesLeft));
+    world.policy.min_session = Seconds(1);
+    world.policy.max_session = Seconds(0);
+    assert_eq!(world.reason(&minutes(1), &login, NOON), Some(Reason::NoMinutesLeft), "never 0");
+}
+
+#[test]
+fn zero_minutes_as_the_house_reads_them() {
+    let mut world = World::new();
+    let login = typing("abc", mac(1));
+    let empty = AccessToken { minutes_included: None, minutes_left: Some(0), ..token(1, "abc") };
+    let used_up = AccessToken { minutes_left: Some(0), ..token(1, "abc") };
+    assert_eq!(world.reason(&empty, &login, NOON), Some(Reason::NoMinutesLeft));
+    world.policy.zero_minutes = ZeroMinutes::Unlimited;
+    assert_eq!(world.budget(&empty, &login, NOON), 86_400);
+    assert_eq!(world.reason(&used_up, &login, NOON), Some(Reason::NoMinutesLeft));
+}
+
+#[test]
+fn as_many_devices_as_the_limit_and_no_more() {
+    let mut world = World::new();
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    for (device, online) in [(mac(1), 1), (mac(2), 2)] {
+        assert_eq!(world.admit(&two, &typing("abc", device), NOON).unwrap().view.devices_online, online);
+    }
+    assert_eq!(world.reason(&two, &typing("abc", mac(3)), NOON), Some(Reason::UserLimitReached));
+    let again = world.admit(&two, &typing("abc", mac(1)), NOON).unwrap();
+    assert_eq!(again.view.devices_online, 2, "the same device never counts twice");
+    assert_eq!(world.account.sessions().len(), 2, "and takes over its old session");
+    world.policy.default_user_limit = 3;
+    let unlimited_by_record = AccessToken { user_limit: None, ..two };
+    assert_eq!(world.reason(&unlimited_by_record, &typing("abc", mac(3)), NOON), None);
+}
+
+#[test]
+fn an_admission_holds_its_place_for_the_grant_timeout() {
+    let mut world = World::new();
+    let one = token(1, "abc");
+    assert!(world.admit(&one, &typing("abc", mac(1)), NOON).is_some());
+    assert!(world.admit(&one, &typing("abc", mac(2)), "2026-11-23T12:01:59Z").is_none());
+    assert!(world.admit(&one, &typing("abc", mac(2)), "2026-11-23T12:02:00Z").is_some());
+}
+
+#[test]
+fn devices_without_a_mac_are_told_apart_by_session_or_address() {
+    let mut world = World::new();
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    let by = |session, ip: Option<&str>| Login {
+        device: None,
+        nas_session: session,
+        ip: ip.map(|ip| ip.parse().unwrap()),
+        ..typing("abc", mac(1))
+    };
+    assert!(world.admit(&two, &by(Some("s1"), None), NOON).is_some());
+    assert!(world.admit(&two, &by(Some("s1"), None), NOON).is_some(), "the same session again");
+    assert!(world.admit(&two, &by(None, Some("10.0.0.7")), NOON).is_some());
+    assert!(world.admit(&two, &by(None, Some("10.0.0.7")), NOON).is_some(), "the same address again");
+    assert_eq!(world.reason(&two, &by(Some("s2"), None), NOON), Some(Reason::UserLimitReached));
+    assert_eq!(world.reason(&two, &by(None, None), NOON), Some(Reason::UserLimitReached));
+}
+
+#[test]
+fn the_oldest_gives_its_place_up_where_the_house_says_so() {
+    let mut world = World::new();
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    world.admit(&two, &typing("abc", mac(1)), "2026-11-23T12:00:00Z").unwrap();
+    world.admit(&two, &typing("abc", mac(2)), "2026-11-23T12:00:01Z").unwrap();
+    let oldest = world.account.sessions()[0].id;
+    let third = world.admit(&two, &typing("abc", mac(3)), "2026-11-23T12:00:02Z").unwrap();
+    assert_eq!((third.displaces, third.view.devices_online), (vec![oldest], 2));
+    let lowered = AccessToken { user_limit: Some(1), ..two };
+    let fourth = world.admit(&lowered, &typing("abc", mac(4)), "2026-11-23T12:00:03Z").unwrap();
+    assert_eq!(
+        (fourth.displaces.len(), fourth.view.devices_online),
+        (2, 1),
+        "down to the limit, whatever it was before"
+    );
+}
+
+#[test]
+fn without_disconnect_nobody_is_promised_what_another_may_use() {
+    let mut world = World::new();
+    world.nas.can_disconnect = false;
+    world.nas.accounting = false;
+    let three = AccessToken { user_limit: Some(3), ..token(1, "abc") };
+    let mut admit = |device, now| world.admit(&three, &typing("abc", device), now).unwrap().session_timeout.0;
+    assert_eq!(admit(mac(1), NOON), 1200, "a third of the pool");
+    assert_eq!(admit(mac(2), NOON), 1200);
+    // Ten minutes later 20 minutes are used: of the 40 left, others were promised 20.
+    assert_eq!(admit(mac(3), "2026-11-23T12:10:00Z"), 800);
+    assert_eq!(admit(mac(1), "2026-11-23T12:19:00Z"), 260, "(3600 - 1140 - 1140 - 540) / 3");
+}
+
+#[test]
+fn one_pool_for_every_device() {
+    let mut world = World::new();
+    world.nas.accounting = false;
+    let two = AccessToken { user_limit: Some(2), minutes_left: Some(10), ..token(1, "abc") };
+    assert_eq!(world.admit(&two, &typing("abc", mac(1)), NOON).unwrap().session_timeout.0, 600);
+    let second = world.admit(&two, &typing("abc", mac(2)), "2026-11-23T12:04:00Z").unwrap();
+    assert_eq!((second.session_timeout.0, second.view.pool.minutes()), (360, Some(6)));
+    assert_eq!(world.reason(&two, &typing("abc", mac(1)), "2026-11-23T12:07:00Z"), Some(Reason::NoMinutesLeft));
+}
+
+#[test]
+fn the_clock_runs_from_the_first_login_where_elapsed_time_counts() {
+    let mut world = World::new();
+    world.policy.counting = Counting::Elapsed;
+    world.nas.can_disconnect = false;
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    let mut admit = |device, now| world.admit(&two, &typing("abc", device), now).map(|grant| grant.session_timeout.0);
+    assert_eq!(admit(mac(1), NOON), Some(3600));
+    assert_eq!(admit(mac(2), "2026-11-23T12:20:00Z"), Some(2400), "not less for being two");
+    assert_eq!(admit(mac(1), "2026-11-23T12:59:00Z"), Some(60));
+    assert_eq!(admit(mac(1), "2026-11-23T12:59:01Z"), None);
+}
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    (-62_135_596_800i64..253_402_300_799).prop_map(|second| Timestamp::from_second(second).unwrap())
+}
+
+prop_compose! {
+    fn any_token()(
+        from in proptest::option::of(any_time()),
+        to in proptest::option::of(any_time()),
+        included: Option<i64>,
+        left: Option<i64>,
+        limit: Option<i64>,
+        bound: bool,
+        business in proptest::option::of(0i64..3),
+    ) -> AccessToken {
+        AccessToken {
+            valid_from: from,
+            valid_to: to,
+            minutes_included: included,
+            minutes_left: left,
+            user_limit: limit,
+            devices: if bound { vec![mac(1)] } else { Vec::new() },
+            business: business.map(BusinessId),
+            ..token(1, "abc")
+        }
+    }
+}
+
+prop_compose! {
+    fn any_policy()(
+        min in 0u64..10_000,
+        max: u64,
+        default_user_limit in 1u32..5,
+        flags: [bool; 4],
+    ) -> Policy {
+        Policy {
+            min_session: Seconds(min),
+            max_session: Seconds(max),
+            default_user_limit,
+            zero_minutes: if flags[0] { ZeroMinutes::Unlimited } else { ZeroMinutes::Deny },
+            counting: if flags[1] { Counting::Elapsed } else { Counting::Connected },
+            on_user_limit: if flags[2] { OnUserLimit::ReplaceOldest } else { OnUserLimit::Deny },
+            bind_device: if flags[3] { BindDevice::Learn } else { BindDevice::Honour },
+            ..Policy::default()
+        }
+    }
+}
+
+proptest! {
+    /// A decision for each input, never a panic; a budget inside each of its bounds; and never more devices than the limit.
+    #[test]
+    fn any_world_is_decided_within_its_bounds(
+        token in any_token(),
+        policy in any_policy(),
+        flags: [bool; 3],
+        logins in proptest::collection::vec((0u8..4, any_time(), proptest::option::of("[abc]{0,3}")), 1..8),
+    ) {
+        let mut world = World::new();
+        world.policy = policy;
+        world.nas.can_disconnect = flags[0];
+        world.nas.accounting = flags[1];
+        if flags[2] {
+            world.nas.businesses = vec![BusinessId(1)];
+        }
+        let mut logins = logins;
+        logins.sort_by_key(|(_, now, _)| *now);
+        for (device, now, password) in &logins {
+            let proof = password.as_ref().map_or(Proof::NotAsked, |password| Proof::Password(password.as_bytes()));
+            let login = Login { proof, ..typing("abc", mac(*device)) };
+            let text = now.to_string();
+            let before = world.account.left(&token, &Question { login: &login, nas: &world.nas, policy: &world.policy }.endpoint(), &world.policy, *now);
+            if let Some(grant) = world.admit(&token, &login, &text) {
+                let given = grant.session_timeout;
+                prop_assert!(given > Seconds::ZERO && given >= world.policy.min_session);
+                prop_assert!(given <= world.policy.max_session && given <= super::super::budget::SESSION_CEILING);
+                prop_assert!(token.valid_to.is_none_or(|end| given.after(*now) <= end));
+                prop_assert!(token.valid_from.is_none_or(|start| *now >= start));
+                if let (Pool::Holds(held), Pool::Holds(_)) = (token.pool(&world.policy), before) {
+                    prop_assert!(given <= held);
+                }
+                let held = world.account.sessions().iter().filter(|session| session.place == Place::Held).count();
+                prop_assert!(held <= token.user_limit(&world.policy) as usize);
+                prop_assert!(grant.view.devices_online <= grant.view.user_limit);
+            }
+        }
+    }
+
+    /// Without Disconnect: what was used and what may still be used is never more than the pool.
+    #[test]
+    fn no_overrun_without_disconnect(
+        limit in 1i64..4,
+        minutes in 1i64..200,
+        logins in proptest::collection::vec((0u8..5, 0i64..4000), 1..20),
+    ) {
+        let mut world = World::new();
+        world.nas.can_disconnect = false;
+        world.nas.accounting = false;
+        let token = AccessToken { user_limit: Some(limit), minutes_left: Some(minutes), ..token(1, "abc") };
+        let mut second = 1_700_000_000;
+        for (device, step) in logins {
+            second += step;
+            let now = Timestamp::from_second(second).unwrap();
+            world.admit(&token, &typing("abc", mac(device)), &now.to_string());
+            let used = world.account.usage(&world.policy, now);
+            let still: u64 = world.account.sessions().iter().map(|session| session.granted.less(session.used(now)).0).sum();
+            prop_assert!(used.0 + still <= minutes.unsigned_abs() * 60, "{used} used, {still} s promised");
+        }
+    }
+}
