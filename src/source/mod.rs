@@ -3,7 +3,20 @@
 pub mod file;
 pub mod nexudus;
 
+use std::pin::Pin;
 use std::time::Duration;
+
+use crate::core::login::Claim;
+use crate::core::token::AccessToken;
+
+/// A source that is asked for one code or one device at a time.
+pub trait Origin: Send + Sync + 'static {
+    /// Every token with this code, or of this device; none: there is no such token.
+    fn look_up<'a>(&'a self, claim: &'a Claim) -> LookUp<'a>;
+}
+
+/// A look-up under way.
+pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<AccessToken>, Error>> + Send + 'a>>;
 
 /// Why a source gave no answer. It never means "no such token".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

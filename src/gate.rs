@@ -1,0 +1,309 @@
+//! A login from any door: throttled? which tokens? decide, admit, and say so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::catalogue::{Catalogue, Find, Found, Tokens};
+use crate::clock::{Clock, Now};
+use crate::config;
+use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
+use crate::core::ident::SessionId;
+use crate::core::login::Claim;
+use crate::core::policy::MacLogin;
+use crate::core::token::AccessToken;
+use crate::ledger::Ledger;
+use crate::telemetry::metrics::Metrics;
+use crate::throttle::Throttle;
+
+/// Through which door a login came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// A RADIUS Access-Request.
+    Radius,
+    /// `POST /v1/authorize`.
+    Http,
+}
+
+impl Via {
+    /// The name in metrics and decisions.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Radius => "radius",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A login and the circumstances of its decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// Who asks, where, under which rules.
+    pub question: Question<'a>,
+    /// How many failed codes are too many.
+    pub limits: &'a config::Throttle,
+    /// The door.
+    pub via: Via,
+    /// When the request came in.
+    pub received: Duration,
+    /// Decide without admitting and without counting failures.
+    pub dry_run: bool,
+}
+
+/// A decision, and the session it opened.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Allow with terms, or deny with a reason.
+    pub decision: Decision,
+    /// The session, of an allow that was no dry run.
+    pub session: Option<SessionId>,
+}
+
+/// How far a login gets on memory alone.
+#[derive(Debug)]
+pub enum Step {
+    /// To its end.
+    Decided(Answer),
+    /// To this claim, which the source must be asked for.
+    Ask(Claim),
+}
+
+/// What was obtained from the source for this login so far.
+pub type Obtained = Vec<(Claim, Found)>;
+
+/// The way in.
+#[derive(Debug)]
+pub struct Gate {
+    /// Tokens at hand.
+    pub catalogue: Arc<Catalogue>,
+    /// Accounts.
+    pub ledger: Ledger,
+    /// Failed codes.
+    pub throttle: Throttle,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The tokens that a device may log in with.
+struct Candidates {
+    tokens: Vec<Arc<AccessToken>>,
+    unavailable: bool,
+}
+
+impl Gate {
+    /// A gate with nobody inside.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self { catalogue, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
+    }
+
+    /// Decides, asking the source where memory does not know.
+    pub async fn answer(&self, visit: &Visit<'_>, trail: &mut (impl Trail + Default)) -> Answer {
+        let mut obtained = Obtained::new();
+        loop {
+            *trail = Default::default();
+            match self.step(visit, &obtained, trail) {
+                Step::Decided(answer) => return answer,
+                Step::Ask(claim) => {
+                    let found = self.catalogue.obtain(&claim).await;
+                    obtained.push((claim, found));
+                }
+            }
+        }
+    }
+
+    /// Decides on memory and what was obtained already; touches neither disk nor network.
+    pub fn step(&self, visit: &Visit<'_>, obtained: &[(Claim, Found)], trail: &mut impl Trail) -> Step {
+        let now = self.clock.now();
+        let login = visit.question.login;
+        let nas = &visit.question.nas.name;
+        let throttled = self.throttle.refuses(login.device, nas, visit.limits, now.mono);
+        trail.note("throttle", !throttled, || {
+            if throttled { "too many failed codes from this device or NAS" } else { "not too many failed codes" }
+                .to_owned()
+        });
+        let answer = if throttled {
+            deny(Reason::Throttled)
+        } else {
+            let decided = match &login.claim {
+                Claim::Code(_) => self.by_code(visit, obtained, now, trail),
+                Claim::Device(_) => self.by_device(visit, obtained, now, trail),
+            };
+            match decided {
+                Ok(answer) => answer,
+                Err(claim) => return Step::Ask(claim),
+            }
+        };
+        self.record(visit, &answer, now);
+        Step::Decided(answer)
+    }
+
+    fn by_code(
+        &self,
+        visit: &Visit<'_>,
+        obtained: &[(Claim, Found)],
+        now: Now,
+        trail: &mut impl Trail,
+    ) -> Result<Answer, Claim> {
+        let Claim::Code(code) = &visit.question.login.claim else { return Ok(deny(Reason::Malformed)) };
+        let found = self.look(&visit.question.login.claim, obtained)?;
+        let Some(tokens) = self.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
+        match select(&tokens, code, &visit.question, now.wall, trail) {
+            Ok(token) => Ok(self.admit(token, visit, now.wall, trail)),
+            Err(reason) => Ok(deny(reason)),
+        }
+    }
+
+    /// MAC login: of the device's tokens the first that would be allowed, most recently used first.
+    fn by_device(
+        &self,
+        visit: &Visit<'_>,
+        obtained: &[(Claim, Found)],
+        now: Now,
+        trail: &mut impl Trail,
+    ) -> Result<Answer, Claim> {
+        let Candidates { mut tokens, unavailable } = self.candidates(visit, obtained)?;
+        if tokens.is_empty() {
+            trail.note("device", false, || "no token is known for this device".to_owned());
+            return Ok(deny(if unavailable { Reason::SourceUnavailable } else { Reason::UnknownDevice }));
+        }
+        tokens.sort_by_cached_key(|token| std::cmp::Reverse(self.ledger.last_used(token.id)));
+        for token in &tokens {
+            let allowed = matches!(self.ledger.judge(token, &visit.question, now.wall, &mut ()), Decision::Allow(_));
+            if allowed {
+                let answer = self.admit(token, visit, now.wall, trail);
+                if matches!(answer.decision, Decision::Allow(_)) {
+                    return Ok(answer);
+                }
+            }
+        }
+        let first = tokens.first().map(|token| self.ledger.judge(token, &visit.question, now.wall, trail));
+        Ok(Answer { decision: first.unwrap_or_else(|| deny(Reason::UnknownDevice).decision), session: None })
+    }
+
+    /// Tokens whose code the device logged in with before, and tokens whose record names it.
+    fn candidates(&self, visit: &Visit<'_>, obtained: &[(Claim, Found)]) -> Result<Candidates, Claim> {
+        let mut candidates = Candidates { tokens: Vec::new(), unavailable: false };
+        let Claim::Device(device) = &visit.question.login.claim else { return Ok(candidates) };
+        let policy = visit.question.policy;
+        if policy.mac_login == MacLogin::Remember {
+            for known in self.ledger.remembered(*device).iter() {
+                match self.look(&Claim::Code(known.code.clone()), obtained)? {
+                    Found::Tokens(tokens) => {
+                        candidates.tokens.extend(tokens.iter().filter(|token| token.id == known.token).cloned());
+                    }
+                    Found::Unavailable => candidates.unavailable = true,
+                }
+            }
+        }
+        if policy.mac_login != MacLogin::Off {
+            match self.look(&visit.question.login.claim, obtained)? {
+                Found::Tokens(tokens) => {
+                    let named = tokens.iter().filter(|token| token.devices.contains(device));
+                    let new = named.filter(|token| candidates.tokens.iter().all(|known| known.id != token.id));
+                    let new: Vec<_> = new.cloned().collect();
+                    candidates.tokens.extend(new);
+                }
+                Found::Unavailable => candidates.unavailable = true,
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// What memory, or the source just now, says of a claim; `Err` if the source must be asked first.
+    fn look(&self, claim: &Claim, obtained: &[(Claim, Found)]) -> Result<Found, Claim> {
+        if let Some((_, found)) = obtained.iter().find(|(asked, _)| asked == claim) {
+            return Ok(found.clone());
+        }
+        match self.catalogue.find(claim) {
+            Find::Here(tokens) => Ok(Found::Tokens(tokens)),
+            Find::Nothing => Ok(Found::Unavailable),
+            Find::Ask { .. } => Err(claim.clone()),
+        }
+    }
+
+    fn available(&self, found: Found, trail: &mut impl Trail) -> Option<Tokens> {
+        match found {
+            Found::Tokens(tokens) => {
+                trail.note("source", true, || "a copy that may be used is at hand".to_owned());
+                Some(tokens)
+            }
+            Found::Unavailable => {
+                trail.note("source", false, || match self.catalogue.last_answer() {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "no copy that may be used, and the source does not answer".to_owned(),
+                });
+                None
+            }
+        }
+    }
+
+    fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {
+        if visit.dry_run {
+            return Answer { decision: self.ledger.judge(token, &visit.question, now, trail), session: None };
+        }
+        let id = new_session(now);
+        let decision = self.ledger.admit(token, &visit.question, id, now, trail);
+        let session = matches!(decision, Decision::Allow(_)).then_some(id);
+        Answer { decision, session }
+    }
+
+    fn record(&self, visit: &Visit<'_>, answer: &Answer, now: Now) {
+        if visit.dry_run {
+            return;
+        }
+        let login = visit.question.login;
+        let nas = &visit.question.nas.name;
+        self.metrics.decided(visit.via, &answer.decision, self.clock.now().mono.saturating_sub(visit.received));
+        let via = visit.via.as_str();
+        match &answer.decision {
+            Decision::Allow(grant) => {
+                tracing::info!(
+                    via,
+                    %nas,
+                    mac = login.device.map(tracing::field::display),
+                    token = %grant.view.token,
+                    session_timeout = grant.session_timeout.0,
+                    session = answer.session.map(tracing::field::display),
+                    "allow"
+                );
+            }
+            Decision::Deny(denial) => {
+                let reason = denial.reason;
+                tracing::info!(
+                    via,
+                    %nas,
+                    mac = login.device.map(tracing::field::display),
+                    token = denial.view.as_ref().map(|view| tracing::field::display(view.token)),
+                    %reason,
+                    "deny"
+                );
+                let guessed = matches!(login.claim, Claim::Code(_))
+                    && matches!(reason, Reason::UnknownCode | Reason::WrongPassword);
+                if guessed {
+                    self.throttle.failed(login.device, nas, visit.limits, now.mono);
+                }
+            }
+        }
+    }
+}
+
+const fn deny(reason: Reason) -> Answer {
+    Answer { decision: Decision::Deny(Denial { reason, view: None }), session: None }
+}
+
+/// An id that cannot be guessed. Should the system have no randomness to give, the time alone makes it unique.
+fn new_session(now: Timestamp) -> SessionId {
+    let mut random = [0u8; 10];
+    if getrandom::fill(&mut random).is_err() {
+        let nanos = now.as_nanosecond().to_be_bytes();
+        for (octet, nano) in random.iter_mut().zip(nanos.iter().rev()) {
+            *octet = *nano;
+        }
+    }
+    SessionId::new(now, random)
+}

@@ -1,0 +1,219 @@
+//! Prometheus metrics under the contract's names. Labels never hold a code, a MAC or anything else from a guest.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::core::decide::{Decision, Reason};
+use crate::gate::Via;
+
+/// Labels of `spotgate_decisions_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabels {
+    via: Via,
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+/// Labels of `spotgate_decision_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ViaLabel {
+    via: Via,
+}
+
+/// Labels of `spotgate_radius_packets_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PacketLabels {
+    nas: String,
+    kind: &'static str,
+    result: &'static str,
+}
+
+/// Labels of `spotgate_source_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabels {
+    operation: &'static str,
+    status: String,
+}
+
+/// Label `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    status: u16,
+}
+
+/// Label `nas`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NasLabel {
+    nas: String,
+}
+
+/// Label `result`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    result: &'static str,
+}
+
+/// Label `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
+impl EncodeLabelValue for Via {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}
+
+/// Every metric of the daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    decisions: Family<DecisionLabels, Counter>,
+    decision_seconds: Family<ViaLabel, Histogram, fn() -> Histogram>,
+    packets: Family<PacketLabels, Counter>,
+    source_requests: Family<SourceLabels, Counter>,
+    // Absent before the first answer.
+    source_up: OnceLock<Gauge>,
+    /// `spotgate_tokens`: token records held.
+    pub tokens: Gauge,
+    sessions: Family<NasLabel, Gauge>,
+    accounting: Family<ResultLabel, Counter>,
+    malformed_records: Counter,
+    http_problems: Family<StatusLabel, Counter>,
+    dropped_pending: Counter,
+}
+
+fn decision_histogram() -> Histogram {
+    Histogram::new([
+        0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("spotgate");
+        let this = Self {
+            registry: Mutex::default(),
+            decisions: Family::default(),
+            decision_seconds: Family::new_with_constructor(decision_histogram as fn() -> Histogram),
+            packets: Family::default(),
+            source_requests: Family::default(),
+            source_up: OnceLock::new(),
+            tokens: Gauge::default(),
+            sessions: Family::default(),
+            accounting: Family::default(),
+            malformed_records: Counter::default(),
+            http_problems: Family::default(),
+            dropped_pending: Counter::default(),
+        };
+        registry.register("decisions", "Decisions by door, outcome and reason", this.decisions.clone());
+        registry.register("decision_seconds", "Time from request to decision", this.decision_seconds.clone());
+        registry.register(
+            "radius_packets",
+            "RADIUS packets by NAS, kind and what became of them",
+            this.packets.clone(),
+        );
+        registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
+        registry.register("tokens", "Token records held", this.tokens.clone());
+        registry.register("sessions", "Live sessions", this.sessions.clone());
+        registry.register("accounting_records", "Accounting records by result", this.accounting.clone());
+        registry.register("malformed_records", "Token records that could not be read", this.malformed_records.clone());
+        registry.register("http_problems", "HTTP requests answered with a problem", this.http_problems.clone());
+        registry.register(
+            "radius_pending_dropped",
+            "Requests dropped because too many waited for the source",
+            this.dropped_pending.clone(),
+        );
+        registry.register("build", "The running version", Info::new(Version { version: env!("CARGO_PKG_VERSION") }));
+        Self { registry: Mutex::new(registry), ..this }
+    }
+}
+
+impl Metrics {
+    /// Counts a decision and the time it took.
+    pub fn decided(&self, via: Via, decision: &Decision, took: Duration) {
+        let (outcome, reason) = match decision {
+            Decision::Allow(_) => ("allow", "none"),
+            Decision::Deny(denial) => ("deny", denial.reason.as_str()),
+        };
+        self.decisions.get_or_create(&DecisionLabels { via, outcome, reason }).inc();
+        self.decision_seconds.get_or_create(&ViaLabel { via }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that was malformed at the door.
+    pub fn malformed(&self, via: Via) {
+        let reason = Reason::Malformed.as_str();
+        self.decisions.get_or_create(&DecisionLabels { via, outcome: "deny", reason }).inc();
+    }
+
+    /// Counts a RADIUS packet. `nas` is a configured name, or `unknown`.
+    pub fn packet(&self, nas: &str, kind: &'static str, result: &'static str) {
+        self.packets.get_or_create(&PacketLabels { nas: nas.to_owned(), kind, result }).inc();
+    }
+
+    /// Counts a request to the source.
+    pub fn source_request(&self, operation: &'static str, status: &str) {
+        self.source_requests.get_or_create(&SourceLabels { operation, status: status.to_owned() }).inc();
+    }
+
+    /// Notes whether the source's last answer was good.
+    pub fn source_up(&self, up: bool) {
+        let gauge = self.source_up.get_or_init(|| {
+            let gauge = Gauge::default();
+            self.registry().register("source_up", "1 if the source's last answer was good, else 0", gauge.clone());
+            gauge
+        });
+        gauge.set(i64::from(up));
+    }
+
+    /// Counts token records that could not be read.
+    pub fn malformed_records(&self, count: u64) {
+        self.malformed_records.inc_by(count);
+    }
+
+    /// Counts an HTTP request that was answered with a problem.
+    pub fn http_problem(&self, status: u16) {
+        self.http_problems.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Counts an accounting record.
+    pub fn accounting(&self, result: &'static str) {
+        self.accounting.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a request that could not wait for the source.
+    pub fn pending_dropped(&self) {
+        self.dropped_pending.inc();
+    }
+
+    /// Notes how many sessions are live at each NAS.
+    pub fn sessions<'a>(&self, counts: impl Iterator<Item = (&'a str, usize)>) {
+        for (nas, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.sessions.get_or_create(&NasLabel { nas: nas.to_owned() }).set(count);
+        }
+    }
+
+    /// Everything as Prometheus text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry());
+        text
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,4 @@
+//! What operators see: metrics, and logs that hide secrets and do not flood.
+
+pub mod log;
+pub mod metrics;
