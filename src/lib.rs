@@ -6,6 +6,7 @@ pub mod config;
 pub mod core;
 pub mod gate;
 pub mod ledger;
+pub mod live;
 pub mod radius;
 pub mod sandbox;
 pub mod source;

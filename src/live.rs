@@ -1,0 +1,62 @@
+//! What a reload replaces in one step: the settings, and what is derived from them for every request.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::core::decide::Question;
+use crate::core::ident::NasName;
+use crate::core::login::Login;
+use crate::core::policy::NasRules;
+use crate::gate::{Via, Visit};
+use crate::radius::clients::Clients;
+
+/// One state of the configuration, as every door sees it.
+#[derive(Debug)]
+pub struct Live {
+    /// The settings.
+    pub settings: Settings,
+    /// The routers by address, with their secrets.
+    pub clients: Clients,
+}
+
+/// The doors' view of the configuration: always whole, never half reloaded.
+pub type Current = watch::Receiver<Arc<Live>>;
+
+impl Live {
+    /// Derives what requests need.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { clients: Clients::new(&settings.nas), settings }
+    }
+
+    /// The rules of the NAS with this name.
+    #[must_use]
+    pub fn nas(&self, name: &str) -> Option<&NasRules> {
+        self.settings.nas.iter().map(|nas| &nas.rules).find(|rules| rules.name.as_str() == name)
+    }
+
+    /// The NAS whose rules apply when a call names none: the key's, or the only one there is.
+    #[must_use]
+    pub fn default_nas(&self, of_key: Option<&NasName>) -> Option<&NasRules> {
+        match (of_key, self.settings.nas.as_slice()) {
+            (Some(name), _) => self.nas(name.as_str()),
+            (None, [only]) => Some(&only.rules),
+            (None, _) => None,
+        }
+    }
+
+    /// A login under this configuration, received at `received` on the monotonic clock.
+    #[must_use]
+    pub fn visit<'a>(
+        &'a self,
+        login: &'a Login<'a>,
+        nas: &'a NasRules,
+        via: Via,
+        received: std::time::Duration,
+    ) -> Visit<'a> {
+        let question = Question { login, nas, policy: &self.settings.policy };
+        Visit { question, limits: &self.settings.throttle, via, received, dry_run: false }
+    }
+}

@@ -1,0 +1,168 @@
+//! Access-Request to login, decision to Access-Accept or Access-Reject.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::config::CodeIn;
+use crate::core::budget::Seconds;
+use crate::core::decide::Grant;
+use crate::core::ident::{Code, Mac, SessionId};
+use crate::core::login::{Claim, Login, Proof};
+use crate::core::policy::Policy;
+use crate::radius::attribute as a;
+use crate::radius::clients::Client;
+use crate::radius::packet::{Full, Packet, Reply};
+use crate::radius::secret::MAX_PASSWORD;
+
+/// What our Class begins with, so that it is told from a foreign one; the session's sixteen octets follow.
+const CLASS_MARK: &[u8; 4] = b"sg1:";
+
+/// An Access-Request that is no login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A sound packet without a code or MAC that can be read: rejected as `malformed`.
+    Rejected,
+    /// A packet that breaks RFC 2865 §4.1 or §5: dropped, for this cause.
+    Broken(&'static str),
+}
+
+/// Reads the login out of an authentic Access-Request. `password` is where a hidden password is unveiled.
+pub fn login<'a>(
+    packet: &Packet<'a>,
+    client: &Client,
+    password: &'a mut [u8; MAX_PASSWORD],
+) -> Result<Login<'a>, Unreadable> {
+    let user_name = packet.first(a::USER_NAME).unwrap_or_default();
+    let device = packet.first(a::CALLING_STATION_ID).and_then(|mac| Mac::parse(mac).ok());
+    let proof = proof(packet, client, password)?;
+    let (claim, typed, proof) = match device {
+        Some(mac) if Mac::parse(user_name) == Ok(mac) => (Claim::Device(mac), user_name, proof),
+        _ => match (client.nas.code_in, proof) {
+            (CodeIn::Username, proof) => (code(user_name)?, user_name, proof),
+            (CodeIn::Password, Proof::Password(given)) => (code(given)?, given, Proof::NotAsked),
+            (CodeIn::Password, _) => return Err(Unreadable::Rejected),
+        },
+    };
+    let nas_session = packet.first(a::ACCT_SESSION_ID).and_then(a::text);
+    Ok(Login { claim, typed, proof, device, ip: framed_ip(packet), nas_session })
+}
+
+fn code(octets: &[u8]) -> Result<Claim, Unreadable> {
+    let text = a::text(octets).ok_or(Unreadable::Rejected)?;
+    Code::parse(text).map(Claim::Code).map_err(|_| Unreadable::Rejected)
+}
+
+/// PAP or CHAP, not both (RFC 2865 §4.1); neither counts as an empty password. EAP and MS-CHAP prove something that is not
+/// understood here, so they are never taken for an empty password.
+fn proof<'a>(
+    packet: &Packet<'a>,
+    client: &Client,
+    password: &'a mut [u8; MAX_PASSWORD],
+) -> Result<Proof<'a>, Unreadable> {
+    let foreign = packet.first(a::EAP_MESSAGE).is_some()
+        || packet
+            .vendor(a::microsoft::VENDOR)
+            .any(|(kind, _)| matches!(kind, a::microsoft::CHAP_RESPONSE | a::microsoft::CHAP2_RESPONSE));
+    match (packet.first(a::USER_PASSWORD), packet.first(a::CHAP_PASSWORD)) {
+        (Some(_), Some(_)) => Err(Unreadable::Broken("both_passwords")),
+        (Some(hidden), None) => client
+            .secret
+            .unhide(hidden, packet.authenticator(), password)
+            .map(Proof::Password)
+            .ok_or(Unreadable::Broken("password_length")),
+        (None, Some(response)) => {
+            let (ident, digest) = response.split_first().ok_or(Unreadable::Broken("chap_length"))?;
+            let digest = digest.try_into().map_err(|_| Unreadable::Broken("chap_length"))?;
+            let challenge = packet.first(a::CHAP_CHALLENGE).unwrap_or(packet.authenticator());
+            Ok(Proof::Chap { ident: *ident, digest, challenge })
+        }
+        (None, None) if foreign => Err(Unreadable::Rejected),
+        (None, None) => Ok(Proof::Password(b"")),
+    }
+}
+
+/// The device's address; one that it gave itself (169.254/16) says nothing (facts/hotspot.md §8, 7).
+fn framed_ip(packet: &Packet<'_>) -> Option<IpAddr> {
+    let v4 = packet.first(a::FRAMED_IP_ADDRESS).and_then(a::ipv4);
+    let v4 = v4.filter(|ip| !ip.is_link_local() && *ip != Ipv4Addr::UNSPECIFIED && *ip != Ipv4Addr::BROADCAST);
+    v4.map(IpAddr::V4).or_else(|| packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6).map(IpAddr::V6))
+}
+
+/// Writes an Access-Accept: exactly the attributes of the contract, in its order.
+pub fn accept<'b>(
+    buffer: &'b mut [u8; Packet::MAX],
+    request: &Packet<'_>,
+    client: &Client,
+    grant: &Grant,
+    session: Option<SessionId>,
+    policy: &Policy,
+) -> Result<&'b [u8], Full> {
+    let mut reply = Reply::new(buffer, a::code::ACCESS_ACCEPT, request.identifier());
+    reply.integer(a::SESSION_TIMEOUT, number(grant.session_timeout))?;
+    if let Some(idle) = policy.idle_timeout {
+        reply.integer(a::IDLE_TIMEOUT, number(idle))?;
+    }
+    reply.integer(a::ACCT_INTERIM_INTERVAL, number(policy.interim_interval))?;
+    reply.integer(a::PORT_LIMIT, grant.view.user_limit.saturating_add(1))?;
+    if let Some(session) = session {
+        reply.attribute(a::CLASS, &class(session))?;
+    }
+    if let Some(rate) = &client.nas.rate_limit {
+        reply.vendor(a::mikrotik::VENDOR, a::mikrotik::RATE_LIMIT, rate.as_bytes())?;
+    }
+    if let Some(group) = &client.nas.group {
+        reply.vendor(a::mikrotik::VENDOR, a::mikrotik::GROUP, group.as_bytes())?;
+    }
+    proxy_state(&mut reply, request)?;
+    Ok(reply.sign(&client.secret, request.authenticator()))
+}
+
+/// Writes an Access-Reject with its sentence for the guest.
+pub fn reject<'b>(
+    buffer: &'b mut [u8; Packet::MAX],
+    request: &Packet<'_>,
+    client: &Client,
+    message: &str,
+) -> Result<&'b [u8], Full> {
+    let mut reply = Reply::new(buffer, a::code::ACCESS_REJECT, request.identifier());
+    reply.attribute(a::REPLY_MESSAGE, message.as_bytes())?;
+    proxy_state(&mut reply, request)?;
+    Ok(reply.sign(&client.secret, request.authenticator()))
+}
+
+/// Writes the answer to Status-Server: Access-Accept or Accounting-Response, signed (RFC 5997 §3).
+pub fn alive<'b>(
+    buffer: &'b mut [u8; Packet::MAX],
+    code: u8,
+    request: &Packet<'_>,
+    client: &Client,
+) -> Result<&'b [u8], Full> {
+    let mut reply = Reply::new(buffer, code, request.identifier());
+    proxy_state(&mut reply, request)?;
+    Ok(reply.sign(&client.secret, request.authenticator()))
+}
+
+/// Every Proxy-State, unchanged and in order (RFC 2865 §5.33).
+pub(super) fn proxy_state(reply: &mut Reply<'_>, request: &Packet<'_>) -> Result<(), Full> {
+    request.all(a::PROXY_STATE).try_for_each(|state| reply.attribute(a::PROXY_STATE, state))
+}
+
+/// The Class by which accounting finds its session: 20 octets.
+#[must_use]
+pub fn class(session: SessionId) -> [u8; 20] {
+    let mut class = [0; 20];
+    let (mark, id) = class.split_at_mut(CLASS_MARK.len());
+    mark.copy_from_slice(CLASS_MARK);
+    id.copy_from_slice(&session.octets());
+    class
+}
+
+/// The session of a Class, if it is one of ours.
+#[must_use]
+pub fn session_of(class: &[u8]) -> Option<SessionId> {
+    let id = class.strip_prefix(CLASS_MARK)?;
+    id.try_into().ok().map(SessionId::from_octets)
+}
+
+fn number(seconds: Seconds) -> u32 {
+    u32::try_from(seconds.0).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,325 @@
+//! One datagram in, one answer or a cause for silence out. It touches memory only; a login whose code must be fetched is
+//! handed back as [`Handled::Pending`] and finished by [`Handler::finish`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::RequireMessageAuthenticator;
+use crate::core::decide::{Decision, Denial, Reason};
+use crate::gate::{Answer, Gate, Step, Via};
+use crate::live::Live;
+use crate::radius::accounting;
+use crate::radius::attribute::{self as a, code};
+use crate::radius::auth::{self, Unreadable};
+use crate::radius::clients::{Client, Learnt};
+use crate::radius::packet::{Full, Packet};
+use crate::radius::recent::{Identity, Recent, Seen};
+use crate::radius::secret::{MAX_PASSWORD, MessageAuthenticator};
+use crate::telemetry::log::Brake;
+use crate::words;
+
+/// Which of the two ports a socket serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Authentication, 1812.
+    Auth,
+    /// Accounting, 1813.
+    Accounting,
+}
+
+/// What becomes of a datagram.
+#[derive(Debug)]
+pub enum Handled<'b> {
+    /// This goes back.
+    Reply(&'b [u8]),
+    /// Nothing goes back.
+    Silence,
+    /// The source must be asked first.
+    Pending,
+}
+
+/// Why a datagram gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Cause {
+    /// For counting.
+    name: &'static str,
+    /// The likely cause, for the log.
+    hint: &'static str,
+}
+
+const UNKNOWN_NAS: Cause = Cause {
+    name: "unknown_nas",
+    hint: "no [[nas]] has this address; if the router is known, set its src-address, or look for NAT between",
+};
+const WRONG_PORT: Cause = Cause { name: "wrong_port", hint: "this kind of packet does not belong on this port" };
+const SECRET_MISMATCH: Cause =
+    Cause { name: "bad_message_authenticator", hint: "the shared secrets differ, or the packet was tampered with" };
+const NO_MESSAGE_AUTHENTICATOR: Cause = Cause {
+    name: "no_message_authenticator",
+    hint: "a Message-Authenticator is required here: the router has sent one before, or require_message_authenticator = \"yes\"",
+};
+const PROXY_UNSIGNED: Cause = Cause {
+    name: "proxy_state_unsigned",
+    hint: "Proxy-State without a Message-Authenticator is refused (BlastRADIUS)",
+};
+const BAD_AUTHENTICATOR: Cause =
+    Cause { name: "bad_authenticator", hint: "the accounting secrets differ, or the packet was tampered with" };
+const REPEATED: Cause = Cause { name: "malformed", hint: "an attribute that may stand only once is repeated" };
+const BROKEN: Cause = Cause { name: "malformed", hint: "the packet breaks RFC 2865" };
+const TOO_LONG: Cause =
+    Cause { name: "reply_too_long", hint: "the answer with every Proxy-State does not fit into a packet" };
+
+/// What handles datagrams, shared by every socket.
+#[derive(Debug)]
+pub struct Handler {
+    gate: Arc<Gate>,
+    learnt: Arc<Learnt>,
+    /// Told when something new was learnt.
+    on_learnt: Box<dyn OnLearnt>,
+    brake: Brake<(IpAddr, &'static str)>,
+}
+
+/// Keeps what was learnt for the next run.
+pub trait OnLearnt: Send + Sync + std::fmt::Debug {
+    /// Another address was added.
+    fn learnt(&self, learnt: &Learnt);
+}
+
+impl Handler {
+    /// A handler in front of `gate`.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, learnt: Arc<Learnt>, on_learnt: Box<dyn OnLearnt>) -> Self {
+        Self { gate, learnt, on_learnt, brake: Brake::new(Duration::from_secs(60), 1024) }
+    }
+
+    /// Handles one datagram.
+    pub fn handle<'b>(
+        &self,
+        live: &Live,
+        port: Port,
+        datagram: &[u8],
+        from: SocketAddr,
+        recent: &Mutex<Recent>,
+        buffer: &'b mut [u8; Packet::MAX],
+    ) -> Handled<'b> {
+        let now = self.gate.clock.now().mono;
+        let Some(client) = live.clients.find(from.ip()) else {
+            return self.drop("unknown", "unknown", from, UNKNOWN_NAS, now);
+        };
+        let nas = client.nas.name().as_str();
+        let packet = match Packet::parse(datagram) {
+            Ok(packet) => packet,
+            Err(cause) => {
+                tracing::debug!(nas, %cause, "broken packet");
+                return self.drop(nas, "broken", from, BROKEN, now);
+            }
+        };
+        let kind = kind(packet.code());
+        if let Err(cause) = self.authenticate(port, &packet, client, from.ip()) {
+            return self.drop(nas, kind, from, cause, now);
+        }
+        let identity = Identity::of(from, &packet);
+        match lock(recent).see(from, &packet, now) {
+            Seen::New => {}
+            Seen::InProgress => {
+                self.gate.metrics.packet(nas, kind, "in_progress");
+                return Handled::Silence;
+            }
+            Seen::Answered(reply) => {
+                self.gate.metrics.packet(nas, kind, "repeated");
+                return match buffer.get_mut(..reply.len()) {
+                    Some(place) => {
+                        place.copy_from_slice(reply);
+                        Handled::Reply(place)
+                    }
+                    None => Handled::Silence,
+                };
+            }
+        }
+        let replied = match packet.code() {
+            code::ACCESS_REQUEST => match self.access(live, client, &packet, now, buffer) {
+                Ok(Some(replied)) => Ok(replied),
+                Ok(None) => return Handled::Pending,
+                Err(cause) => Err(cause),
+            },
+            code::STATUS_SERVER => {
+                let code = if port == Port::Auth { code::ACCESS_ACCEPT } else { code::ACCOUNTING_RESPONSE };
+                auth::alive(buffer, code, &packet, client).map(|reply| (reply, "status")).map_err(|Full| TOO_LONG)
+            }
+            _ => {
+                self.gate.metrics.accounting("answered");
+                accounting::response(buffer, &packet, client).map(|reply| (reply, "response")).map_err(|Full| TOO_LONG)
+            }
+        };
+        match replied {
+            Ok((reply, result)) => {
+                self.gate.metrics.packet(nas, kind, result);
+                lock(recent).answered(&identity, reply, now);
+                Handled::Reply(reply)
+            }
+            Err(cause) => {
+                lock(recent).forget(&identity);
+                self.drop(nas, kind, from, cause, now)
+            }
+        }
+    }
+
+    /// Finishes a login that [`Handler::handle`] called pending: asks the source, then answers.
+    pub async fn finish<'b>(
+        &self,
+        live: &Live,
+        datagram: &[u8],
+        from: SocketAddr,
+        recent: &Mutex<Recent>,
+        buffer: &'b mut [u8; Packet::MAX],
+    ) -> Option<&'b [u8]> {
+        let received = self.gate.clock.now().mono;
+        // Both were found when the packet was handled.
+        let client = live.clients.find(from.ip())?;
+        let packet = Packet::parse(datagram).ok()?;
+        let identity = Identity::of(from, &packet);
+        let mut password = [0; MAX_PASSWORD];
+        let login = auth::login(&packet, client, &mut password).ok()?;
+        let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
+        let answer = self.gate.answer(&visit, &mut ()).await;
+        let now = self.gate.clock.now().mono;
+        let nas = client.nas.name().as_str();
+        match self.reply(live, client, &packet, &answer, buffer) {
+            Ok((reply, result)) => {
+                self.gate.metrics.packet(nas, kind(packet.code()), result);
+                lock(recent).answered(&identity, reply, now);
+                Some(reply)
+            }
+            Err(cause) => {
+                lock(recent).forget(&identity);
+                self.drop(nas, kind(packet.code()), from, cause, now);
+                None
+            }
+        }
+    }
+
+    /// Gives a pending request up, so that its repetition is looked at anew.
+    pub fn give_up(&self, datagram: &[u8], from: SocketAddr, recent: &Mutex<Recent>) {
+        self.gate.metrics.pending_dropped();
+        if let Ok(packet) = Packet::parse(datagram) {
+            lock(recent).forget(&Identity::of(from, &packet));
+        }
+    }
+
+    /// Whether the packet comes from a holder of the secret and is fit for this port.
+    fn authenticate(&self, port: Port, packet: &Packet<'_>, client: &Client, from: IpAddr) -> Result<(), Cause> {
+        let fits = match packet.code() {
+            code::ACCESS_REQUEST => port == Port::Auth,
+            code::ACCOUNTING_REQUEST => port == Port::Accounting,
+            code => code == code::STATUS_SERVER,
+        };
+        if !fits {
+            return Err(WRONG_PORT);
+        }
+        let signed = match client.secret.check_message_authenticator(packet) {
+            MessageAuthenticator::Bad => return Err(SECRET_MISMATCH),
+            MessageAuthenticator::Good => true,
+            MessageAuthenticator::Absent => false,
+        };
+        match packet.code() {
+            code::ACCOUNTING_REQUEST if !client.secret.check_request_authenticator(packet) => {
+                return Err(BAD_AUTHENTICATOR);
+            }
+            // RFC 5997 §3.
+            code::STATUS_SERVER if !signed => return Err(NO_MESSAGE_AUTHENTICATOR),
+            code::ACCOUNTING_REQUEST | code::STATUS_SERVER => {}
+            _ if signed => {
+                if self.learnt.note(from) {
+                    self.on_learnt.learnt(&self.learnt);
+                }
+            }
+            _ => {
+                let rule = client.nas.require_message_authenticator;
+                if self.learnt.requires(rule, from) {
+                    return Err(NO_MESSAGE_AUTHENTICATOR);
+                }
+                if rule != RequireMessageAuthenticator::No && packet.first(a::PROXY_STATE).is_some() {
+                    return Err(PROXY_UNSIGNED);
+                }
+            }
+        }
+        if a::repeated(packet).is_some() { Err(REPEATED) } else { Ok(()) }
+    }
+
+    /// Decides an Access-Request on memory alone; `None` where the source must be asked.
+    fn access<'b>(
+        &self,
+        live: &Live,
+        client: &Client,
+        packet: &Packet<'_>,
+        received: Duration,
+        buffer: &'b mut [u8; Packet::MAX],
+    ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
+        let mut password = [0; MAX_PASSWORD];
+        let answer = match auth::login(packet, client, &mut password) {
+            Ok(login) => {
+                let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
+                match self.gate.step(&visit, &[], &mut ()) {
+                    Step::Decided(answer) => answer,
+                    Step::Ask(_) => return Ok(None),
+                }
+            }
+            Err(Unreadable::Broken(cause)) => {
+                tracing::debug!(nas = %client.nas.name(), cause, "broken Access-Request");
+                return Err(BROKEN);
+            }
+            Err(Unreadable::Rejected) => {
+                self.gate.metrics.malformed(Via::Radius);
+                if let Some(held) = self.brake.pass(&(client.nas.address.addr(), "unreadable"), received) {
+                    tracing::warn!(nas = %client.nas.name(), held, "an Access-Request holds no code or MAC that can be read");
+                }
+                Answer { decision: Decision::Deny(Denial::from(Reason::Malformed)), session: None }
+            }
+        };
+        self.reply(live, client, packet, &answer, buffer).map(Some)
+    }
+
+    fn reply<'b>(
+        &self,
+        live: &Live,
+        client: &Client,
+        packet: &Packet<'_>,
+        answer: &Answer,
+        buffer: &'b mut [u8; Packet::MAX],
+    ) -> Result<(&'b [u8], &'static str), Cause> {
+        let settings = &live.settings;
+        let (written, result) = match &answer.decision {
+            Decision::Allow(grant) => {
+                (auth::accept(buffer, packet, client, grant, answer.session, &settings.policy), "accept")
+            }
+            Decision::Deny(_) => {
+                let words = words::message(&answer.decision, settings.time_zone(), self.gate.clock.now().wall);
+                (auth::reject(buffer, packet, client, &words), "reject")
+            }
+        };
+        written.map(|reply| (reply, result)).map_err(|Full| TOO_LONG)
+    }
+
+    /// Counts a datagram that gets no answer, and says why, once a minute for each router and cause.
+    fn drop(&self, nas: &str, kind: &'static str, from: SocketAddr, cause: Cause, now: Duration) -> Handled<'static> {
+        self.gate.metrics.packet(nas, kind, cause.name);
+        if let Some(held) = self.brake.pass(&(from.ip(), cause.name), now) {
+            tracing::warn!(nas, from = %from.ip(), kind, cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
+        }
+        Handled::Silence
+    }
+}
+
+const fn kind(code: u8) -> &'static str {
+    match code {
+        code::ACCESS_REQUEST => "access_request",
+        code::ACCOUNTING_REQUEST => "accounting_request",
+        code::STATUS_SERVER => "status_server",
+        _ => "other",
+    }
+}
+
+fn lock(recent: &Mutex<Recent>) -> MutexGuard<'_, Recent> {
+    recent.lock().unwrap_or_else(PoisonError::into_inner)
+}
