@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod gate;
+pub mod http;
 pub mod ledger;
 pub mod live;
 pub mod radius;

@@ -1,0 +1,226 @@
+//! `POST /v1/authorize`: may this access code, or this device, go online? Always 200, for allow and for deny.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::core::decide::{Check, Decision};
+use crate::core::ident::{Code, Mac};
+use crate::core::login::{Claim, Login, Proof};
+use crate::core::policy::{NasRules, Policy};
+use crate::gate::{Answer, Via, Visit};
+use crate::http::keys::Caller;
+use crate::http::problem::Problem;
+use crate::http::routes::{App, MAX_BODY};
+use crate::words;
+
+/// The question, as documented; read field by field so that the one that is wrong can be named.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+pub struct AuthorizeRequest {
+    /// What the guest typed.
+    access_code: Option<String>,
+    /// The device; alone, it asks for a MAC login.
+    mac: Option<String>,
+    /// Whose rules apply; else those of the key's NAS, or of the only one there is.
+    nas: Option<String>,
+    /// The device's address.
+    ip: Option<String>,
+    /// The router's own name for the session.
+    session_id: Option<String>,
+    /// Decide without admitting; the answer then also holds `checks`.
+    dry_run: Option<bool>,
+}
+
+/// The answer. Every field is always there; null means not known.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuthorizeAnswer {
+    /// `allow` or `deny`.
+    pub decision: String,
+    /// Why not; null for allow.
+    pub reason: Option<String>,
+    /// The same in plain words.
+    pub message: String,
+    /// Seconds the device may stay online.
+    pub session_timeout: Option<u64>,
+    /// Seconds after which an idle device is logged out.
+    pub idle_timeout: Option<u64>,
+    /// Seconds between accounting updates.
+    pub interim_interval: Option<u64>,
+    /// The token's `ValidTo`.
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
+    /// Whole minutes that the token's pool holds; null also where there is no limit.
+    pub minutes_left: Option<u64>,
+    /// Devices at once.
+    pub user_limit: Option<u32>,
+    /// Devices online, with this one if it is allowed.
+    pub devices_online: Option<u32>,
+    /// The Nexudus `Id` of the token.
+    pub token_id: Option<i64>,
+    /// The session that was opened.
+    pub session: Option<String>,
+    /// Every check with its outcome; of a dry run only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub checks: Option<Vec<CheckAnswer>>,
+}
+
+/// One check and its outcome.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckAnswer {
+    /// What was checked.
+    pub check: String,
+    /// Whether it passed.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+impl From<Check> for CheckAnswer {
+    fn from(check: Check) -> Self {
+        Self { check: check.check.to_owned(), ok: check.ok, detail: check.detail }
+    }
+}
+
+impl AuthorizeAnswer {
+    /// Puts a decision into the interface's words.
+    #[must_use]
+    pub fn new(answer: &Answer, policy: &Policy, zone: &TimeZone, now: Timestamp) -> Self {
+        let (view, grant, reason) = match &answer.decision {
+            Decision::Allow(grant) => (Some(&grant.view), Some(grant), None),
+            Decision::Deny(denial) => (denial.view.as_ref(), None, Some(denial.reason)),
+        };
+        Self {
+            decision: if grant.is_some() { "allow" } else { "deny" }.to_owned(),
+            reason: reason.map(|reason| reason.to_string()),
+            message: words::message(&answer.decision, zone, now),
+            session_timeout: grant.map(|grant| grant.session_timeout.0),
+            idle_timeout: grant.and(policy.idle_timeout).map(|timeout| timeout.0),
+            interim_interval: grant.map(|_| policy.interim_interval.0),
+            expires_at: view.and_then(|view| view.valid_to),
+            minutes_left: view.and_then(|view| view.pool.minutes()),
+            user_limit: view.map(|view| view.user_limit),
+            devices_online: view.map(|view| view.devices_online),
+            token_id: view.map(|view| view.token.0),
+            session: answer.session.map(|session| session.to_string()),
+            checks: None,
+        }
+    }
+}
+
+/// A question with every field read.
+struct Question<'a> {
+    claim: Claim,
+    typed: String,
+    device: Option<Mac>,
+    nas: &'a NasRules,
+    ip: Option<IpAddr>,
+    session_id: Option<String>,
+    dry_run: bool,
+}
+
+/// May this access code, or this device, go online?
+#[utoipa::path(
+    post, path = "/v1/authorize", tag = "authorize", request_body = AuthorizeRequest,
+    responses(
+        (status = 200, description = "Allow or deny", body = AuthorizeAnswer),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No or wrong key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not in time", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = ["authorize"])),
+)]
+pub(super) async fn authorize(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<AuthorizeAnswer>, Problem> {
+    let received = app.gate.clock.now().mono;
+    let fields = object(&body.map_err(|rejection| refused_body(&rejection))?)?;
+    let question = read(&fields, &caller).inspect_err(|_| app.gate.metrics.malformed(Via::Http))?;
+    let login = Login {
+        claim: question.claim,
+        typed: question.typed.as_bytes(),
+        proof: Proof::NotAsked,
+        device: question.device,
+        ip: question.ip,
+        nas_session: question.session_id.as_deref(),
+    };
+    let visit = caller.live.visit(&login, question.nas, Via::Http, received);
+    Ok(Json(decide(&app, &caller, &Visit { dry_run: question.dry_run, ..visit }).await))
+}
+
+async fn decide(app: &App, caller: &Caller, visit: &Visit<'_>) -> AuthorizeAnswer {
+    let settings = &caller.live.settings;
+    let mut checks = Vec::new();
+    let answer =
+        if visit.dry_run { app.gate.answer(visit, &mut checks).await } else { app.gate.answer(visit, &mut ()).await };
+    let spoken = AuthorizeAnswer::new(&answer, &settings.policy, settings.time_zone(), app.gate.clock.now().wall);
+    AuthorizeAnswer { checks: visit.dry_run.then(|| checks.into_iter().map(Into::into).collect()), ..spoken }
+}
+
+fn refused_body(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::too_large(MAX_BODY)
+    } else {
+        Problem::unreadable("The body did not arrive whole.")
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    // The parser's message names a place, never the text there.
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::unreadable(format!("The body is not a JSON object: {error}.")))
+}
+
+fn read<'a>(fields: &Map<String, Value>, caller: &'a Caller) -> Result<Question<'a>, Problem> {
+    let typed = text(fields, "access_code")?;
+    let device = text(fields, "mac")?
+        .map(|mac| mac.parse::<Mac>().map_err(|error| Problem::field("mac", format!("`mac` is {error}."))))
+        .transpose()?;
+    let claim = match (&typed, device) {
+        (Some(typed), _) => Claim::Code(
+            Code::parse(typed).map_err(|error| Problem::field("access_code", format!("`access_code`: {error}.")))?,
+        ),
+        (None, Some(device)) => Claim::Device(device),
+        (None, None) => return Err(Problem::field("access_code", "Send `access_code`, or `mac` for a MAC login.")),
+    };
+    let nas = match text(fields, "nas")? {
+        Some(name) => caller.live.nas(&name).ok_or_else(|| Problem::field("nas", "No NAS of this name is configured.")),
+        None => caller.live.default_nas(caller.key.nas.as_ref()).ok_or_else(|| {
+            Problem::field("nas", "Several NASes are configured: name one in `nas`, or give the key one.")
+        }),
+    }?;
+    let ip = text(fields, "ip")?
+        .map(|ip| ip.parse().map_err(|_| Problem::field("ip", "`ip` is not an IP address.")))
+        .transpose()?;
+    let session_id = text(fields, "session_id")?;
+    if session_id.as_ref().is_some_and(|id| id.len() > Code::MAX_BYTES) {
+        return Err(Problem::field("session_id", "`session_id` is longer than 253 bytes."));
+    }
+    let dry_run = match fields.get("dry_run") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(dry_run)) => *dry_run,
+        Some(_) => return Err(Problem::field("dry_run", "`dry_run` must be true or false.")),
+    };
+    Ok(Question { claim, typed: typed.unwrap_or_default(), device, nas, ip, session_id, dry_run })
+}
+
+fn text(fields: &Map<String, Value>, field: &'static str) -> Result<Option<String>, Problem> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Problem::field(field, format!("`{field}` must be text, in quotation marks."))),
+    }
+}

@@ -1,0 +1,59 @@
+//! `GET /healthz` and `GET /readyz`: alive, and able to decide.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::http::routes::App;
+
+/// The answer of `/healthz`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Readiness {
+    /// Whether logins can be decided.
+    ready: bool,
+    /// What is wrong although logins can be decided, or why they cannot.
+    degraded: Vec<String>,
+}
+
+/// Alive.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "Alive", body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Ready to decide: 200 while copies can be used, 503 when nothing can be decided.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "Ready; `degraded` says what is wrong", body = Readiness),
+        (status = 503, description = "Nothing can be decided, and why", body = Readiness),
+    ),
+)]
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let catalogue = &app.gate.catalogue;
+    let mut degraded = app.troubles();
+    let ready = match catalogue.last_answer() {
+        Some(Ok(())) => true,
+        Some(Err(error)) => {
+            degraded.push(format!("source: {error}"));
+            catalogue.tokens() > 0
+        }
+        // A source that is asked code by code has simply not been needed yet.
+        None => catalogue.asks(),
+    };
+    if !ready && degraded.is_empty() {
+        degraded.push("source: not read yet".to_owned());
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, degraded }))
+}

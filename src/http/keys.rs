@@ -1,0 +1,59 @@
+//! API keys and what they may do.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use secrecy::ExposeSecret as _;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::config::{ApiKey, Scope};
+use crate::http::problem::Problem;
+use crate::http::routes::App;
+use crate::live::Live;
+
+/// What a route asks of its caller.
+#[derive(Clone)]
+pub struct Required {
+    /// The daemon.
+    pub app: Arc<App>,
+    /// The scope the key must have.
+    pub scope: Scope,
+}
+
+/// The caller, once its key was found good: the configuration that said so, and the key's name and NAS.
+#[derive(Clone)]
+pub struct Caller {
+    /// The configuration this request is served under, from its first byte to its last.
+    pub live: Arc<Live>,
+    /// The key.
+    pub key: ApiKey,
+}
+
+/// Lets a request through if its key has the scope.
+pub async fn require(State(required): State<Required>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let live = Arc::clone(&required.app.live.borrow());
+    let key = find(&live.settings.http.api_keys, request.headers()).ok_or_else(Problem::unauthorized)?.clone();
+    if !key.scopes.contains(&required.scope) {
+        return Err(Problem::forbidden(required.scope.as_str()));
+    }
+    request.extensions_mut().insert(Caller { live, key });
+    Ok(next.run(request).await)
+}
+
+/// The key in `Authorization: Bearer KEY`. Every configured key is compared, each in constant time, so that the time taken
+/// tells nothing of how much was right.
+fn find<'k>(keys: &'k [ApiKey], headers: &HeaderMap) -> Option<&'k ApiKey> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, given) = given.split_at_checked("Bearer ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return None;
+    }
+    let given = given.trim_ascii();
+    keys.iter().fold(None, |found, key| {
+        let same: Choice = key.key.expose_secret().as_bytes().ct_eq(given);
+        if bool::from(same) { Some(key) } else { found }
+    })
+}

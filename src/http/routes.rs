@@ -1,0 +1,122 @@
+//! The routes, and what holds for each of them: keys, deadline, panics, problems.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::Scope;
+use crate::gate::Gate;
+use crate::http::keys::{Required, require};
+use crate::http::problem::Problem;
+use crate::http::{authorize, health};
+use crate::live::Current;
+
+/// The largest body taken, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long one request may take: longer than a look-up upstream with its retries, shorter than people wait.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the routes work on.
+#[derive(Debug)]
+pub struct App {
+    /// Where logins are decided.
+    pub gate: Arc<Gate>,
+    /// The configuration.
+    pub live: Current,
+    troubles: Mutex<Vec<String>>,
+}
+
+impl App {
+    /// The interface of this gate.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, live: Current) -> Self {
+        Self { gate, live, troubles: Mutex::default() }
+    }
+
+    /// Notes something that is wrong although logins can be decided, for `/readyz`.
+    pub fn trouble(&self, trouble: String) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).push(trouble);
+    }
+
+    pub(super) fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Every route, behind its key and inside its limits.
+pub fn router(app: &Arc<App>) -> Router {
+    let (router, document) = described(|scope, routes| {
+        routes.route_layer(from_fn_with_state(Required { app: Arc::clone(app), scope }, require))
+    });
+    let document = Arc::new(document.to_json().unwrap_or_default());
+    router
+        .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*document).clone())))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(within_deadline))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(app), finish))
+        .with_state(Arc::clone(app))
+}
+
+/// The OpenAPI document, made from the same routes.
+#[must_use]
+pub fn document() -> OpenApi {
+    described(|_, routes| routes).1
+}
+
+type Routes = OpenApiRouter<Arc<App>>;
+
+fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, OpenApi) {
+    let info = InfoBuilder::new()
+        .title("spotgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Who may use the WiFi, and for how long."));
+    let (router, mut document) = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
+        .merge(guard(Scope::Authorize, Routes::new().routes(routes!(authorize::authorize))))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    let key = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document.components.get_or_insert_default().add_security_scheme("key", key);
+    (router, document)
+}
+
+async fn within_deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("The answer was not ready in time; please ask again.").into_response(),
+    }
+}
+
+/// Counts problems and sets what every answer carries.
+async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        app.gate.metrics.http_problem(status.as_u16());
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request ended in a panic; this is a fault in spotgate");
+    Problem::internal().into_response()
+}
