@@ -1,6 +1,28 @@
 //! spotgate decides who may use the WiFi of a coworking space, and for how long.
+//!
+//! A login's life: a packet or an HTTP call ([`radius`], [`http`]) becomes a [`core::login::Login`]; the [`gate`] asks the
+//! [`throttle`] whether its device has guessed too often, the [`catalogue`] for the tokens it may mean, and the [`ledger`] to
+//! decide and admit it in its token's account; the decision becomes a reply.
+//!
+//! Arrows go one way: cli → serve → radius, http → gate → catalogue, ledger → core.
+//!
+//! - [`core`]: the heart. Deciding and counting as plain functions over plain values, the time passed in. No I/O, no lock, no
+//!   clock; it imports nothing else of this crate.
+//! - [`gate`]: a login from any door to its decision.
+//! - [`catalogue`]: tokens at hand, found in memory or fetched once however many ask. [`source`]: where they come from, the
+//!   Nexudus API or a file.
+//! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard.
+//! - [`throttle`]: failed codes per device and per NAS.
+//! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
+//!   [`words`]: decisions in plain words.
+//! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
+//!   the process and is no account.
+//! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
+//!   place that reads a clock.
+//! - [`sandbox`]: a Nexudus and a hotspot to try and to test against.
 
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
@@ -10,7 +32,9 @@ pub mod ledger;
 pub mod live;
 pub mod radius;
 pub mod sandbox;
+pub mod serve;
 pub mod source;
+pub mod state;
 pub mod telemetry;
 pub mod throttle;
 pub mod words;

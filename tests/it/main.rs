@@ -1,1 +1,12 @@
-//! The real binary, the real peers: one integration binary of modules.
+//! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, systemd.
+
+// What clippy asks of code that serves strangers does not bind tests; and nothing here is anybody's interface.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(unreachable_pub, clippy::needless_pass_by_value, reason = "a binary of tests")]
+
+mod commands;
+mod daemon;
+mod nexudus;
+mod peers;
+mod shipped;
+mod support;

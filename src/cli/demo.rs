@@ -1,0 +1,198 @@
+//! `spotgate demo`: a sandbox Nexudus, the daemon and a hotspot's requests, all on loopback.
+
+mod tour;
+
+use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cli::{block_on, complain, interrupted, print};
+use crate::clock::Clock;
+use crate::config::{self, LogForm, Telemetry};
+use crate::sandbox::nexudus::{Options, Sandbox, demo_tokens};
+use crate::serve::{self, Daemon};
+use crate::telemetry;
+
+const SECRET: &str = "demo-shared-secret";
+const KEY: &str = "demo-key";
+const NAS: &str = "front-desk";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArguments {
+    /// Play a scripted tour, print it, and exit
+    #[arg(long)]
+    once: bool,
+}
+
+/// Everything that runs.
+struct Demo {
+    sandbox: Sandbox,
+    daemon: Daemon,
+    folder: Folder,
+}
+
+/// A folder that goes with the demo.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
+    let level = if arguments.once { "error" } else { "warn" };
+    telemetry::log::init(&Telemetry {
+        log: LogForm::Text,
+        level: level.to_owned(),
+        metrics_listen: ([127, 0, 0, 1], 0).into(),
+    });
+    let outcome = block_on(async {
+        let demo = start(arguments.once).await?;
+        let good = if arguments.once {
+            tour::play(&demo).await
+        } else {
+            print(&described(&demo));
+            interrupted().await;
+            true
+        };
+        demo.daemon.stop(Duration::from_secs(5)).await;
+        Ok::<_, String>(good)
+    });
+    match outcome {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
+            complain(&format!("spotgate: the demo could not start: {error}"));
+            ExitCode::FAILURE
+        }
+        Err(code) => code,
+    }
+}
+
+async fn start(once: bool) -> Result<Demo, String> {
+    let clock = Clock::system();
+    let options = Options { tokens: demo_tokens(clock.now().wall), ..Options::default() };
+    let sandbox = Sandbox::start_local(options, clock.clone()).await.map_err(|error| error.to_string())?;
+    let folder = std::env::temp_dir().join(format!("spotgate-demo-{}", std::process::id()));
+    std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let folder = Folder(folder);
+    let path = folder.0.join("spotgate.toml");
+    // A person finds the same ports again; a tour takes what is free.
+    let port = |wished| if once { 0 } else { free(wished) };
+    let text = configuration(&sandbox.base_url(), [port(21812), port(21813), port(21880), port(21881)]);
+    std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let loaded = config::from_str(&text, &path, &|_| None).map_err(|report| report.to_string())?;
+    let daemon = serve::start(loaded.settings, clock).await.map_err(|error| error.to_string())?;
+    Ok(Demo { sandbox, daemon, folder })
+}
+
+/// The port, or 0 if somebody has it.
+fn free(port: u16) -> u16 {
+    let taken =
+        UdpSocket::bind(("127.0.0.1", port)).is_err() || std::net::TcpListener::bind(("127.0.0.1", port)).is_err();
+    if taken { 0 } else { port }
+}
+
+fn configuration(base_url: &str, [auth, accounting, http, metrics]: [u16; 4]) -> String {
+    format!(
+        r#"[source]
+kind = "nexudus"
+[source.nexudus]
+base_url = "{base_url}"
+username = "demo@example.org"
+password = "demo"
+request_timeout = "1s"
+[policy]
+bind_device = "honour"
+[radius]
+auth_listen = ["127.0.0.1:{auth}"]
+acct_listen = ["127.0.0.1:{accounting}"]
+[[nas]]
+name = "{NAS}"
+address = "127.0.0.1"
+secret = "{SECRET}"
+business_ids = [1]
+[http]
+listen = ["127.0.0.1:{http}"]
+[[http.api_key]]
+name = "demo"
+key = "{KEY}"
+scopes = ["authorize", "read", "admin"]
+[store]
+path = "state"
+[telemetry]
+metrics_listen = "127.0.0.1:{metrics}"
+"#
+    )
+}
+
+/// What is running, and lines to paste into another terminal.
+fn described(demo: &Demo) -> String {
+    let addresses = &demo.daemon.addresses;
+    let first = |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
+    let (auth, http) = (first(&addresses.auth), first(&addresses.http));
+    let config = demo.folder.0.join("spotgate.toml");
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        r#"spotgate demo: everything on this machine, nothing leaves it.
+
+  sandbox Nexudus   {}   user demo@example.org, password demo
+  RADIUS            {auth} (accounting {}), shared secret {SECRET}
+  HTTP              http://{http}   API key {KEY}
+  metrics           http://{}/metrics
+  configuration     {}
+
+Codes: DEMO-HOUR (an hour, one device)  DEMO-TWO (two devices)  DEMO-MINUTE  00421  DEMO-TEAM
+       DEMO-SOON  DEMO-PAST  DEMO-EMPTY  DEMO-ELSEWHERE  DEMO-TWIN  DEMO-BOUND  (each denied for its own reason)
+
+Ask like a hotspot, in another terminal (radclient is in Debian's freeradius-utils):
+
+{}
+
+Ask over HTTP:
+
+{}
+
+Stop with Ctrl-C.
+"#,
+        demo.sandbox.base_url(),
+        first(&addresses.accounting),
+        addresses.metrics.map(|address| address.to_string()).unwrap_or_default(),
+        config.display(),
+        lines(&[
+            radclient("DEMO-HOUR", "02:00:5E:00:00:01", &auth),
+            radclient("DEMO-PAST", "02:00:5E:00:00:02", &auth),
+        ]),
+        lines(&[
+            curl(r#"{"access_code":"DEMO-TWO","mac":"02:00:5E:00:00:03"}"#, &http),
+            curl(r#"{"access_code":"DEMO-EMPTY","dry_run":true}"#, &http),
+            format!("curl -s http://{http}/readyz"),
+            explain(&config),
+        ]),
+    );
+    text
+}
+
+fn lines(commands: &[String]) -> String {
+    commands.iter().map(|command| format!("  $ {command}")).collect::<Vec<_>>().join("\n")
+}
+
+fn radclient(code: &str, mac: &str, auth: &str) -> String {
+    format!(
+        "echo 'User-Name = \"{code}\", User-Password = \"{code}\", Calling-Station-Id = \"{mac}\", \
+         NAS-Identifier = \"{NAS}\", Message-Authenticator = 0x00' | radclient -x {auth} auth {SECRET}"
+    )
+}
+
+fn curl(body: &str, http: &str) -> String {
+    format!("curl -s -H 'Authorization: Bearer {KEY}' -d '{body}' http://{http}/v1/authorize")
+}
+
+fn explain(config: &Path) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "spotgate".to_owned(), |path| path.display().to_string());
+    format!("{program} explain --config {} DEMO-PAST", config.display())
+}

@@ -1,0 +1,103 @@
+//! The commands, one file each.
+
+mod check;
+mod demo;
+mod explain;
+mod openapi;
+mod sandbox;
+mod serve;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Loaded, Report};
+
+/// Decides who may use the WiFi of a coworking space, and for how long.
+#[derive(Debug, Parser)]
+#[command(name = "spotgate", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(ConfigArgument),
+    /// Read and validate the configuration without starting anything
+    Check(ConfigArgument),
+    /// Decide without admitting: the token, every check with its outcome, the budget
+    Explain(explain::ExplainArguments),
+    /// Run the sandbox Nexudus API alone (user demo@example.org, password demo)
+    Sandbox(sandbox::SandboxArguments),
+    /// Everything on loopback, with no account and no router
+    Demo(demo::DemoArguments),
+    /// Print the OpenAPI document of the HTTP interface
+    Openapi,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgument {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/spotgate/spotgate.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    // One provider of cryptography, named here; an error means that it is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments.config),
+        Command::Check(arguments) => check::run(&arguments.config),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Openapi => openapi::run(),
+    }
+}
+
+/// Loads a configuration file with the process's environment.
+fn load(path: &Path) -> Result<Loaded, Report> {
+    config::load(path, &|name| std::env::var(name).ok())
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Runs a future to its end on a multi-threaded runtime.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, ExitCode> {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => {
+            complain(&format!("spotgate: the runtime could not be started: {error}"));
+            Err(ExitCode::from(70))
+        }
+    }
+}
+
+/// Ends when the user or the system asks the process to.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `spotgate serve`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{block_on, complain, load};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::serve::{self, Daemon, Fatal};
+use crate::telemetry;
+
+/// SIGTERM drains and stops within this.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) fn run(path: &Path) -> ExitCode {
+    let loaded = match load(path) {
+        Ok(loaded) => loaded,
+        Err(report) => return fatal(&Fatal::Config(report)),
+    };
+    telemetry::log::init(&loaded.settings.telemetry);
+    warn(&loaded);
+    match block_on(serve(path, loaded)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fatal(&error),
+        Err(code) => code,
+    }
+}
+
+async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
+    let signals = |kind| signal(kind).map_err(|error| Fatal::Io { what: "signals", error });
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hang_up = signals(SignalKind::hangup())?;
+
+    let daemon = serve::start(loaded.settings, Clock::system()).await?;
+    notify(&[NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(path, &daemon),
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping");
+    if daemon.stop(STOP_WITHIN).await {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped; some requests were cut off");
+    }
+    Ok(())
+}
+
+fn reload(path: &Path, daemon: &Daemon) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    match load(path) {
+        Ok(loaded) => {
+            warn(&loaded);
+            daemon.reload(loaded.settings);
+        }
+        Err(report) => tracing::error!("not reloaded, nothing has changed:\n{report}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+fn warn(loaded: &Loaded) {
+    if !loaded.warnings.problems().is_empty() {
+        tracing::warn!("{}", loaded.warnings);
+    }
+}
+
+/// Tells systemd; without it there is nobody to tell.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+fn fatal(error: &Fatal) -> ExitCode {
+    complain(&format!("spotgate: {error}"));
+    ExitCode::from(error.exit_code())
+}

@@ -1,0 +1,147 @@
+//! What must survive a restart and is no account: one small file under `store.path`, replaced as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::source::nexudus::Saved;
+
+/// The file's name under `store.path`.
+const NAME: &str = "state.json";
+
+/// The file, and what stands in it.
+#[derive(Debug)]
+pub struct StateFile {
+    /// Where it is; none: nothing outlives this process.
+    folder: Option<PathBuf>,
+    kept: Mutex<Kept>,
+}
+
+/// What the file holds.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Routers that have sent a Message-Authenticator.
+    pub message_authenticator_seen: Vec<IpAddr>,
+    /// The sign-in at Nexudus.
+    pub nexudus: Option<Saved>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Written {
+    message_authenticator_seen: Vec<IpAddr>,
+    nexudus: Option<WrittenSignIn>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenSignIn {
+    client_id: String,
+    account: String,
+    refresh_token: Option<String>,
+}
+
+impl StateFile {
+    /// Reads the file under `folder`; without one there is nothing kept. A file that cannot be read is an error together
+    /// with a state that starts empty: the daemon can do without.
+    pub fn open(folder: &Path) -> (Self, io::Result<()>) {
+        let (kept, outcome) = match read(&folder.join(NAME)) {
+            Ok(kept) => (kept, Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Kept::default(), fs::create_dir_all(folder)),
+            Err(error) => (Kept::default(), Err(error)),
+        };
+        (Self { folder: Some(folder.to_owned()), kept: Mutex::new(kept) }, outcome)
+    }
+
+    /// A state that is forgotten with the process: for commands that run beside the daemon and must not share its sign-in.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        Self { folder: None, kept: Mutex::default() }
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what is kept and writes it down; on return it is on disk. It blocks.
+    pub fn change(&self, change: impl FnOnce(&mut Kept)) -> io::Result<()> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut kept);
+        self.folder.as_ref().map_or(Ok(()), |folder| write(folder, &kept))
+    }
+}
+
+fn read(path: &Path) -> io::Result<Kept> {
+    let written: Written = serde_json::from_slice(&fs::read(path)?)?;
+    Ok(Kept {
+        message_authenticator_seen: written.message_authenticator_seen,
+        nexudus: written.nexudus.map(|sign_in| Saved {
+            client_id: sign_in.client_id,
+            account: sign_in.account,
+            refresh_token: sign_in.refresh_token.map(SecretString::from),
+        }),
+    })
+}
+
+/// Writes beside the file and renames, so that a power cut leaves the old one or the new one.
+fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
+    let written = Written {
+        message_authenticator_seen: kept.message_authenticator_seen.clone(),
+        nexudus: kept.nexudus.as_ref().map(|sign_in| WrittenSignIn {
+            client_id: sign_in.client_id.clone(),
+            account: sign_in.account.clone(),
+            refresh_token: sign_in.refresh_token.as_ref().map(|token| token.expose_secret().to_owned()),
+        }),
+    };
+    let beside = folder.join(format!("{NAME}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(&serde_json::to_vec_pretty(&written)?)?;
+    file.sync_all()?;
+    fs::rename(&beside, folder.join(NAME))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_kept_comes_back_and_only_its_owner_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let deeper = folder.path().join("spotgate");
+        let (state, opened) = StateFile::open(&deeper);
+        opened.unwrap();
+        assert!(state.kept().nexudus.is_none());
+        state
+            .change(|kept| {
+                kept.message_authenticator_seen.push("192.0.2.1".parse().unwrap());
+                let refresh_token = Some(SecretString::from("r-17"));
+                kept.nexudus = Some(Saved { client_id: "c".to_owned(), account: "a".to_owned(), refresh_token });
+            })
+            .unwrap();
+        assert_eq!(fs::metadata(deeper.join(NAME)).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let (again, opened) = StateFile::open(&deeper);
+        opened.unwrap();
+        let kept = again.kept();
+        assert_eq!(kept.message_authenticator_seen, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(kept.nexudus.as_ref().unwrap().refresh_token.as_ref().unwrap().expose_secret(), "r-17");
+        assert!(!format!("{again:?}").contains("r-17"));
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_and_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NAME), "{").unwrap();
+        let (state, opened) = StateFile::open(folder.path());
+        assert!(opened.is_err() && state.kept().message_authenticator_seen.is_empty());
+    }
+}

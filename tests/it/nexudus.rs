@@ -1,0 +1,180 @@
+//! The real binary over the sandbox Nexudus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spotgate::clock::Clock;
+use spotgate::sandbox::nexudus::{Options, Sandbox};
+
+use crate::support::{Spotgate, configuration, mac, record, with};
+
+async fn sandbox(tokens: Vec<Value>) -> Sandbox {
+    Sandbox::start_local(Options { tokens, ..Options::default() }, Clock::system()).await.unwrap()
+}
+
+fn over(sandbox: &Sandbox, extra: &str) -> Spotgate {
+    let source = format!(
+        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\nrequest_timeout = \"2s\"\n",
+        sandbox.base_url()
+    );
+    Spotgate::start(&configuration(&source, extra))
+}
+
+#[tokio::test]
+async fn two_hundred_cold_logins_of_one_code_cost_one_look_up() {
+    let sandbox = sandbox(vec![with(record(1, "abc-123"), json!({"UserLimit": 500}))]).await;
+    sandbox.set_latency(Duration::from_millis(100));
+    let spotgate = Arc::new(over(&sandbox, ""));
+    let logins = (0..200u8).map(|device| {
+        let spotgate = Arc::clone(&spotgate);
+        tokio::spawn(async move {
+            if device % 2 == 0 {
+                spotgate.hotspot().login_pap("abc-123", "", mac(device)).await.unwrap().accept
+            } else {
+                let question = json!({"access_code": "ABC-123", "mac": mac(device).to_string()});
+                spotgate.authorize(question).await["decision"] == "allow"
+            }
+        })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        assert!(login.await.unwrap());
+    }
+    assert_eq!((sandbox.count("sign_in"), sandbox.count("list"), sandbox.count("get")), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_source_that_needs_600_ms_still_ends_in_accept_for_a_router_with_a_second() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    sandbox.set_latency(Duration::from_millis(600));
+    let spotgate = over(&sandbox, "");
+    let hotspot = spotgate.hotspot().patience(Duration::from_secs(1), 3);
+    let first = hotspot.login_pap("abc-123", "abc-123", mac(1)).await.unwrap();
+    assert!(first.accept, "sign-in and look-up are 1.2 s; the router asked {} times", first.tries);
+    assert_eq!(first.tries, 2);
+    assert_eq!(sandbox.count("list"), 1, "the repetition was not decided twice");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_ignored_or_matches_too_much_lets_no_wrong_record_in() {
+    let mut tokens: Vec<_> = (1..=40).map(|id| record(id, &format!("code-{id}"))).collect();
+    tokens.push(record(99, "code"));
+    let sandbox = sandbox(tokens).await;
+    let spotgate = over(&sandbox, "");
+    for mode in ["ignore-filter", "match-too-much"] {
+        sandbox.set_fail(Some(mode.parse().unwrap()));
+        let exact = spotgate.authorize(json!({"access_code": "code-7", "mac": mac(7).to_string()})).await;
+        assert_eq!(exact["token_id"], 7, "{mode}: {exact}");
+        let none = spotgate.authorize(json!({"access_code": "code-", "mac": mac(8).to_string()})).await;
+        assert_eq!(none["decision"], "deny", "{mode}: {none}");
+        let other = spotgate.authorize(json!({"access_code": "ode-7"})).await;
+        assert_eq!(other["decision"], "deny", "{mode}: {other}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_failed_is_not_an_unknown_code() {
+    let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "known")]).await;
+    let spotgate = over(&sandbox, "[cache]\nfresh_for = \"0s\"");
+    let known = json!({"access_code": "known", "mac": mac(1).to_string()});
+    assert_eq!(spotgate.authorize(known.clone()).await["decision"], "allow");
+    assert_eq!(spotgate.metric("spotgate_source_up").await, 1.0);
+    for mode in ["500", "html", "truncated", "reset", "failure", "403", "redirect"] {
+        sandbox.set_fail(Some(mode.parse().unwrap()));
+        let unknown = spotgate.authorize(json!({"access_code": format!("cold-{mode}")})).await;
+        assert_eq!(unknown["reason"], "source_unavailable", "{mode}");
+        let answer = spotgate.authorize(known.clone()).await;
+        assert_eq!(answer["decision"], "allow", "{mode}: the stale copy serves");
+    }
+    assert_eq!(spotgate.metric("spotgate_source_up").await, 0.0);
+    let (status, ready) = spotgate.get("/readyz").await;
+    assert_eq!(status, 200, "copies can be used");
+    assert!(ready["degraded"][0].as_str().unwrap().starts_with("source:"), "{ready}");
+}
+
+#[tokio::test]
+async fn no_such_code_is_remembered_for_a_while_and_a_new_code_is_found_after() {
+    let sandbox = sandbox(Vec::new()).await;
+    let spotgate = over(&sandbox, "[cache]\nunknown_for = \"1s\"\n[throttle]\ndevice_failures = 1000");
+    let ask =
+        async |device: u8| spotgate.authorize(json!({"access_code": "new-code", "mac": mac(device).to_string()})).await;
+    assert_eq!(ask(1).await["reason"], "unknown_code");
+    assert_eq!(ask(2).await["reason"], "unknown_code");
+    assert_eq!(sandbox.count("list"), 1);
+    sandbox.put_token(record(5, "new-code"));
+    spotgate.until("found", async || ask(3).await["decision"] == "allow").await;
+}
+
+#[tokio::test]
+async fn a_changed_token_counts_once_its_copy_is_no_longer_fresh() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let spotgate = over(&sandbox, "[cache]\nfresh_for = \"1s\"");
+    let ask = async || spotgate.authorize(json!({"access_code": "abc-123", "mac": mac(1).to_string()})).await;
+    assert_eq!(ask().await["decision"], "allow");
+    sandbox.put_token(with(record(1, "abc-123"), json!({"ValidTo": "2001-01-01T00:00:00Z"})));
+    spotgate.until("expired", async || ask().await["reason"] == "expired").await;
+}
+
+#[tokio::test]
+async fn a_device_logs_in_by_the_mac_of_its_record() {
+    let sandbox = sandbox(vec![with(record(1, "abc-123"), json!({"MacAddress": "3C:06:30:AA:19:01"}))]).await;
+    let spotgate = over(&sandbox, "");
+    assert!(spotgate.hotspot().login_mac(mac(1)).await.unwrap().accept);
+    assert!(!spotgate.hotspot().login_mac(mac(2)).await.unwrap().accept);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_and_not_tried_again_and_again() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    sandbox.change_users(|users| users[0].password = "changed".to_owned());
+    let spotgate = over(&sandbox, "");
+    for device in 0..5 {
+        let answer = spotgate.authorize(json!({"access_code": format!("code-{device}")})).await;
+        assert_eq!(answer["reason"], "source_unavailable");
+    }
+    assert_eq!(sandbox.count("sign_in"), 1, "no storm that locks the user out");
+    let (status, ready) = spotgate.get("/readyz").await;
+    assert_eq!(status, 503);
+    assert!(ready["degraded"][0].as_str().unwrap().contains("password"), "{ready}");
+}
+
+#[tokio::test]
+async fn the_ceiling_holds() {
+    let sandbox = sandbox(Vec::new()).await;
+    let source = format!(
+        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\nrequest_timeout = \"1s\"\nrequests_per_minute = 10\n",
+        sandbox.base_url()
+    );
+    let spotgate = Arc::new(Spotgate::start(&configuration(&source, "[throttle]\nnas_failures = 10000")));
+    let logins = (0..60u8).map(|guess| {
+        let spotgate = Arc::clone(&spotgate);
+        tokio::spawn(async move {
+            spotgate.authorize(json!({"access_code": format!("guess-{guess}"), "mac": mac(guess).to_string()})).await
+        })
+    });
+    let mut unavailable = 0;
+    for login in logins.collect::<Vec<_>>() {
+        unavailable += u32::from(login.await.unwrap()["reason"] == "source_unavailable");
+    }
+    assert_eq!(sandbox.requests().len(), 10);
+    assert_eq!(unavailable, 51, "a sign-in and nine look-ups went out");
+}
+
+#[tokio::test]
+async fn no_secret_of_the_source_reaches_a_log() {
+    let sandbox = sandbox(vec![record(1, "visible-code-77")]).await;
+    let spotgate = over(&sandbox, "");
+    spotgate.authorize(json!({"access_code": "visible-code-77"})).await;
+    for mode in ["500", "html", "redirect", "reset", "401"] {
+        sandbox.set_fail(Some(mode.parse().unwrap()));
+        spotgate.authorize(json!({"access_code": format!("cold-code-{mode}")})).await;
+    }
+    spotgate.signal("TERM");
+    let state = std::fs::read_to_string(spotgate.folder.path().join("state/state.json")).unwrap_or_default();
+    let (_, log) = spotgate.ended();
+    let state: Value = serde_json::from_str(&state).unwrap_or_default();
+    let refresh = state["nexudus"]["refresh_token"].as_str().unwrap_or("no refresh token was kept").to_owned();
+    for secret in ["visible-code", "cold-code", "Bearer ", "access_token", "demo\"", &refresh] {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+}
