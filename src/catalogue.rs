@@ -19,6 +19,7 @@ use crate::core::ident::{CodeKey, Mac};
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::{Error, Origin};
+use crate::telemetry::log::Brake;
 
 /// Every token under one code, or of one device; empty: there is none.
 pub type Tokens = Arc<[Arc<AccessToken>]>;
@@ -40,6 +41,8 @@ pub struct Catalogue {
     copies: Cache<Key, Copy>,
     in_flight: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
     last_answer: Mutex<Option<Result<(), Error>>>,
+    /// Lines about the source going away (false) and coming back (true).
+    brake: Brake<bool>,
 }
 
 type Outcome = Result<Tokens, Error>;
@@ -119,6 +122,7 @@ impl Catalogue {
             times: times.clone(),
             in_flight: Mutex::default(),
             last_answer: Mutex::default(),
+            brake: Brake::new(Duration::from_secs(60), 2),
         }
     }
 
@@ -129,9 +133,24 @@ impl Catalogue {
         self.note(Ok(()));
     }
 
-    /// Notes how the source's last answer was, for readiness.
+    /// Notes how the source's last answer was, for readiness; trouble and its end are logged, each once a minute.
     pub fn note(&self, answer: Result<(), Error>) {
-        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        let mut last = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now().mono;
+        match (last.as_ref(), &answer) {
+            (_, Err(error)) => {
+                if let Some(held) = self.brake.pass(&false, now) {
+                    tracing::warn!(%error, held, "the source does not answer; copies at hand stay in use");
+                }
+            }
+            (Some(Err(_)), Ok(())) => {
+                if let Some(held) = self.brake.pass(&true, now) {
+                    tracing::info!(held, "the source answers again");
+                }
+            }
+            (_, Ok(())) => {}
+        }
+        *last = Some(answer);
     }
 
     /// The source's last answer; `None` before the first.

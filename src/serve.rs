@@ -163,6 +163,10 @@ impl Observer for Arc<Metrics> {
     fn up(&self, up: bool) {
         self.source_up(up);
     }
+
+    fn malformed_record(&self) {
+        self.malformed_records(1);
+    }
 }
 
 /// Takes what was read of the file: a good copy replaces the former, a bad file leaves it in use.
@@ -181,7 +185,6 @@ pub fn take(read: Result<file::Contents, source::Error>, gate: &Gate) {
             gate.metrics.source_up(true);
         }
         Err(error) => {
-            tracing::error!(%error, "the file cannot be used; a former copy stays in use");
             gate.catalogue.note(Err(error));
             gate.metrics.source_up(false);
         }
@@ -364,6 +367,7 @@ impl Daemon {
             tracing::warn!(key, "changed in the file; it takes effect with the next restart");
         }
         self.live.send_replace(Arc::new(Live::new(settings)));
+        self.gate.metrics.reloaded(true);
         tracing::info!("reloaded");
     }
 

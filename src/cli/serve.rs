@@ -63,7 +63,10 @@ fn reload(path: &Path, daemon: &Daemon) {
             warn(&loaded);
             daemon.reload(loaded.settings);
         }
-        Err(report) => tracing::error!("not reloaded, nothing has changed:\n{report}"),
+        Err(report) => {
+            daemon.gate.metrics.reloaded(false);
+            tracing::error!("not reloaded, nothing has changed:\n{report}");
+        }
     }
     notify(&[NotifyState::Ready]);
 }

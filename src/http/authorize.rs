@@ -148,7 +148,7 @@ pub(super) async fn authorize(
 ) -> Result<Json<AuthorizeAnswer>, Problem> {
     let received = app.gate.clock.now().mono;
     let fields = object(&body.map_err(|rejection| refused_body(&rejection))?)?;
-    let question = read(&fields, &caller).inspect_err(|_| app.gate.metrics.malformed(Via::Http))?;
+    let question = read(&fields, &caller)?;
     let login = Login {
         claim: question.claim,
         typed: question.typed.as_bytes(),

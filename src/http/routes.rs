@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -22,12 +22,16 @@ use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
 use crate::http::{authorize, health};
 use crate::live::Current;
+use crate::telemetry::log::Brake;
 
 /// The largest body taken, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// How long one request may take: longer than a look-up upstream with its retries, shorter than people wait.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a line about requests answered with one status is logged.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// What the routes work on.
 #[derive(Debug)]
@@ -37,13 +41,14 @@ pub struct App {
     /// The configuration.
     pub live: Current,
     troubles: Mutex<Vec<String>>,
+    brake: Brake<u16>,
 }
 
 impl App {
     /// The interface of this gate.
     #[must_use]
     pub fn new(gate: Arc<Gate>, live: Current) -> Self {
-        Self { gate, live, troubles: Mutex::default() }
+        Self { gate, live, troubles: Mutex::default(), brake: Brake::new(LINE_EVERY, 64) }
     }
 
     /// Notes something that is wrong although logins can be decided, for `/readyz`.
@@ -103,12 +108,18 @@ async fn within_deadline(request: Request, next: Next) -> Response {
     }
 }
 
-/// Counts problems and sets what every answer carries.
+/// Counts problems, says one of each kind a minute, and sets what every answer carries.
 async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         app.gate.metrics.http_problem(status.as_u16());
+        if let Some(held) = app.brake.pass(&status.as_u16(), app.gate.clock.now().mono) {
+            // The route, not the path: a path is the caller's text.
+            let route = route.as_ref().map_or("none", MatchedPath::as_str);
+            tracing::warn!(%method, route, status = status.as_u16(), held, "an HTTP request was answered with a problem");
+        }
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

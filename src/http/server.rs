@@ -127,3 +127,6 @@ async fn converse(
         tracing::debug!(%error, "an HTTP connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,7 @@ pub struct Metrics {
     accounting: Family<ResultLabel, Counter>,
     malformed_records: Counter,
     http_problems: Family<StatusLabel, Counter>,
+    reloads: Family<ResultLabel, Counter>,
     dropped_pending: Counter,
 }
 
@@ -114,6 +115,7 @@ impl Default for Metrics {
             accounting: Family::default(),
             malformed_records: Counter::default(),
             http_problems: Family::default(),
+            reloads: Family::default(),
             dropped_pending: Counter::default(),
         };
         registry.register("decisions", "Decisions by door, outcome and reason", this.decisions.clone());
@@ -128,6 +130,7 @@ impl Default for Metrics {
         registry.register("sessions", "Live sessions", this.sessions.clone());
         registry.register("accounting_records", "Accounting records by result", this.accounting.clone());
         registry.register("malformed_records", "Token records that could not be read", this.malformed_records.clone());
+        registry.register("reloads", "Reloads of the configuration by result", this.reloads.clone());
         registry.register("http_problems", "HTTP requests answered with a problem", this.http_problems.clone());
         registry.register(
             "radius_pending_dropped",
@@ -184,6 +187,12 @@ impl Metrics {
     /// Counts an HTTP request that was answered with a problem.
     pub fn http_problem(&self, status: u16) {
         self.http_problems.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Counts a reload of the configuration; a wrong file changes nothing.
+    pub fn reloaded(&self, done: bool) {
+        let result = if done { "done" } else { "refused" };
+        self.reloads.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts an accounting record.

@@ -176,7 +176,9 @@ async fn bad_http_requests_get_their_problem() {
     assert_eq!(spotgate.get("/v1/authorize").await.0, 405);
     let response = crate::support::client().get(format!("http://{}/v1/nothing", spotgate.http)).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/problem+json");
-    assert!(spotgate.metric("spotgate_http_problems_total{status=\"422\"}").await >= 9.0);
+    assert_eq!(spotgate.metric("spotgate_http_problems_total{status=\"422\"}").await, 9.0);
+    let lines = spotgate.log().matches("answered with a problem").count();
+    assert_eq!(lines, 6, "one line a minute for each status: 400, 401, 404, 405, 413, 422");
 }
 
 #[tokio::test]
@@ -434,6 +436,36 @@ async fn hang_up_reloads_and_a_wrong_file_changes_nothing() {
     spotgate.until("refused", async || spotgate.log().contains("not reloaded")).await;
     let answer = spotgate.authorize(json!({"access_code": "abc-123", "dry_run": true})).await;
     assert_eq!(answer["session_timeout"], 600, "{answer}");
+    assert_eq!(spotgate.metric("spotgate_reloads_total{result=\"refused\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_malformed_record_is_left_out_counted_and_said() {
+    let bad = with(record(2, "bad-one"), json!({"ValidTo": "the day after tomorrow"}));
+    let spotgate = Spotgate::over_file(&[record(1, "abc-123"), bad]);
+    assert_eq!(spotgate.authorize(json!({"access_code": "abc-123"})).await["decision"], "allow");
+    assert_eq!(spotgate.authorize(json!({"access_code": "bad-one"})).await["reason"], "unknown_code");
+    assert_eq!(spotgate.metric("spotgate_malformed_records_total").await, 1.0);
+    let log = spotgate.log();
+    assert!(log.contains("record 2 (Id 2)") && log.contains("ValidTo") && !log.contains("bad-one"), "{log}");
+}
+
+#[tokio::test]
+async fn http_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("tls.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.path().join("tokens.json"), json!([record(1, "abc-123")]).to_string()).unwrap();
+    let configuration = crate::support::configuration(crate::support::FILE_SOURCE, "");
+    let tls = configuration.replace("[http]\n", "[http]\ncertificate = \"tls.pem\"\nprivate_key = \"tls.key\"\n");
+    let spotgate = Spotgate::start_in(folder, &tls);
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let builder = crate::support::client_builder().tls_certs_only([root]).resolve("localhost", spotgate.http);
+    let url = format!("https://localhost:{}/healthz", spotgate.http.port());
+    assert_eq!(builder.build().unwrap().get(&url).send().await.unwrap().status(), 200);
+    let plain = crate::support::client().get(format!("http://{}/healthz", spotgate.http)).send().await;
+    assert!(plain.is_err(), "no answer in the clear");
 }
 
 #[tokio::test]

@@ -15,13 +15,19 @@ use super::wire::{self, NotAList};
 use super::{Observer, Saved};
 use crate::clock::{Clock, Now};
 use crate::config;
+use crate::core::ident::TokenId;
 use crate::source::Error;
+use crate::telemetry::log::Brake;
 
 /// The largest list that is read, in bytes.
 const LIST_BYTES: usize = 16 << 20;
 
 /// The largest answer of any other kind that is read, in bytes.
 const SINGLE_BYTES: usize = 1 << 20;
+
+/// How often a line about one odd record is logged, and about how many that is remembered.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+const LINES_KEPT: usize = 256;
 
 /// Attempts in one look-up, over all its calls.
 const ATTEMPTS: u32 = 3;
@@ -39,6 +45,8 @@ pub struct Nexudus {
     back_off: Mutex<BackOff>,
     on_save: Box<dyn Fn(&Saved) + Send + Sync>,
     observer: Box<dyn Observer>,
+    /// Lines about one odd record.
+    brake: Brake<Option<TokenId>>,
 }
 
 /// What is called, as metrics name it.
@@ -149,6 +157,7 @@ impl Nexudus {
             back_off: Mutex::new(BackOff::default()),
             on_save,
             observer,
+            brake: Brake::new(LINE_EVERY, LINES_KEPT),
         })
     }
 
@@ -156,6 +165,14 @@ impl Nexudus {
     pub(super) fn effort(&self, share: Share) -> Effort {
         let deadline = self.now().mono.saturating_add(self.config.request_timeout.saturating_mul(2));
         Effort { share, deadline, failures: 0, waited: Duration::ZERO }
+    }
+
+    /// Counts a record that is odd, and says so once in a while.
+    pub(super) fn odd(&self, id: Option<TokenId>, what: &str) {
+        self.observer.malformed_record();
+        if let Some(held) = self.brake.pass(&id, self.now().mono) {
+            tracing::warn!(token = id.map(|id| id.0), held, "an odd access token: {what}");
+        }
     }
 
     fn now(&self) -> Now {

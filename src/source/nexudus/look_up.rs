@@ -78,14 +78,14 @@ impl Nexudus {
 impl LookUp<'_> {
     /// Keeps a record of the list if it is the claim's; reads it singly if the list left something out.
     async fn take(&mut self, json: &RawValue) -> Result<(), Error> {
-        let record = Record::parse(json.get()).map_err(|error| malformed(None, error))?;
+        let record = Record::parse(json.get()).map_err(|error| self.malformed(None, error))?;
         if !self.concerns(&record)? {
             return Ok(());
         }
         if !record.missing() {
             return self.keep(&record);
         }
-        let id = record.id().map_err(|error| malformed(None, error))?;
+        let id = record.id().map_err(|error| self.malformed(None, error))?;
         if self.singles == SINGLES {
             return Err(retry("the search brought too many incomplete records".to_owned()));
         }
@@ -94,8 +94,8 @@ impl LookUp<'_> {
             // Deleted since.
             return Ok(());
         };
-        let record = Record::parse(&single).map_err(|error| malformed(Some(id), error))?;
-        if record.id().map_err(|error| malformed(Some(id), error))? != id {
+        let record = Record::parse(&single).map_err(|error| self.malformed(Some(id), error))?;
+        if record.id().map_err(|error| self.malformed(Some(id), error))? != id {
             return Err(retry(format!("Nexudus sent another record than access token {id}")));
         }
         // Now an absent key means the same as null, and a record without a code is nobody's.
@@ -107,7 +107,7 @@ impl LookUp<'_> {
         if matches!(self.fit(record), Fit::Other) {
             return Ok(false);
         }
-        let business = record.business().map_err(|error| malformed(record.id().ok(), error))?;
+        let business = record.business().map_err(|error| self.malformed(record.id().ok(), error))?;
         let ours = &self.nexudus.config.business_ids;
         Ok(ours.is_empty() || business.is_none_or(|business| ours.contains(&business)))
     }
@@ -120,8 +120,7 @@ impl LookUp<'_> {
                 Ok(Some(_)) => Fit::Other,
                 Err(error) => {
                     // Blank, or nothing that anybody could have typed.
-                    let id = record.id().ok();
-                    tracing::warn!(token = id.map(|id| id.0), %error, "a malformed access token of another code is left out");
+                    self.nexudus.odd(record.id().ok(), &format!("it is left out: {error}"));
                     Fit::Other
                 }
             },
@@ -142,10 +141,10 @@ impl LookUp<'_> {
     /// Keeps a record of the claim's.
     fn keep(&mut self, record: &Record<'_>) -> Result<(), Error> {
         let zone = &self.nexudus.config.time_zone;
-        let reading = record.read(zone).map_err(|error| malformed(record.id().ok(), error))?;
+        let reading = record.read(zone).map_err(|error| self.malformed(record.id().ok(), error))?;
         let id = reading.token.id;
         if reading.odd_devices {
-            tracing::warn!(token = id.0, "MacAddress holds something that is no MAC address; it is left out");
+            self.nexudus.odd(Some(id), "MacAddress holds something that is no MAC address, which is left out");
         }
         let ours = &self.nexudus.config.business_ids;
         if ours.is_empty() || reading.token.business.is_some_and(|business| ours.contains(&business)) {
@@ -153,16 +152,17 @@ impl LookUp<'_> {
         }
         Ok(())
     }
+
+    /// The record is, or may be, the one that is asked for: its guest must not be told that there is none.
+    fn malformed(&self, id: Option<TokenId>, error: Malformed) -> Error {
+        self.nexudus.odd(id, &error.to_string());
+        match id {
+            Some(id) => retry(format!("access token {id} is malformed: {error}")),
+            None => retry(format!("an access token is malformed: {error}")),
+        }
+    }
 }
 
 fn retry(what: String) -> Error {
     Error::Retry { what, after: None }
-}
-
-/// The record is, or may be, the one that is asked for: its guest must not be told that there is none.
-fn malformed(id: Option<TokenId>, error: Malformed) -> Error {
-    match id {
-        Some(id) => retry(format!("access token {id} is malformed: {error}")),
-        None => retry(format!("an access token is malformed: {error}")),
-    }
 }

@@ -21,6 +21,9 @@ pub trait Observer: Send + Sync {
 
     /// Whether the source works, by the call that ended just now.
     fn up(&self, up: bool);
+
+    /// A record could not be read.
+    fn malformed_record(&self);
 }
 
 /// Nobody wants to know.
@@ -28,6 +31,8 @@ impl Observer for () {
     fn request(&self, _: &'static str, _: &str) {}
 
     fn up(&self, _: bool) {}
+
+    fn malformed_record(&self) {}
 }
 
 #[cfg(test)]

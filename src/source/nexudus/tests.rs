@@ -34,6 +34,8 @@ impl Observer for Watched {
     fn up(&self, up: bool) {
         *self.up.lock().unwrap() = Some(up);
     }
+
+    fn malformed_record(&self) {}
 }
 
 impl Watched {

@@ -244,8 +244,13 @@ impl Drop for Spotgate {
 
 /// An HTTP client that talks to loopback alone.
 pub fn client() -> reqwest::Client {
+    client_builder().build().unwrap()
+}
+
+/// The same, not made yet.
+pub fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30))
 }
 
 /// A device.
