@@ -30,6 +30,6 @@ cargo deny --config .deny.toml --log-level error check bans licenses sources
 cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo doc --quiet --locked --no-deps
 cargo test --locked --doc
-cargo test --locked --benches
+cargo test --locked --bench login
 cargo test --locked --lib --bins
 cargo test --locked --test it
