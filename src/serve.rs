@@ -34,6 +34,9 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// How often lapsed sessions are cleared.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// How often a sign-in is tried while the source has not answered yet.
+const KNOCK: Duration = Duration::from_secs(30);
+
 /// How long the start waits for the file.
 const FIRST_READING: Duration = Duration::from_secs(5);
 
@@ -117,16 +120,30 @@ pub struct Daemon {
     tasks: TaskTracker,
 }
 
-/// The source and the gate in front of it: the part of the daemon that `explain` uses too. A file is not read yet.
+/// The gate in front of the source: the part of the daemon that `explain` uses too. A file is not read yet.
 pub fn gate(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Result<Arc<Gate>, Fatal> {
+    Ok(Arc::new(over(settings, state, clock)?.0))
+}
+
+fn over(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Result<(Gate, Option<Arc<Nexudus>>), Fatal> {
     let metrics = Arc::new(Metrics::default());
     let ignore_case = settings.policy.ignore_case;
-    let origin: Option<Arc<dyn Origin>> = match &settings.source {
+    let nexudus = match &settings.source {
         config::Source::File(_) => None,
         config::Source::Nexudus(nexudus) => Some(Arc::new(client(nexudus, ignore_case, state, &metrics, clock)?)),
     };
+    let origin = nexudus.clone().map(|nexudus| -> Arc<dyn Origin> { nexudus });
     let catalogue = Arc::new(Catalogue::new(&settings.cache, ignore_case, origin, clock.clone()));
-    Ok(Arc::new(Gate::new(catalogue, metrics, clock.clone())))
+    Ok((Gate::new(catalogue, metrics, clock.clone()), nexudus))
+}
+
+/// Signs in before the first guest comes, and again every while until the source has answered once.
+async fn knock(nexudus: Arc<Nexudus>, catalogue: Arc<Catalogue>) {
+    while !matches!(catalogue.last_answer(), Some(Ok(()))) {
+        let signed_in = nexudus.signed_in().await;
+        catalogue.note(signed_in);
+        tokio::time::sleep(KNOCK).await;
+    }
 }
 
 fn client(
@@ -210,7 +227,8 @@ async fn follow(file: config::File, gate: &Arc<Gate>, tasks: &TaskTracker, stop:
 pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let (state, opened) = StateFile::open(&settings.store.path);
     let state = Arc::new(state);
-    let gate = gate(&settings, &state, &clock)?;
+    let (gate, nexudus) = over(&settings, &state, &clock)?;
+    let gate = Arc::new(gate);
 
     let (live, current) = watch::channel(Arc::new(Live::new(settings)));
     let app = Arc::new(App::new(Arc::clone(&gate), current.clone()));
@@ -224,6 +242,9 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let source = current.borrow().settings.source.clone();
     if let config::Source::File(file) = source {
         follow(file, &gate, &tasks, &stop).await;
+    }
+    if let Some(nexudus) = nexudus {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(knock(nexudus, Arc::clone(&gate.catalogue))));
     }
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));

@@ -161,6 +161,13 @@ impl Nexudus {
         })
     }
 
+    /// Signs in if need be, so that the first guest does not wait for it and trouble is known before. With
+    /// `auth = "basic"` there is nothing to do.
+    pub async fn signed_in(&self) -> Result<(), Error> {
+        let mut effort = self.effort(Share::Whole);
+        self.authorization(&mut effort).await.map(drop)
+    }
+
     /// What a look-up may spend: twice the deadline of one call.
     pub(super) fn effort(&self, share: Share) -> Effort {
         let deadline = self.now().mono.saturating_add(self.config.request_timeout.saturating_mul(2));
