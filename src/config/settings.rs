@@ -1,6 +1,6 @@
 //! The configuration as meant: every value parsed, in its unit, inside its bounds. Secrets are loaded and do not print.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -365,12 +365,5 @@ impl Settings {
             Source::Nexudus(nexudus) => &nexudus.time_zone,
             Source::File(file) => &file.time_zone,
         }
-    }
-
-    /// The NAS that a packet from `address` belongs to: the narrowest network that holds it.
-    #[must_use]
-    pub fn nas_at(&self, address: IpAddr) -> Option<&Nas> {
-        let address = address.to_canonical();
-        self.nas.iter().filter(|nas| nas.address.contains(&address)).max_by_key(|nas| nas.address.prefix_len())
     }
 }

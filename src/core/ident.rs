@@ -169,14 +169,6 @@ impl Mac {
     pub const fn octets(self) -> [u8; 6] {
         self.0
     }
-
-    /// Whether the address was made up by the device (the locally administered bit): phones change such
-    /// addresses from time to time.
-    #[must_use]
-    pub const fn is_random(self) -> bool {
-        let [first, ..] = self.0;
-        first & 0b10 != 0
-    }
 }
 
 impl FromStr for Mac {

@@ -99,3 +99,58 @@ impl Learnt {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const CONFIGURATION: &str = r#"
+[source]
+kind = "file"
+path = "none.json"
+[[nas]]
+name = "site"
+address = "10.5.0.0/16"
+secret = "one long enough secret"
+[[nas]]
+name = "floor"
+address = "10.5.1.0/24"
+secret = "two long enough secret"
+[[nas]]
+name = "desk"
+address = "10.5.1.7"
+secret = "three long enough secret"
+[[nas]]
+name = "six"
+address = "2001:db8::/32"
+secret = "four long enough secret"
+"#;
+
+    #[test]
+    fn the_narrowest_address_wins_and_mapped_ipv4_is_ipv4() {
+        let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+        let clients = Clients::new(&settings.nas);
+        let at =
+            |address: &str| clients.find(address.parse().unwrap()).map(|client| client.nas.name().as_str().to_owned());
+        assert_eq!(at("10.5.1.7").as_deref(), Some("desk"));
+        assert_eq!(at("10.5.1.8").as_deref(), Some("floor"));
+        assert_eq!(at("10.5.2.8").as_deref(), Some("site"));
+        assert_eq!(at("::ffff:10.5.1.7").as_deref(), Some("desk"));
+        assert_eq!(at("2001:db8::1").as_deref(), Some("six"));
+        assert_eq!((at("10.6.0.1"), at("::1")), (None, None));
+    }
+
+    #[test]
+    fn what_one_router_has_sent_binds_it_alone() {
+        let (one, other): (IpAddr, IpAddr) = ("10.5.1.7".parse().unwrap(), "10.5.1.8".parse().unwrap());
+        let learnt = Learnt::from_earlier([other]);
+        let auto = RequireMessageAuthenticator::Auto;
+        assert!(!learnt.requires(auto, one) && learnt.requires(auto, other));
+        assert!(learnt.note(one) && !learnt.note(one), "news once");
+        assert!(learnt.note("::ffff:10.5.1.9".parse().unwrap()) && learnt.requires(auto, "10.5.1.9".parse().unwrap()));
+        assert!(learnt.requires(RequireMessageAuthenticator::Yes, "10.5.1.99".parse().unwrap()));
+        assert!(!learnt.requires(RequireMessageAuthenticator::No, one));
+        assert_eq!(learnt.all().len(), 3);
+    }
+}
