@@ -15,11 +15,10 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::core::ident::{CodeKey, Mac};
+use crate::core::ident::{Code, CodeKey, Mac};
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::{Error, Origin};
-use crate::telemetry::log::Brake;
 
 /// Every token under one code, or of one device; empty: there is none.
 pub type Tokens = Arc<[Arc<AccessToken>]>;
@@ -27,30 +26,38 @@ pub type Tokens = Arc<[Arc<AccessToken>]>;
 /// Look-ups under way at once; one more is answered like a source that is away.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// How often `first_answer_within` fits into the patience of a router: a stale copy answers after so many of them, since
-/// RouterOS asks three times and then gives up.
-const TRIES_OF_A_ROUTER: u32 = 4;
+/// "No such code" is remembered for at most so many codes; guesses push out guesses, never copies of tokens.
+const MAX_ABSENT: u64 = 100_000;
 
 /// The tokens at hand.
 pub struct Catalogue {
-    ignore_case: bool,
     times: config::Cache,
     clock: Clock,
     complete: RwLock<Option<Arc<Complete>>>,
     origin: Option<Arc<dyn Origin>>,
     copies: Cache<Key, Copy>,
+    /// When the source last said that there is no such code or device.
+    absent: Cache<Key, Duration>,
     in_flight: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
-    last_answer: Mutex<Option<Result<(), Error>>>,
-    /// Lines about the source going away (false) and coming back (true).
-    brake: Brake<bool>,
 }
 
 type Outcome = Result<Tokens, Error>;
 
+/// What a single look-up is about: the code as typed, since nobody knows how the server's filter folds case
+/// (facts/nexudus.md §2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Code(CodeKey),
+    Code(Code),
     Device(Mac),
+}
+
+impl Key {
+    fn of(claim: &Claim) -> Self {
+        match claim {
+            Claim::Code(code) => Self::Code(code.clone()),
+            Claim::Device(mac) => Self::Device(*mac),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -59,10 +66,11 @@ struct Copy {
     fetched_at: Duration,
 }
 
-/// A copy of every token there is.
+/// A copy of every token there is. Codes are folded here; which case counts is decided later.
 #[derive(Default)]
-pub struct Complete {
-    by_key: HashMap<Key, Tokens>,
+struct Complete {
+    by_code: HashMap<CodeKey, Tokens>,
+    by_device: HashMap<Mac, Tokens>,
     tokens: usize,
 }
 
@@ -90,121 +98,110 @@ pub enum Found {
 }
 
 impl Complete {
-    /// Indexes every token by its code and its devices.
-    #[must_use]
-    pub fn new(tokens: Vec<AccessToken>, ignore_case: bool) -> Self {
+    fn new(tokens: Vec<AccessToken>) -> Self {
         let count = tokens.len();
-        let mut by_key: HashMap<Key, Vec<Arc<AccessToken>>> = HashMap::with_capacity(count);
+        let mut by_code: HashMap<CodeKey, Vec<Arc<AccessToken>>> = HashMap::with_capacity(count);
+        let mut by_device: HashMap<Mac, Vec<Arc<AccessToken>>> = HashMap::new();
         for token in tokens.into_iter().map(Arc::new) {
             for device in &token.devices {
-                by_key.entry(Key::Device(*device)).or_default().push(Arc::clone(&token));
+                by_device.entry(*device).or_default().push(Arc::clone(&token));
             }
-            by_key.entry(Key::Code(token.code.key(ignore_case))).or_default().push(token);
+            by_code.entry(token.code.key()).or_default().push(token);
         }
-        Self { by_key: by_key.into_iter().map(|(key, tokens)| (key, tokens.into())).collect(), tokens: count }
+        Self {
+            by_code: by_code.into_iter().map(|(code, tokens)| (code, tokens.into())).collect(),
+            by_device: by_device.into_iter().map(|(device, tokens)| (device, tokens.into())).collect(),
+            tokens: count,
+        }
+    }
+
+    fn find(&self, claim: &Claim) -> Option<&Tokens> {
+        match claim {
+            Claim::Code(code) => self.by_code.get(&code.key()),
+            Claim::Device(mac) => self.by_device.get(mac),
+        }
     }
 }
 
 impl Catalogue {
     /// A catalogue over a source that is asked code by code, or, without `origin`, over complete copies alone.
     #[must_use]
-    pub fn new(times: &config::Cache, ignore_case: bool, origin: Option<Arc<dyn Origin>>, clock: Clock) -> Self {
+    pub fn new(times: &config::Cache, origin: Option<Arc<dyn Origin>>, clock: Clock) -> Self {
+        // moka's own clock only tidies up; what is fresh or stale is judged by ours.
+        let kept = |capacity, time| Cache::builder().max_capacity(capacity).time_to_live(time).build();
+        let absent = Cache::builder().max_capacity(MAX_ABSENT).time_to_live(times.unknown_for).build();
         Self {
-            ignore_case,
             clock,
             complete: RwLock::default(),
             origin,
-            // moka's own clock only tidies up; what is fresh or stale is judged by ours.
-            copies: Cache::builder()
-                .max_capacity(times.max_tokens)
-                .time_to_live(times.stale_for.max(times.fresh_for).max(times.unknown_for))
-                .build(),
+            copies: kept(times.max_tokens, times.stale_for.max(times.fresh_for)),
+            absent,
             times: times.clone(),
             in_flight: Mutex::default(),
-            last_answer: Mutex::default(),
-            brake: Brake::new(Duration::from_secs(60), 2),
         }
     }
 
     /// Puts a complete copy in place of the former one.
     pub fn replace(&self, tokens: Vec<AccessToken>) {
-        let complete = Arc::new(Complete::new(tokens, self.ignore_case));
+        let complete = Arc::new(Complete::new(tokens));
         *self.complete.write().unwrap_or_else(PoisonError::into_inner) = Some(complete);
-        self.note(Ok(()));
     }
 
-    /// Notes how the source's last answer was, for readiness; trouble and its end are logged, each once a minute.
-    pub fn note(&self, answer: Result<(), Error>) {
-        let mut last = self.last_answer.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now().mono;
-        match (last.as_ref(), &answer) {
-            (_, Err(error)) => {
-                if let Some(held) = self.brake.pass(&false, now) {
-                    tracing::warn!(%error, held, "the source does not answer; copies at hand stay in use");
-                }
-            }
-            (Some(Err(_)), Ok(())) => {
-                if let Some(held) = self.brake.pass(&true, now) {
-                    tracing::info!(held, "the source answers again");
-                }
-            }
-            (_, Ok(())) => {}
-        }
-        *last = Some(answer);
-    }
-
-    /// The source's last answer; `None` before the first.
+    /// Whether any login can be decided without the source.
     #[must_use]
-    pub fn last_answer(&self) -> Option<Result<(), Error>> {
-        self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn is_usable(&self) -> bool {
+        self.complete.read().unwrap_or_else(PoisonError::into_inner).is_some() || self.tokens() > 0
     }
 
-    /// Whether there is a source to ask code by code.
-    #[must_use]
-    pub fn asks(&self) -> bool {
-        self.origin.is_some()
-    }
-
-    /// Token records held.
+    /// Token records held that may be used.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner);
         let complete = complete.as_ref().map_or(0, |complete| complete.tokens);
+        // What was put in or ran out a moment ago is counted too.
+        self.copies.run_pending_tasks();
         u64::try_from(complete).unwrap_or(u64::MAX).saturating_add(self.copies.entry_count())
+    }
+
+    /// How long a login waits for the source where it need not: a stale copy answers then, or, for a device, nothing. It is
+    /// `first_answer_within` for each of the three requests of a router and one more, 0.8 s by default: within the 0.9 s
+    /// after which RouterOS with its shortest default gives up (facts/hotspot.md §2).
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.times.first_answer_within * 4
     }
 
     /// Looks in memory only.
     #[must_use]
     pub fn find(&self, claim: &Claim) -> Find {
-        let key = self.key(claim);
         let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(tokens) = complete.as_ref().and_then(|complete| complete.by_key.get(&key)) {
+        if let Some(tokens) = complete.as_ref().and_then(|complete| complete.find(claim)) {
             return Find::Here(Arc::clone(tokens));
         }
         if self.origin.is_none() {
             return complete.map_or(Find::Nothing, |_| Find::Here(Tokens::default()));
         }
-        match self.copies.get(&key) {
-            Some(copy) if self.is_fresh(&copy) => Find::Here(copy.tokens),
-            Some(copy) if !copy.tokens.is_empty() && self.age(&copy) <= self.times.stale_for => {
-                Find::Ask { stale: Some(copy.tokens) }
-            }
-            _ => Find::Ask { stale: None },
+        let key = Key::of(claim);
+        if let Some(tokens) = self.fresh(&key) {
+            return Find::Here(tokens);
         }
+        let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) < self.times.stale_for);
+        Find::Ask { stale: stale.map(|copy| copy.tokens) }
     }
 
-    /// Waits for the source where memory alone does not answer. A stale copy answers when the source does not in the time a
-    /// router waits; without one the wait is as long as the source's own deadlines.
-    pub async fn obtain(self: &Arc<Self>, claim: &Claim) -> Found {
+    /// Waits for the source where memory alone does not answer: for a code without a copy as long as the source's own
+    /// deadlines; else at most for `patience`, after which a stale copy answers.
+    pub async fn obtain(self: &Arc<Self>, claim: &Claim, patience: Duration) -> Found {
         let stale = match self.find(claim) {
             Find::Here(tokens) => return Found::Tokens(tokens),
             Find::Nothing => return Found::Unavailable,
             Find::Ask { stale } => stale,
         };
         let fetch = self.fetch(claim);
-        let outcome = match &stale {
-            Some(_) => tokio::time::timeout(self.times.first_answer_within * TRIES_OF_A_ROUTER, fetch).await.ok(),
-            None => Some(fetch.await),
+        let outcome = match (claim, &stale) {
+            (Claim::Code(_), None) => Some(fetch.await),
+            // The portal page of every new device waits for its MAC login.
+            _ => tokio::time::timeout(patience, fetch).await.ok(),
         };
         match (outcome, stale) {
             (Some(Ok(tokens)), _) | (_, Some(tokens)) => Found::Tokens(tokens),
@@ -223,14 +220,14 @@ impl Catalogue {
 
     fn join_or_begin(self: &Arc<Self>, claim: &Claim) -> Option<watch::Receiver<Option<Outcome>>> {
         let origin = Arc::clone(self.origin.as_ref()?);
-        let key = self.key(claim);
+        let key = Key::of(claim);
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = in_flight.get(&key) {
             return Some(outcome.clone());
         }
         // A fetch may have ended between the look into memory and this lock.
-        if let Some(copy) = self.copies.get(&key).filter(|copy| self.is_fresh(copy)) {
-            return Some(watch::channel(Some(Ok(copy.tokens))).1);
+        if let Some(tokens) = self.fresh(&key) {
+            return Some(watch::channel(Some(Ok(tokens))).1);
         }
         if in_flight.len() >= MAX_IN_FLIGHT {
             return None;
@@ -243,11 +240,9 @@ impl Catalogue {
         let claim = claim.clone();
         tokio::spawn(async move {
             let answer = origin.look_up(&claim).await;
-            landing.catalogue.note(answer.as_ref().map(|_| ()).map_err(Clone::clone));
             let outcome = answer.map(|tokens| tokens.into_iter().map(Arc::new).collect::<Tokens>());
             if let Ok(tokens) = &outcome {
-                let copy = Copy { tokens: Arc::clone(tokens), fetched_at: landing.catalogue.clock.now().mono };
-                landing.catalogue.copies.insert(landing.key.clone(), copy);
+                landing.catalogue.keep(&landing.key, tokens);
             }
             drop(landing);
             ended.send_replace(Some(outcome));
@@ -255,20 +250,28 @@ impl Catalogue {
         Some(outcome)
     }
 
-    fn key(&self, claim: &Claim) -> Key {
-        match claim {
-            Claim::Code(code) => Key::Code(code.key(self.ignore_case)),
-            Claim::Device(mac) => Key::Device(*mac),
+    fn keep(&self, key: &Key, tokens: &Tokens) {
+        let fetched_at = self.clock.now().mono;
+        if tokens.is_empty() {
+            self.copies.invalidate(key);
+            self.absent.insert(key.clone(), fetched_at);
+        } else {
+            self.copies.insert(key.clone(), Copy { tokens: Arc::clone(tokens), fetched_at });
+            self.absent.invalidate(key);
         }
     }
 
-    fn age(&self, copy: &Copy) -> Duration {
-        self.clock.now().mono.saturating_sub(copy.fetched_at)
+    /// What may be said without asking the source.
+    fn fresh(&self, key: &Key) -> Option<Tokens> {
+        let copy = self.copies.get(key).filter(|copy| self.age(copy.fetched_at) < self.times.fresh_for);
+        copy.map(|copy| copy.tokens).or_else(|| {
+            let absent = self.absent.get(key).filter(|said| self.age(*said) < self.times.unknown_for);
+            absent.map(|_| Tokens::default())
+        })
     }
 
-    fn is_fresh(&self, copy: &Copy) -> bool {
-        let fresh_for = if copy.tokens.is_empty() { self.times.unknown_for } else { self.times.fresh_for };
-        self.age(copy) < fresh_for
+    fn age(&self, since: Duration) -> Duration {
+        self.clock.now().mono.saturating_sub(since)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::catalogue::{Catalogue, Find, Found, Tokens};
 use crate::clock::{Clock, Now};
 use crate::config;
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
-use crate::core::ident::SessionId;
+use crate::core::ident::{Code, Mac, SessionId};
 use crate::core::login::Claim;
 use crate::core::policy::MacLogin;
 use crate::core::token::AccessToken;
 use crate::ledger::Ledger;
+use crate::source::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::Throttle;
 
@@ -78,6 +79,8 @@ pub type Obtained = Vec<(Claim, Found)>;
 pub struct Gate {
     /// Tokens at hand.
     pub catalogue: Arc<Catalogue>,
+    /// How the source's last answer was.
+    pub health: Arc<Health>,
     /// Accounts.
     pub ledger: Ledger,
     /// Failed codes.
@@ -88,31 +91,40 @@ pub struct Gate {
     pub clock: Clock,
 }
 
-/// The tokens that a device may log in with.
-struct Candidates {
-    tokens: Vec<Arc<AccessToken>>,
-    unavailable: bool,
-}
-
 impl Gate {
     /// A gate with nobody inside.
     #[must_use]
-    pub fn new(catalogue: Arc<Catalogue>, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { catalogue, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
+    pub fn new(catalogue: Arc<Catalogue>, health: Arc<Health>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self { catalogue, health, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
     }
 
     /// Decides, asking the source where memory does not know.
     pub async fn answer(&self, visit: &Visit<'_>, trail: &mut (impl Trail + Default)) -> Answer {
+        let begun = self.clock.now().mono;
         let mut obtained = Obtained::new();
+        // A guess counts from the moment it goes upstream, so that many at once get no further than one after another.
+        let mut guess = None;
         loop {
             *trail = Default::default();
-            match self.step(visit, &obtained, trail) {
+            let claim = match self.step(visit, &obtained, trail) {
                 Step::Decided(answer) => return answer,
-                Step::Ask(claim) => {
-                    let found = self.catalogue.obtain(&claim).await;
-                    obtained.push((claim, found));
+                Step::Ask(claim) => claim,
+            };
+            if guess.is_none()
+                && let (Claim::Code(_), Some(device)) = (&visit.question.login.claim, visit.question.login.device)
+            {
+                guess = self.throttle.guess(device, visit.limits, self.clock.now().mono);
+                if guess.is_none() {
+                    trail.note("throttle", false, || "too many codes of this device are being looked up".to_owned());
+                    let answer = deny(Reason::Throttled);
+                    self.record(visit, &answer, self.clock.now());
+                    return answer;
                 }
             }
+            // However many claims a login needs, it waits for all of them no longer than for one.
+            let waited = self.clock.now().mono.saturating_sub(begun);
+            let found = self.catalogue.obtain(&claim, self.catalogue.patience().saturating_sub(waited)).await;
+            obtained.push((claim, found));
         }
     }
 
@@ -130,8 +142,8 @@ impl Gate {
             deny(Reason::Throttled)
         } else {
             let decided = match &login.claim {
-                Claim::Code(_) => self.by_code(visit, obtained, now, trail),
-                Claim::Device(_) => self.by_device(visit, obtained, now, trail),
+                Claim::Code(code) => self.by_code(visit, code, obtained, now, trail),
+                Claim::Device(device) => self.by_device(visit, *device, obtained, now, trail),
             };
             match decided {
                 Ok(answer) => answer,
@@ -145,11 +157,11 @@ impl Gate {
     fn by_code(
         &self,
         visit: &Visit<'_>,
+        code: &Code,
         obtained: &[(Claim, Found)],
         now: Now,
         trail: &mut impl Trail,
     ) -> Result<Answer, Claim> {
-        let Claim::Code(code) = &visit.question.login.claim else { return Ok(deny(Reason::Malformed)) };
         let found = self.look(&visit.question.login.claim, obtained)?;
         let Some(tokens) = self.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
         match select(&tokens, code, &visit.question, now.wall, trail) {
@@ -158,60 +170,69 @@ impl Gate {
         }
     }
 
-    /// MAC login: of the device's tokens the first that would be allowed, most recently used first.
+    /// MAC login: of the device's tokens the first that would be allowed, most recently used first. Those whose code it
+    /// logged in with before are tried before the source is asked which records name it: they were used, the others may
+    /// never have been.
     fn by_device(
         &self,
         visit: &Visit<'_>,
+        device: Mac,
         obtained: &[(Claim, Found)],
         now: Now,
         trail: &mut impl Trail,
     ) -> Result<Answer, Claim> {
-        let Candidates { mut tokens, unavailable } = self.candidates(visit, obtained)?;
-        if tokens.is_empty() {
-            trail.note("device", false, || "no token is known for this device".to_owned());
-            return Ok(deny(if unavailable { Reason::SourceUnavailable } else { Reason::UnknownDevice }));
-        }
-        tokens.sort_by_cached_key(|token| std::cmp::Reverse(self.ledger.last_used(token.id)));
-        for token in &tokens {
-            let allowed = matches!(self.ledger.judge(token, &visit.question, now.wall, &mut ()), Decision::Allow(_));
-            if allowed {
-                let answer = self.admit(token, visit, now.wall, trail);
-                if matches!(answer.decision, Decision::Allow(_)) {
-                    return Ok(answer);
+        let mac_login = visit.question.policy.mac_login;
+        let (mut tokens, mut unavailable) = (Vec::new(), false);
+        if mac_login == MacLogin::Remember {
+            for known in self.ledger.remembered(device).iter() {
+                match self.look(&Claim::Code(known.code.clone()), obtained)? {
+                    Found::Tokens(found) => {
+                        tokens.extend(found.iter().filter(|token| token.id == known.token).cloned());
+                    }
+                    Found::Unavailable => unavailable = true,
                 }
             }
         }
-        let first = tokens.first().map(|token| self.ledger.judge(token, &visit.question, now.wall, trail));
-        Ok(Answer { decision: first.unwrap_or_else(|| deny(Reason::UnknownDevice).decision), session: None })
+        if let Some(answer) = self.first_allowed(&mut tokens, visit, now, trail) {
+            return Ok(answer);
+        }
+        if mac_login != MacLogin::Off {
+            match self.look(&Claim::Device(device), obtained)? {
+                Found::Tokens(found) => {
+                    let named = found.iter().filter(|token| token.devices.contains(&device));
+                    let new = named.filter(|token| tokens.iter().all(|known: &Arc<AccessToken>| known.id != token.id));
+                    let new: Vec<_> = new.cloned().collect();
+                    tokens.extend(new);
+                }
+                Found::Unavailable => unavailable = true,
+            }
+        }
+        if let Some(answer) = self.first_allowed(&mut tokens, visit, now, trail) {
+            return Ok(answer);
+        }
+        if let Some(token) = tokens.first() {
+            let decision = self.ledger.judge(token, &visit.question, now.wall, trail);
+            return Ok(Answer { decision, session: None });
+        }
+        trail.note("device", false, || "no token is known for this device".to_owned());
+        Ok(deny(if unavailable { Reason::SourceUnavailable } else { Reason::UnknownDevice }))
     }
 
-    /// Tokens whose code the device logged in with before, and tokens whose record names it.
-    fn candidates(&self, visit: &Visit<'_>, obtained: &[(Claim, Found)]) -> Result<Candidates, Claim> {
-        let mut candidates = Candidates { tokens: Vec::new(), unavailable: false };
-        let Claim::Device(device) = &visit.question.login.claim else { return Ok(candidates) };
-        let policy = visit.question.policy;
-        if policy.mac_login == MacLogin::Remember {
-            for known in self.ledger.remembered(*device).iter() {
-                match self.look(&Claim::Code(known.code.clone()), obtained)? {
-                    Found::Tokens(tokens) => {
-                        candidates.tokens.extend(tokens.iter().filter(|token| token.id == known.token).cloned());
-                    }
-                    Found::Unavailable => candidates.unavailable = true,
-                }
-            }
-        }
-        if policy.mac_login != MacLogin::Off {
-            match self.look(&visit.question.login.claim, obtained)? {
-                Found::Tokens(tokens) => {
-                    let named = tokens.iter().filter(|token| token.devices.contains(device));
-                    let new = named.filter(|token| candidates.tokens.iter().all(|known| known.id != token.id));
-                    let new: Vec<_> = new.cloned().collect();
-                    candidates.tokens.extend(new);
-                }
-                Found::Unavailable => candidates.unavailable = true,
-            }
-        }
-        Ok(candidates)
+    /// Sorts the tokens, most recently used first, and admits on the first that allows it.
+    fn first_allowed(
+        &self,
+        tokens: &mut [Arc<AccessToken>],
+        visit: &Visit<'_>,
+        now: Now,
+        trail: &mut impl Trail,
+    ) -> Option<Answer> {
+        tokens.sort_by_cached_key(|token| std::cmp::Reverse(self.ledger.last_used(token.id)));
+        let allows = |token: &&Arc<AccessToken>| {
+            matches!(self.ledger.judge(token, &visit.question, now.wall, &mut ()), Decision::Allow(_))
+        };
+        // Between judging and admitting another login may have taken the place; then the next token is tried.
+        let mut answers = tokens.iter().filter(allows).map(|token| self.admit(token, visit, now.wall, trail));
+        answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
     }
 
     /// What memory, or the source just now, says of a claim; `Err` if the source must be asked first.
@@ -233,7 +254,7 @@ impl Gate {
                 Some(tokens)
             }
             Found::Unavailable => {
-                trail.note("source", false, || match self.catalogue.last_answer() {
+                trail.note("source", false, || match self.health.last() {
                     Some(Err(error)) => error.to_string(),
                     _ => "no copy that may be used, and the source does not answer".to_owned(),
                 });

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,13 +23,14 @@ use crate::live::{Current, Live};
 use crate::radius;
 use crate::radius::clients::Learnt;
 use crate::radius::handle::{Handler, OnLearnt, Port};
+use crate::source::health::Health;
 use crate::source::nexudus::{Nexudus, Observer, Saved};
 use crate::source::{self, LookUp, Origin, file};
 use crate::state::StateFile;
 use crate::telemetry::metrics::Metrics;
 
 /// How long requests under way may take to end once the daemon is told to stop.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_secs(6);
 
 /// How often lapsed sessions are cleared.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -65,6 +66,9 @@ pub enum Fatal {
     /// The source cannot be set up.
     #[error("source: {0}")]
     Source(source::Error),
+    /// Certificate or key of HTTP cannot be used.
+    #[error("http.certificate, http.private_key: {0}")]
+    Certificate(io::Error),
     /// Something else of the system failed.
     #[error("{what}: {error}")]
     Io {
@@ -89,7 +93,7 @@ impl Fatal {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Source(_) => 78,
+            Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
             Self::Listen { .. } | Self::Io { .. } => 74,
         }
     }
@@ -126,44 +130,55 @@ pub fn gate(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Resul
 }
 
 fn over(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Result<(Gate, Option<Arc<Nexudus>>), Fatal> {
-    let metrics = Arc::new(Metrics::default());
-    let ignore_case = settings.policy.ignore_case;
+    let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let nexudus = match &settings.source {
         config::Source::File(_) => None,
-        config::Source::Nexudus(nexudus) => Some(Arc::new(client(nexudus, ignore_case, state, &metrics, clock)?)),
+        config::Source::Nexudus(nexudus) => {
+            let watch = Watch { metrics: Arc::clone(&metrics), health: Arc::clone(&health), clock: clock.clone() };
+            Some(Arc::new(client(nexudus, state, watch, clock)?))
+        }
     };
     let origin = nexudus.clone().map(|nexudus| -> Arc<dyn Origin> { nexudus });
-    let catalogue = Arc::new(Catalogue::new(&settings.cache, ignore_case, origin, clock.clone()));
-    Ok((Gate::new(catalogue, metrics, clock.clone()), nexudus))
+    let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, clock.clone()));
+    Ok((Gate::new(catalogue, health, metrics, clock.clone()), nexudus))
 }
 
-/// Signs in before the first guest comes, and again every while until the source has answered once.
-async fn knock(nexudus: Arc<Nexudus>, catalogue: Arc<Catalogue>) {
-    while !matches!(catalogue.last_answer(), Some(Ok(()))) {
+/// Signs in before the first guest comes, and again every while until the source has answered once. A sign-in that works
+/// is an answer too, but not one that takes back what a look-up found out since (a missing role, say).
+async fn knock(nexudus: Arc<Nexudus>, gate: Arc<Gate>) {
+    let mut failed = false;
+    while !matches!(gate.health.last(), Some(Ok(()))) {
         let signed_in = nexudus.signed_in().await;
-        catalogue.note(signed_in);
+        if signed_in.is_err() || failed || gate.health.last().is_none() {
+            failed = signed_in.is_err();
+            gate.health.note(signed_in, gate.clock.now().mono);
+        }
         tokio::time::sleep(KNOCK).await;
     }
 }
 
-fn client(
-    nexudus: &config::Nexudus,
-    ignore_case: bool,
-    state: &Arc<StateFile>,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
-) -> Result<Nexudus, Fatal> {
-    let kept = Arc::clone(state);
+fn client(nexudus: &config::Nexudus, state: &Arc<StateFile>, watch: Watch, clock: &Clock) -> Result<Nexudus, Fatal> {
+    let (state, saved) = (Arc::clone(state), state.kept().nexudus);
+    let latest = Arc::new(Mutex::new(None));
     let on_save = Box::new(move |saved: &Saved| {
-        let (kept, saved) = (Arc::clone(&kept), saved.clone());
+        *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved.clone());
+        let (state, latest) = (Arc::clone(&state), Arc::clone(&latest));
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = kept.change(|kept| kept.nexudus = Some(saved)) {
+            // Whichever of two writers comes last, the latest is written.
+            let latest = || latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Err(error) = state.change(|kept| kept.nexudus = latest()) {
                 tracing::error!(%error, "the sign-in at Nexudus could not be written down");
             }
         });
     });
-    let observer = Box::new(Arc::clone(metrics));
-    Nexudus::new(nexudus, ignore_case, clock.clone(), state.kept().nexudus, on_save, observer).map_err(Fatal::Source)
+    Nexudus::new(nexudus, clock.clone(), saved, on_save, Box::new(watch)).map_err(Fatal::Source)
+}
+
+/// Counts and notes how calls of Nexudus go.
+struct Watch {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    clock: Clock,
 }
 
 impl Origin for Nexudus {
@@ -172,17 +187,18 @@ impl Origin for Nexudus {
     }
 }
 
-impl Observer for Arc<Metrics> {
+impl Observer for Watch {
     fn request(&self, operation: &'static str, status: &str) {
-        self.source_request(operation, status);
+        self.metrics.source_request(operation, status);
     }
 
-    fn up(&self, up: bool) {
-        self.source_up(up);
+    fn answered(&self, outcome: Result<(), &source::Error>) {
+        self.metrics.source_up(outcome.is_ok());
+        self.health.note(outcome.map_err(Clone::clone), self.clock.now().mono);
     }
 
     fn malformed_record(&self) {
-        self.malformed_records(1);
+        self.metrics.malformed_records(1);
     }
 }
 
@@ -199,10 +215,11 @@ pub fn take(read: Result<file::Contents, source::Error>, gate: &Gate) {
             }
             tracing::info!(tokens = tokens.len(), "the file was read");
             gate.catalogue.replace(tokens);
+            gate.health.note(Ok(()), gate.clock.now().mono);
             gate.metrics.source_up(true);
         }
         Err(error) => {
-            gate.catalogue.note(Err(error));
+            gate.health.note(Err(error), gate.clock.now().mono);
             gate.metrics.source_up(false);
         }
     }
@@ -210,15 +227,30 @@ pub fn take(read: Result<file::Contents, source::Error>, gate: &Gate) {
 
 /// Reads the file whenever it changes; returns once it was read, or could not be.
 async fn follow(file: config::File, gate: &Arc<Gate>, tasks: &TaskTracker, stop: &CancellationToken) {
-    let (first, read) = tokio::sync::oneshot::channel();
-    let (mut first, taker, clock) = (Some(first), Arc::clone(gate), gate.clock.clone());
-    let watch = file::watch(file, FILE_INTERVAL, clock, move |contents| {
-        take(contents, &taker);
-        // Nobody waits any more after the first reading.
-        let _ = first.take().map(|first| first.send(()));
+    let (latest, mut readings) = watch::channel(None);
+    let following = file::watch(file, FILE_INTERVAL, gate.clock.clone(), move |read| {
+        latest.send_replace(Some(read));
     });
-    tasks.spawn(stop.clone().run_until_cancelled_owned(watch));
-    if tokio::time::timeout(FIRST_READING, read).await.is_err() {
+    tasks.spawn(stop.clone().run_until_cancelled_owned(following));
+
+    let (taker, taken) = (Arc::clone(gate), Arc::new(Notify::new()));
+    let first = Arc::clone(&taken);
+    let taking = async move {
+        while readings.changed().await.is_ok() {
+            let (read, gate) = (readings.borrow_and_update().clone(), Arc::clone(&taker));
+            // A large file takes long to index: not on a thread that answers.
+            let indexed = tokio::task::spawn_blocking(move || {
+                if let Some(read) = read {
+                    take(read, &gate);
+                }
+            });
+            if indexed.await.is_ok() {
+                taken.notify_one();
+            }
+        }
+    };
+    tasks.spawn(stop.clone().run_until_cancelled_owned(taking));
+    if tokio::time::timeout(FIRST_READING, first.notified()).await.is_err() {
         tracing::error!("the file is not read yet; logins are denied until it is");
     }
 }
@@ -244,7 +276,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         follow(file, &gate, &tasks, &stop).await;
     }
     if let Some(nexudus) = nexudus {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(knock(nexudus, Arc::clone(&gate.catalogue))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(knock(nexudus, Arc::clone(&gate))));
     }
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
@@ -273,7 +305,7 @@ async fn listen(
     let accounting = bind_radius(&settings.radius, &settings.radius.acct_listen, Port::Accounting)?;
     let http = bind_http(&settings.http.listen).await?;
     let tls = settings.http.tls.as_ref().map(http::server::tls).transpose();
-    let tls = tls.map_err(|error| Fatal::Io { what: "http.certificate and http.private_key", error })?;
+    let tls = tls.map_err(Fatal::Certificate)?;
 
     let mut addresses = Addresses::default();
     for (bound, reached) in [(auth, &mut addresses.auth), (accounting, &mut addresses.accounting)] {
@@ -370,10 +402,11 @@ struct Keep {
 }
 
 impl OnLearnt for Keep {
-    fn learnt(&self, learnt: &Learnt) {
-        let (state, all) = (Arc::clone(&self.state), learnt.all());
+    fn learnt(&self, learnt: &Arc<Learnt>) {
+        let (state, learnt) = (Arc::clone(&self.state), Arc::clone(learnt));
         self.tasks.spawn_blocking(move || {
-            if let Err(error) = state.change(|kept| kept.message_authenticator_seen = all) {
+            // Read when it is written: of two writers the later writes all that both have learnt.
+            if let Err(error) = state.change(|kept| kept.message_authenticator_seen = learnt.all()) {
                 tracing::error!(%error, "what was learnt about a router could not be written down");
             }
         });
@@ -407,7 +440,6 @@ fn needs_restart(former: &Settings, new: &Settings) -> Vec<&'static str> {
     for (key, changed) in [
         ("source", differs(&former.source, &new.source)),
         ("cache", differs(&former.cache, &new.cache)),
-        ("policy.ignore_case", former.policy.ignore_case != new.policy.ignore_case),
         ("radius.auth_listen", former.radius.auth_listen != new.radius.auth_listen),
         ("radius.acct_listen", former.radius.acct_listen != new.radius.acct_listen),
         ("radius.workers", former.radius.workers != new.radius.workers),

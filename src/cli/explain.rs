@@ -1,5 +1,5 @@
 //! `spotgate explain`: decides without admitting, by the running daemon if there is one, which knows who is online; else
-//! alone, on the source and the rules.
+//! alone, on the source and the rules, and says so.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::cli::{block_on, complain, load, print};
 use crate::clock::Clock;
@@ -39,7 +40,7 @@ pub(super) struct ExplainArguments {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/spotgate/spotgate.toml")]
     config: PathBuf,
-    /// An access code, or a device's MAC address for a MAC login
+    /// An access code, or a device's MAC address for a MAC login; with --mac it is a code whatever it looks like
     #[arg(value_name = "CODE_OR_MAC")]
     claim: String,
     /// The device that types the code
@@ -62,9 +63,16 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
         }
     };
     let answer = block_on(async {
-        match ask_daemon(arguments, &settings).await {
-            Some(answer) => Ok(answer),
-            None => alone(arguments, settings).await,
+        let question = Question::of(arguments)?;
+        match ask_daemon(&question, arguments.nas.as_deref(), &settings).await {
+            Asked::Answer(answer) => Ok(*answer),
+            Asked::Refused(why) => Err(format!("the running daemon did not answer: {why}")),
+            Asked::Nobody => {
+                complain(
+                    "spotgate: no daemon answers under this configuration; decided without it, as if nobody were online",
+                );
+                alone(&question, arguments.nas.as_deref(), settings).await
+            }
         }
     });
     match answer {
@@ -77,27 +85,83 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
     }
 }
 
-/// Asks the daemon that runs under this configuration; `None` if there is none that answers.
-async fn ask_daemon(arguments: &ExplainArguments, settings: &Settings) -> Option<AuthorizeAnswer> {
-    let key: &ApiKey = settings.http.api_keys.iter().find(|key| key.scopes.contains(&Scope::Authorize))?;
-    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}/v1/authorize", reachable(*settings.http.listen.first()?));
-    let device = arguments.claim.parse::<Mac>().ok();
-    let question = json!({
-        "access_code": device.is_none().then_some(&arguments.claim),
-        "mac": device.or(arguments.mac).map(|mac| mac.to_string()),
-        "nas": arguments.nas,
+/// What is asked.
+struct Question<'a> {
+    claim: Claim,
+    typed: &'a str,
+    device: Option<Mac>,
+}
+
+impl<'a> Question<'a> {
+    fn of(arguments: &'a ExplainArguments) -> Result<Self, String> {
+        let typed = arguments.claim.as_str();
+        let (claim, device) = match (typed.parse::<Mac>(), arguments.mac) {
+            (Ok(device), None) => (Claim::Device(device), Some(device)),
+            (_, device) => (Claim::Code(Code::parse(typed).map_err(|error| error.to_string())?), device),
+        };
+        Ok(Self { claim, typed, device })
+    }
+}
+
+/// What asking the daemon came to.
+enum Asked {
+    Answer(Box<AuthorizeAnswer>),
+    /// It is there, and did not answer the question.
+    Refused(String),
+    /// It is not there, or no key may ask it.
+    Nobody,
+}
+
+/// The key by which this command asks: the first that may.
+fn key(settings: &Settings) -> Option<&ApiKey> {
+    settings.http.api_keys.iter().find(|key| key.scopes.contains(&Scope::Authorize))
+}
+
+async fn ask_daemon(question: &Question<'_>, nas: Option<&str>, settings: &Settings) -> Asked {
+    let (Some(key), Some(listen)) = (key(settings), settings.http.listen.first()) else { return Asked::Nobody };
+    let address = reachable(*listen);
+    if tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await.is_ok_and(|tried| tried.is_err()) {
+        return Asked::Nobody;
+    }
+    let body = json!({
+        "access_code": matches!(question.claim, Claim::Code(_)).then_some(question.typed),
+        "mac": question.device.map(|mac| mac.to_string()),
+        "nas": nas,
         "dry_run": true,
     });
-    let client = reqwest::Client::builder()
+    match exchange(address, key, &body, settings).await {
+        Ok(answer) => Asked::Answer(Box::new(answer)),
+        Err(why) => Asked::Refused(why),
+    }
+}
+
+async fn exchange(
+    address: SocketAddr,
+    key: &ApiKey,
+    body: &Value,
+    settings: &Settings,
+) -> Result<AuthorizeAnswer, String> {
+    let mut client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_WITHIN)
-        .timeout(ANSWER_WITHIN)
-        .build()
-        .ok()?;
-    let answer = client.post(url).bearer_auth(key.key.expose_secret()).json(&question).send().await.ok()?;
-    answer.error_for_status().ok()?.json().await.ok()
+        .timeout(ANSWER_WITHIN);
+    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+    if settings.http.tls.is_some() {
+        // It is our own daemon at our own address, whatever name its certificate has; the key goes nowhere else.
+        client = client.tls_danger_accept_invalid_certs(true);
+    }
+    let words = |error: reqwest::Error| error.without_url().to_string();
+    let client = client.build().map_err(words)?;
+    let url = format!("{scheme}://{address}/v1/authorize");
+    let answer = client.post(url).bearer_auth(key.key.expose_secret()).json(body).send().await.map_err(words)?;
+    let status = answer.status();
+    if !status.is_success() {
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
+        return Err(format!("{status}. {detail}"));
+    }
+    answer.json().await.map_err(words)
 }
 
 /// The address by which this machine reaches its own listening socket.
@@ -111,7 +175,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// Decides without a daemon: nobody is online as far as is known here.
-async fn alone(arguments: &ExplainArguments, settings: Settings) -> Result<AuthorizeAnswer, String> {
+async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -> Result<AuthorizeAnswer, String> {
     let clock = Clock::system();
     // A sign-in of its own, so that the daemon's stays good.
     let state = Arc::new(StateFile::forgetful());
@@ -120,13 +184,15 @@ async fn alone(arguments: &ExplainArguments, settings: Settings) -> Result<Autho
         serve::take(file::load(file), &gate);
     }
     let live = Live::new(settings);
-    let nas = nas(&live, arguments.nas.as_deref())?;
-    let (claim, device) = match arguments.claim.parse::<Mac>() {
-        Ok(device) => (Claim::Device(device), Some(device)),
-        Err(_) => (Claim::Code(Code::parse(&arguments.claim).map_err(|error| error.to_string())?), arguments.mac),
+    let nas = self::nas(&live, nas)?;
+    let login = Login {
+        claim: question.claim.clone(),
+        typed: question.typed.as_bytes(),
+        proof: Proof::NotAsked,
+        device: question.device,
+        ip: None,
+        nas_session: None,
     };
-    let login =
-        Login { claim, typed: arguments.claim.as_bytes(), proof: Proof::NotAsked, device, ip: None, nas_session: None };
     let visit = Visit { dry_run: true, ..live.visit(&login, nas, Via::Http, clock.now().mono) };
     let mut checks = Vec::new();
     let answer = gate.answer(&visit, &mut checks).await;

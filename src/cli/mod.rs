@@ -10,6 +10,7 @@ mod serve;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -66,10 +67,13 @@ fn load(path: &Path) -> Result<Loaded, Report> {
     config::load(path, &|name| std::env::var(name).ok())
 }
 
-/// Prints to standard output; a reader that went away is no error.
+/// Prints to standard output. A reader that went away is no error; anything else is said.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(&format!("spotgate: {error}")),
+        _ => {}
+    }
 }
 
 /// Prints to standard error.
@@ -80,7 +84,12 @@ fn complain(text: &str) {
 /// Runs a future to its end on a multi-threaded runtime.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, ExitCode> {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => Ok(runtime.block_on(future)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(future);
+            // A blocking call that hangs (a file on a lost mount, a name that does not resolve) must not hold the exit up.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            Ok(outcome)
+        }
         Err(error) => {
             complain(&format!("spotgate: the runtime could not be started: {error}"));
             Err(ExitCode::from(70))

@@ -13,8 +13,8 @@ use crate::config::Loaded;
 use crate::serve::{self, Daemon, Fatal};
 use crate::telemetry;
 
-/// SIGTERM drains and stops within this.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// SIGTERM drains within this, so that everything has ended within 10 s.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 pub(super) fn run(path: &Path) -> ExitCode {
     let loaded = match load(path) {

@@ -1,5 +1,6 @@
 //! The sections of the file, read into [`Settings`]: each key with its default and its bounds.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -164,9 +165,9 @@ fn cache(section: &Section<'_>) -> Cache {
 
 fn policy(section: &Section<'_>) -> Policy {
     let default = Policy::default();
-    let seconds = |key, example: &str, least| {
+    let seconds = |key, example: &str, bounds: RangeInclusive<u64>| {
         let given = section.given(key)?;
-        Some((given.seconds(example, least..=LONG_SECONDS)?, given))
+        Some((given.seconds(example, bounds)?, given))
     };
     let value = |read: Option<(Seconds, _)>, default: Seconds| read.map_or(default, |(seconds, _)| seconds);
     let zero = [("deny", ZeroMinutes::Deny), ("unlimited", ZeroMinutes::Unlimited)];
@@ -175,8 +176,8 @@ fn policy(section: &Section<'_>) -> Policy {
     let mac_login = [("remember", MacLogin::Remember), ("record", MacLogin::Record), ("off", MacLogin::Off)];
     let bind = [("off", BindDevice::Off), ("honour", BindDevice::Honour), ("learn", BindDevice::Learn)];
 
-    let least = seconds("min_session", "60s", 1);
-    let most = seconds("max_session", "24h", 1);
+    let least = seconds("min_session", "60s", 1..=LONG_SECONDS);
+    let most = seconds("max_session", "24h", 1..=u64::MAX / 1000);
     let min_session = least.as_ref().map_or(default.min_session, |(seconds, _)| *seconds);
     let mut max_session = most.as_ref().map_or(default.max_session, |(seconds, _)| *seconds);
     if let Some((_, given)) = most.as_ref().filter(|(seconds, _)| *seconds > SESSION_CEILING) {
@@ -198,12 +199,12 @@ fn policy(section: &Section<'_>) -> Policy {
         counting: choice(section, "counting", &counting, default.counting),
         min_session,
         max_session,
-        idle_timeout: seconds("idle_timeout", "15m", 1).map(|(seconds, _)| seconds),
+        idle_timeout: seconds("idle_timeout", "15m", 1..=LONG_SECONDS).map(|(seconds, _)| seconds),
         interim_interval: section
             .given("interim_interval")
             .and_then(|given| given.seconds("5m", 60..=DAY / SECOND))
             .unwrap_or(default.interim_interval),
-        grant_timeout: value(seconds("grant_timeout", "2m", 1), default.grant_timeout),
+        grant_timeout: value(seconds("grant_timeout", "2m", 1..=LONG_SECONDS), default.grant_timeout),
         missed_interims: number(section, "missed_interims", 1..=1000, default.missed_interims),
         on_user_limit: choice(section, "on_user_limit", &on_limit, default.on_user_limit),
         mac_login: choice(section, "mac_login", &mac_login, default.mac_login),
@@ -336,7 +337,7 @@ pub(super) fn duration<'a>(
     section: &Section<'a>,
     key: &'a str,
     example: &str,
-    bounds: std::ops::RangeInclusive<u64>,
+    bounds: RangeInclusive<u64>,
 ) -> Option<Duration> {
     section.given(key).and_then(|given| given.duration(example, bounds))
 }
@@ -350,7 +351,7 @@ pub(super) fn or(duration: Option<Duration>, seconds: u64) -> Duration {
 pub(super) fn number<'a, T: TryFrom<i64> + Copy + Into<u64>>(
     section: &Section<'a>,
     key: &'a str,
-    bounds: std::ops::RangeInclusive<i64>,
+    bounds: RangeInclusive<i64>,
     default: T,
 ) -> T {
     let example = i64::try_from(default.into()).unwrap_or(*bounds.start());

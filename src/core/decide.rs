@@ -335,7 +335,7 @@ fn proven(token: &AccessToken, login: &Login<'_>) -> bool {
         || proof.shows(login.typed)
         || match &login.claim {
             Claim::Code(code) => proof.shows(code.reveal().as_bytes()) || proof.shows(token.code.reveal().as_bytes()),
-            Claim::Device(mac) => proof.shows(mac.to_string().as_bytes()),
+            Claim::Device(mac) => mac.any_spelling(|spelling| proof.shows(spelling)),
         }
 }
 

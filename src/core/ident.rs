@@ -83,10 +83,10 @@ impl Code {
         masked
     }
 
-    /// The key under which codes are looked up: lower case where case is ignored.
+    /// The key under which codes are looked up, the same for all spellings in upper and lower case.
     #[must_use]
-    pub fn key(&self, ignore_case: bool) -> CodeKey {
-        if ignore_case && self.0.chars().any(|c| !c.is_lowercase() && c.is_alphabetic()) {
+    pub fn key(&self) -> CodeKey {
+        if self.0.chars().any(|c| !c.is_lowercase() && c.is_alphabetic()) {
             CodeKey(self.0.to_lowercase().into())
         } else {
             CodeKey(Arc::clone(&self.0))
@@ -162,6 +162,21 @@ impl Mac {
         }
         let groups_equal = group_length.is_none_or(|length| length == group && matches!(length, 2 | 4 | 6));
         if digits == 12 && groups_equal { Ok(Self(octets)) } else { Err(MacError) }
+    }
+
+    /// Whether `matches` holds for any spelling in which a router may write the address: the forms of RouterOS's
+    /// `radius-mac-format` and the dotted one, in either case.
+    pub fn any_spelling(self, matches: impl Fn(&[u8]) -> bool) -> bool {
+        let [a, b, c, d, e, g] = self.0;
+        let digits = format!("{a:02X}{b:02X}{c:02X}{d:02X}{e:02X}{g:02X}");
+        let spelled = |group: usize, separator: &str| {
+            let groups: Vec<_> = digits.as_bytes().chunks(group).map(String::from_utf8_lossy).collect();
+            groups.join(separator)
+        };
+        [(2, ":"), (2, "-"), (12, ""), (4, ":"), (6, ":"), (6, "-"), (2, " "), (4, "."), (2, ".")]
+            .into_iter()
+            .map(|(group, separator)| spelled(group, separator))
+            .any(|upper| matches(upper.as_bytes()) || matches(upper.to_ascii_lowercase().as_bytes()))
     }
 
     /// The six octets.
@@ -314,6 +329,20 @@ mod tests {
     }
 
     #[test]
+    fn every_spelling_is_read_back() {
+        let mac: Mac = "9A:4C:10:7E:22:D1".parse().unwrap();
+        let all = std::cell::RefCell::new(Vec::new());
+        assert!(!mac.any_spelling(|spelling| {
+            all.borrow_mut().push(String::from_utf8(spelling.to_vec()).unwrap());
+            Mac::parse(spelling) != Ok(mac)
+        }));
+        let all = all.into_inner();
+        for one in ["9A:4C:10:7E:22:D1", "9a-4c-10-7e-22-d1", "9A4C107E22D1", "9a4c.107e.22d1", "9A4C10-7E22D1"] {
+            assert!(all.iter().any(|spelling| spelling == one), "{one}");
+        }
+    }
+
+    #[test]
     fn what_only_looks_like_a_mac_is_none() {
         for text in [
             "",
@@ -338,7 +367,7 @@ mod tests {
         let code = Code::parse(" 0042 ").unwrap();
         assert_eq!(code.reveal(), "0042");
         assert_ne!(code, Code::parse("42").unwrap());
-        assert_eq!(format!("{code:?} {:?}", code.key(true)), "Code(..) CodeKey(..)");
+        assert_eq!(format!("{code:?} {:?}", code.key()), "Code(..) CodeKey(..)");
         assert_eq!(Code::parse("  "), Err(CodeError::Empty));
         assert_eq!(Code::parse("a\nb"), Err(CodeError::Control));
         assert_eq!(Code::parse(&"x".repeat(254)), Err(CodeError::TooLong));
@@ -357,8 +386,7 @@ mod tests {
     fn case_folds_only_where_it_is_ignored() {
         let (lower, upper) = (Code::parse("kx7q").unwrap(), Code::parse("KX7Q").unwrap());
         assert!(lower.same(&upper, true) && !lower.same(&upper, false));
-        assert_eq!(lower.key(true), upper.key(true));
-        assert_ne!(lower.key(false), upper.key(false));
+        assert_eq!(lower.key(), upper.key());
     }
 
     proptest! {

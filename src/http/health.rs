@@ -40,20 +40,18 @@ pub(super) async fn healthz() -> Json<Health> {
     ),
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let catalogue = &app.gate.catalogue;
     let mut degraded = app.troubles();
-    let ready = match catalogue.last_answer() {
+    let ready = match app.gate.health.last() {
         Some(Ok(())) => true,
         Some(Err(error)) => {
             degraded.push(format!("source: {error}"));
-            catalogue.tokens() > 0
+            app.gate.catalogue.is_usable()
         }
-        // A source that is asked code by code has simply not been needed yet.
-        None => catalogue.asks(),
+        None => {
+            degraded.push("source: no answer yet".to_owned());
+            false
+        }
     };
-    if !ready && degraded.is_empty() {
-        degraded.push("source: not read yet".to_owned());
-    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, degraded }))
 }

@@ -35,7 +35,9 @@ pub fn login<'a>(
     let device = packet.first(a::CALLING_STATION_ID).and_then(|mac| Mac::parse(mac).ok());
     let proof = proof(packet, client, password)?;
     let (claim, typed, proof) = match device {
-        Some(mac) if Mac::parse(user_name) == Ok(mac) => (Claim::Device(mac), user_name, proof),
+        Some(mac) if Mac::parse(user_name) == Ok(mac) && !holds_code(client, proof, mac) => {
+            (Claim::Device(mac), user_name, proof)
+        }
         _ => match (client.nas.code_in, proof) {
             (CodeIn::Username, proof) => (code(user_name)?, user_name, proof),
             (CodeIn::Password, Proof::Password(given)) => (code(given)?, given, Proof::NotAsked),
@@ -44,6 +46,12 @@ pub fn login<'a>(
     };
     let nas_session = packet.first(a::ACCT_SESSION_ID).and_then(a::text);
     Ok(Login { claim, typed, proof, device, ip: framed_ip(packet), nas_session })
+}
+
+/// Whether the password of what looks like a MAC login is a code: where codes stand there, and it is not the MAC.
+fn holds_code(client: &Client, proof: Proof<'_>, mac: Mac) -> bool {
+    let Proof::Password(given) = proof else { return false };
+    client.nas.code_in == CodeIn::Password && !given.is_empty() && Mac::parse(given) != Ok(mac)
 }
 
 fn code(octets: &[u8]) -> Result<Claim, Unreadable> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
+use crate::core::ident::NasName;
 use crate::gate::{Answer, Gate, Step, Via};
 use crate::live::Live;
 use crate::radius::accounting;
@@ -70,6 +71,9 @@ const BROKEN: Cause = Cause { name: "malformed", hint: "the packet breaks RFC 28
 const TOO_LONG: Cause =
     Cause { name: "reply_too_long", hint: "the answer with every Proxy-State does not fit into a packet" };
 
+/// How often a line about one router and one cause is logged.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
 /// What handles datagrams, shared by every socket.
 #[derive(Debug)]
 pub struct Handler {
@@ -77,20 +81,25 @@ pub struct Handler {
     learnt: Arc<Learnt>,
     /// Told when something new was learnt.
     on_learnt: Box<dyn OnLearnt>,
-    brake: Brake<(IpAddr, &'static str)>,
+    /// Lines about routers that are configured, by name and cause.
+    known: Brake<(NasName, &'static str)>,
+    /// Lines about strangers, by address: few, since anybody can be one.
+    strangers: Brake<IpAddr>,
 }
 
 /// Keeps what was learnt for the next run.
 pub trait OnLearnt: Send + Sync + std::fmt::Debug {
     /// Another address was added.
-    fn learnt(&self, learnt: &Learnt);
+    fn learnt(&self, learnt: &Arc<Learnt>);
 }
 
 impl Handler {
     /// A handler in front of `gate`.
     #[must_use]
     pub fn new(gate: Arc<Gate>, learnt: Arc<Learnt>, on_learnt: Box<dyn OnLearnt>) -> Self {
-        Self { gate, learnt, on_learnt, brake: Brake::new(Duration::from_secs(60), 1024) }
+        let known = Brake::new(LINE_EVERY, 16_384);
+        let strangers = Brake::new(LINE_EVERY, 16);
+        Self { gate, learnt, on_learnt, known, strangers }
     }
 
     /// Handles one datagram.
@@ -105,13 +114,13 @@ impl Handler {
     ) -> Handled<'b> {
         let now = self.gate.clock.now().mono;
         let Some(client) = live.clients.find(from.ip()) else {
-            return self.drop("unknown", "unknown", from, UNKNOWN_NAS, now);
+            return self.stranger(from, now);
         };
-        let nas = client.nas.name().as_str();
+        let nas = client.nas.name();
         let packet = match Packet::parse(datagram) {
             Ok(packet) => packet,
             Err(cause) => {
-                tracing::debug!(nas, %cause, "broken packet");
+                tracing::debug!(%nas, %cause, "broken packet");
                 return self.drop(nas, "broken", from, BROKEN, now);
             }
         };
@@ -123,11 +132,11 @@ impl Handler {
         match lock(recent).see(from, &packet, now) {
             Seen::New => {}
             Seen::InProgress => {
-                self.gate.metrics.packet(nas, kind, "in_progress");
+                self.gate.metrics.packet(nas.as_str(), kind, "in_progress");
                 return Handled::Silence;
             }
             Seen::Answered(reply) => {
-                self.gate.metrics.packet(nas, kind, "repeated");
+                self.gate.metrics.packet(nas.as_str(), kind, "repeated");
                 return match buffer.get_mut(..reply.len()) {
                     Some(place) => {
                         place.copy_from_slice(reply);
@@ -154,7 +163,7 @@ impl Handler {
         };
         match replied {
             Ok((reply, result)) => {
-                self.gate.metrics.packet(nas, kind, result);
+                self.gate.metrics.packet(nas.as_str(), kind, result);
                 lock(recent).answered(&identity, reply, now);
                 Handled::Reply(reply)
             }
@@ -178,21 +187,20 @@ impl Handler {
         // Both were found when the packet was handled.
         let client = live.clients.find(from.ip())?;
         let packet = Packet::parse(datagram).ok()?;
-        let identity = Identity::of(from, &packet);
+        let undecided = Undecided { recent, identity: Identity::of(from, &packet) };
         let mut password = [0; MAX_PASSWORD];
         let login = auth::login(&packet, client, &mut password).ok()?;
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
         let answer = self.gate.answer(&visit, &mut ()).await;
         let now = self.gate.clock.now().mono;
-        let nas = client.nas.name().as_str();
+        let nas = client.nas.name();
         match self.reply(live, client, &packet, &answer, buffer) {
             Ok((reply, result)) => {
-                self.gate.metrics.packet(nas, kind(packet.code()), result);
-                lock(recent).answered(&identity, reply, now);
-                Some(reply)
+                self.gate.metrics.packet(nas.as_str(), kind(packet.code()), result);
+                // Should the request have been replaced meanwhile, its answer is nobody's.
+                lock(recent).answered(&undecided.identity, reply, now).then_some(reply)
             }
             Err(cause) => {
-                lock(recent).forget(&identity);
                 self.drop(nas, kind(packet.code()), from, cause, now);
                 None
             }
@@ -271,7 +279,7 @@ impl Handler {
             }
             Err(Unreadable::Rejected) => {
                 self.gate.metrics.malformed(Via::Radius);
-                if let Some(held) = self.brake.pass(&(client.nas.address.addr(), "unreadable"), received) {
+                if let Some(held) = self.known.pass(&(client.nas.name().clone(), "unreadable"), received) {
                     tracing::warn!(nas = %client.nas.name(), held, "an Access-Request holds no code or MAC that can be read");
                 }
                 Answer { decision: Decision::Deny(Denial::from(Reason::Malformed)), session: None }
@@ -302,12 +310,41 @@ impl Handler {
     }
 
     /// Counts a datagram that gets no answer, and says why, once a minute for each router and cause.
-    fn drop(&self, nas: &str, kind: &'static str, from: SocketAddr, cause: Cause, now: Duration) -> Handled<'static> {
-        self.gate.metrics.packet(nas, kind, cause.name);
-        if let Some(held) = self.brake.pass(&(from.ip(), cause.name), now) {
-            tracing::warn!(nas, from = %from.ip(), kind, cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
+    fn drop(
+        &self,
+        nas: &NasName,
+        kind: &'static str,
+        from: SocketAddr,
+        cause: Cause,
+        now: Duration,
+    ) -> Handled<'static> {
+        self.gate.metrics.packet(nas.as_str(), kind, cause.name);
+        if let Some(held) = self.known.pass(&(nas.clone(), cause.name), now) {
+            tracing::warn!(%nas, from = %from.ip(), kind, cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
         }
         Handled::Silence
+    }
+
+    /// The same for a sender that no `[[nas]]` knows.
+    fn stranger(&self, from: SocketAddr, now: Duration) -> Handled<'static> {
+        let cause = UNKNOWN_NAS;
+        self.gate.metrics.packet("unknown", "unknown", cause.name);
+        if let Some(held) = self.strangers.pass(&from.ip(), now) {
+            tracing::warn!(from = %from.ip(), cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
+        }
+        Handled::Silence
+    }
+}
+
+/// A request that is being decided. Should that end without an answer, by a panic say, its repetition is decided anew.
+struct Undecided<'r> {
+    recent: &'r Mutex<Recent>,
+    identity: Identity,
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        lock(self.recent).forget_undecided(&self.identity);
     }
 }
 

@@ -74,7 +74,7 @@ struct Place {
 }
 
 impl Recent {
-    /// Keeps a request for `window` from its arrival, and its answer for `window` from then; at most `capacity`
+    /// Keeps a request until it is answered or forgotten, and its answer for `window` from then; at most `capacity`
     /// requests (at least one), beyond which the oldest go first.
     #[must_use]
     pub fn new(window: Duration, capacity: usize) -> Self {
@@ -102,8 +102,8 @@ impl Recent {
         }
     }
 
-    /// Keeps the answer to a request, for as long as the window lasts from now. False if the request is no longer
-    /// known, or another has taken its place: then there is nobody to send the answer to.
+    /// Keeps the answer to a request, for as long as the window lasts from now. False if another request has taken its
+    /// place, or it had to make room: then the answer must not be sent, since a repetition may have been decided anew.
     pub fn answered(&mut self, identity: &Identity, reply: &[u8], now: Duration) -> bool {
         self.expire(now);
         let slot = identity.slot();
@@ -122,6 +122,13 @@ impl Recent {
     pub fn forget(&mut self, identity: &Identity) {
         if self.holds(identity) {
             self.entries.remove(&identity.slot());
+        }
+    }
+
+    /// Forgets a request unless it was answered.
+    pub fn forget_undecided(&mut self, identity: &Identity) {
+        if self.entries.get(&identity.slot()).is_some_and(|entry| entry.reply.is_none()) {
+            self.forget(identity);
         }
     }
 
@@ -160,15 +167,23 @@ impl Recent {
         number
     }
 
-    /// Takes away what is older than the window.
+    /// Takes away answers older than the window. A request still in progress stays, however long it takes: else its
+    /// repetition would be decided a second time.
     fn expire(&mut self, now: Duration) {
         while let Some(place) = self.order.front() {
-            let current = self.entries.get(&place.slot).is_some_and(|entry| entry.number == place.number);
-            if current && now.saturating_sub(place.since) < self.window {
-                return;
-            }
-            if current {
-                self.entries.remove(&place.slot);
+            let (slot, entry) = (place.slot, self.entries.get(&place.slot));
+            match entry.filter(|entry| entry.number == place.number) {
+                Some(_) if now.saturating_sub(place.since) < self.window => return,
+                Some(entry) if entry.reply.is_none() => {
+                    let number = self.queue(slot, now);
+                    if let Some(entry) = self.entries.get_mut(&slot) {
+                        entry.number = number;
+                    }
+                }
+                Some(_) => {
+                    self.entries.remove(&slot);
+                }
+                None => {}
             }
             self.order.pop_front();
         }
@@ -262,17 +277,19 @@ mod tests {
     }
 
     #[test]
-    fn the_window_ends_both_states() {
+    fn the_window_ends_answers_but_not_what_is_in_progress() {
         let mut table = Table::new(8);
         assert_eq!(table.sees(0, (1, 1, 1)), "new");
         assert_eq!(table.sees(0, (1, 2, 1)), "new");
         assert!(table.answers(4000, (1, 1, 1), "yes"));
         assert_eq!(table.sees(9_999, (1, 2, 1)), "in progress");
-        assert_eq!(table.sees(10_000, (1, 2, 1)), "new");
+        assert_eq!(table.sees(10_000, (1, 2, 1)), "in progress");
         assert_eq!(table.sees(13_999, (1, 1, 1)), "yes", "an answer is kept from when it was given");
         assert_eq!(table.sees(14_000, (1, 1, 1)), "new");
-        assert!(!table.answers(60_000, (1, 1, 1), "late"));
-        assert!(table.0.is_empty());
+        assert!(table.answers(60_000, (1, 1, 1), "late"), "it was in progress all the while");
+        assert!(table.answers(60_000, (1, 2, 1), "late too"));
+        assert_eq!(table.sees(70_000, (1, 3, 1)), "new");
+        assert_eq!(table.0.len(), 1);
         assert_eq!(table.0.evicted(), 0);
     }
 
@@ -344,7 +361,13 @@ mod tests {
             for (step, (pause, identifier, authenticator, action)) in steps.into_iter().enumerate() {
                 now += pause;
                 let request = (1, identifier, authenticator);
-                list.retain(|(_, since, _)| now - since < 10_000);
+                // Forgetting looks at no clock.
+                while action != 1 && list.first().is_some_and(|(_, since, _)| now - since >= 10_000) {
+                    let (one, _, reply) = list.remove(0);
+                    if reply.is_none() {
+                        list.push((one, now, None));
+                    }
+                }
                 let found = list.iter().position(|(one, ..)| *one == request);
                 match (action, found) {
                     (0, _) => {

@@ -137,6 +137,9 @@ impl Worker {
             };
             for (meta, room) in metas.iter().take(count).zip(room.chunks(RECEIVE_BYTES)) {
                 let received = room.get(..meta.len).unwrap_or_default();
+                if received.is_empty() {
+                    self.take(received, meta, &mut buffer).await;
+                }
                 for datagram in received.chunks(meta.stride.max(1)) {
                     self.take(datagram, meta, &mut buffer).await;
                 }

@@ -1,6 +1,7 @@
 //! Where tokens come from: the Nexudus API or a file with the same records.
 
 pub mod file;
+pub mod health;
 pub mod nexudus;
 
 use std::pin::Pin;

@@ -207,6 +207,8 @@ impl Metrics {
 
     /// Notes how many sessions are live at each NAS.
     pub fn sessions<'a>(&self, counts: impl Iterator<Item = (&'a str, usize)>) {
+        // A NAS that a reload took away must not stand here for ever.
+        self.sessions.clear();
         for (nas, count) in counts {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.sessions.get_or_create(&NasLabel { nas: nas.to_owned() }).set(count);

@@ -78,7 +78,7 @@ secret = "correct horse battery"
 struct Forget;
 
 impl OnLearnt for Forget {
-    fn learnt(&self, _: &Learnt) {}
+    fn learnt(&self, _: &Arc<Learnt>) {}
 }
 
 struct World {
@@ -103,9 +103,9 @@ fn world() -> World {
     let clock = Clock::manual(start);
     let loaded = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).expect("a configuration");
     let live = Live::new(loaded.settings);
-    let catalogue = Arc::new(Catalogue::new(&live.settings.cache, true, None, clock.clone()));
+    let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, clock.clone()));
     catalogue.replace(tokens());
-    let gate = Arc::new(Gate::new(catalogue, Arc::new(Metrics::default()), clock.clone()));
+    let gate = Arc::new(Gate::new(catalogue, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
     let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
     let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));
     World { live, gate, handler, recent, clock }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{FILE_SOURCE, Spotgate, configuration, printed, record, run, spotgate, tool, with};
+use crate::support::{FILE_SOURCE, KEY, Spotgate, configuration, printed, record, run, spotgate, tool, with};
 
 #[test]
 fn the_tour_does_what_it_says() {
@@ -119,7 +119,7 @@ fn explain_decides_without_a_daemon() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("front-desk, roof"), "{said}");
     let (code, said) = explain(&["abc-123", "--nas", "roof", "--json"], &path);
-    let answer: Value = serde_json::from_str(&said).unwrap();
+    let answer: Value = serde_json::from_str(&said[said.find('{').unwrap()..said.rfind('}').unwrap() + 1]).unwrap();
     assert_eq!((code, &answer["decision"], &answer["session"]), (Some(0), &json!("allow"), &json!(null)), "{said}");
     let names: Vec<_> =
         answer["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
@@ -131,6 +131,8 @@ fn explain_decides_without_a_daemon() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("FAIL valid_to") && said.contains("This code expired on 1 January 2001"), "{said}");
     assert_eq!(explain(&["02-00-00-00-00-01", "--nas", "roof"], &path).0, Some(0));
+    let (_, said) = explain(&["020000000001", "--mac", "02:00:00:00:00:01", "--nas", "roof"], &path);
+    assert!(said.contains("unknown_code"), "with --mac it is a code whatever it looks like: {said}");
     std::fs::remove_file(folder.path().join("tokens.json")).unwrap();
     assert_eq!(explain(&["abc-123", "--nas", "roof"], &path).0, Some(1), "could not decide");
 }
@@ -149,6 +151,11 @@ async fn explain_asks_the_daemon_who_is_online() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("user_limit_reached"), "{said}");
     assert_eq!(explain(&["abc-123", "--mac", "02:00:00:00:00:01"], &path).0, Some(0));
+    let other = daemon.folder.path().join("other.toml");
+    std::fs::write(&other, fixed.replace(KEY, "key-unknown-to-the-daemon")).unwrap();
+    let (code, said) = explain(&["abc-123"], &other);
+    assert_eq!(code, Some(1), "no verdict that leaves out who is online: {said}");
+    assert!(said.contains("401"), "{said}");
 }
 
 #[test]

@@ -318,6 +318,7 @@ async fn what_is_broken_forged_or_foreign_is_dropped_counted_and_said_once() {
     let last = tampered.len() - 1;
     tampered[last] ^= 1;
     silence(hotspot().exchange(&tampered).await);
+    unanswered(spotgate.auth, b"").await;
     unanswered(spotgate.auth, &good[..19]).await;
     unanswered(spotgate.auth, &good[..good.len() - 3]).await;
     let foreign =
@@ -347,7 +348,7 @@ async fn what_is_broken_forged_or_foreign_is_dropped_counted_and_said_once() {
         spotgate.metric(&format!("spotgate_radius_packets_total{labels}")).await
     };
     assert_eq!(packets("front-desk", "access_request", "bad_message_authenticator").await, 2.0);
-    assert_eq!(packets("front-desk", "broken", "malformed").await, 2.0);
+    assert_eq!(packets("front-desk", "broken", "malformed").await, 3.0);
     assert_eq!(packets("unknown", "unknown", "unknown_nas").await, 1.0);
     assert_eq!(packets("front-desk", "access_request", "malformed").await, 5.0);
     let log = spotgate.log();
@@ -377,6 +378,8 @@ async fn the_code_may_stand_in_the_password() {
     assert!(!hotspot.login_pap("abc-123", "other", mac(1)).await.unwrap().accept);
     assert!(!hotspot.login_chap("guest", "abc-123", mac(1)).await.unwrap().accept, "PAP only");
     assert!(hotspot.login_mac(mac(1)).await.unwrap().accept);
+    let named = hotspot.login_pap(&mac(1).to_string(), "abc-123", mac(1)).await.unwrap();
+    assert!(named.accept, "the MAC as User-Name beside a code is only recorded");
 }
 
 #[tokio::test]
@@ -475,6 +478,16 @@ async fn terminate_ends_it_cleanly() {
     let (code, log) = spotgate.ended();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped"));
+}
+
+#[test]
+fn a_pipe_as_token_file_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("tokens.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let spotgate = Spotgate::start_in(folder, &crate::support::configuration(crate::support::FILE_SOURCE, ""));
+    spotgate.signal("TERM");
+    assert_eq!(spotgate.ended().0, Some(0));
 }
 
 #[tokio::test]

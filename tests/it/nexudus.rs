@@ -33,7 +33,7 @@ async fn two_hundred_cold_logins_of_one_code_cost_one_look_up() {
             if device % 2 == 0 {
                 spotgate.hotspot().login_pap("abc-123", "", mac(device)).await.unwrap().accept
             } else {
-                let question = json!({"access_code": "ABC-123", "mac": mac(device).to_string()});
+                let question = json!({"access_code": "abc-123", "mac": mac(device).to_string()});
                 spotgate.authorize(question).await["decision"] == "allow"
             }
         })
@@ -125,6 +125,84 @@ async fn a_device_logs_in_by_the_mac_of_its_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remembered_device_goes_online_while_the_source_hangs() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let spotgate = over(&sandbox, "[cache]\nfresh_for = \"0s\"\nunknown_for = \"0s\"");
+    let hotspot = spotgate.hotspot();
+    assert!(hotspot.login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+    sandbox.set_fail(Some("timeout".parse().unwrap()));
+    let known = hotspot.login_mac(mac(1)).await.unwrap();
+    assert!(known.accept && known.tries == 1, "within a router's first second");
+    let unknown = hotspot.login_mac(mac(2)).await.unwrap();
+    assert!(!unknown.accept && unknown.tries == 1, "a new device's page does not wait for the source");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_longer_than_the_duplicate_window_is_decided_once() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let source = format!(
+        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\n",
+        sandbox.base_url()
+    );
+    let short = configuration(&source, "").replace("[radius]\n", "[radius]\nduplicate_window = \"1s\"\n");
+    let spotgate = Spotgate::start(&short);
+    sandbox.set_latency(Duration::from_millis(1500));
+    let hotspot = spotgate.hotspot().patience(Duration::from_millis(700), 5);
+    assert!(hotspot.login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+    let allowed = "spotgate_decisions_total{via=\"radius\",outcome=\"allow\",reason=\"none\"}";
+    assert_eq!(spotgate.metric(allowed).await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_once_get_no_further_than_one_after_another() {
+    let sandbox = sandbox(Vec::new()).await;
+    sandbox.set_latency(Duration::from_millis(300));
+    let spotgate = Arc::new(over(&sandbox, ""));
+    let guesses = (0..60).map(|guess| {
+        let spotgate = Arc::clone(&spotgate);
+        let question = json!({"access_code": format!("guess-{guess}"), "mac": mac(1).to_string()});
+        tokio::spawn(async move { spotgate.authorize(question).await["reason"] == "throttled" })
+    });
+    let mut throttled = 0;
+    for guess in guesses.collect::<Vec<_>>() {
+        throttled += u32::from(guess.await.unwrap());
+    }
+    assert_eq!((throttled, sandbox.count("list")), (50, 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_and_the_count_of_tokens_speak_of_usable_copies() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let spotgate = over(&sandbox, "");
+    spotgate
+        .until("signed in", async || spotgate.get("/readyz").await == (200, json!({"ready": true, "degraded": []})))
+        .await;
+    for code in ["none-1", "none-2", "none-3"] {
+        spotgate.authorize(json!({"access_code": code})).await;
+    }
+    assert_eq!(spotgate.metric("spotgate_tokens").await, 0.0, "what does not exist is no token");
+    sandbox.set_fail(Some("down".parse().unwrap()));
+    spotgate.authorize(json!({"access_code": "cold-one"})).await;
+    assert_eq!(spotgate.get("/readyz").await.0, 503, "nothing can be decided");
+    sandbox.set_fail(None);
+    assert_eq!(spotgate.authorize(json!({"access_code": "abc-123"})).await["decision"], "allow");
+    assert_eq!(spotgate.metric("spotgate_tokens").await, 1.0);
+    sandbox.set_fail(Some("down".parse().unwrap()));
+    spotgate.authorize(json!({"access_code": "cold-two"})).await;
+    assert_eq!(spotgate.get("/readyz").await.0, 200, "a copy can be used");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_record_is_no_unknown_code_and_is_said() {
+    let sandbox = sandbox(vec![with(record(4, "abc-123"), json!({"UserLimit": "many"}))]).await;
+    let spotgate = over(&sandbox, "");
+    assert_eq!(spotgate.authorize(json!({"access_code": "abc-123"})).await["reason"], "source_unavailable");
+    assert_eq!(spotgate.metric("spotgate_malformed_records_total").await, 1.0);
+    assert!(spotgate.log().contains("an odd access token"), "{}", spotgate.log());
+    assert_eq!(spotgate.get("/readyz").await.0, 200, "one record says nothing about the source");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_said_and_not_tried_again_and_again() {
     let sandbox = sandbox(vec![record(1, "abc-123")]).await;
     sandbox.change_users(|users| users[0].password = "changed".to_owned());
@@ -137,6 +215,7 @@ async fn a_wrong_password_is_said_and_not_tried_again_and_again() {
     let (status, ready) = spotgate.get("/readyz").await;
     assert_eq!(status, 503);
     assert!(ready["degraded"][0].as_str().unwrap().contains("password"), "{ready}");
+    assert!(spotgate.log().lines().any(|line| line.contains("WARN") && line.contains("password")), "and in the log");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -215,7 +215,7 @@ fn a_mac_login_proves_itself_by_the_mac_or_nothing() {
         ip: None,
         nas_session: None,
     };
-    for good in [&b""[..], b"3c-06-30-aa-19-01", b"3C:06:30:AA:19:01"] {
+    for good in [&b""[..], b"3c-06-30-aa-19-01", b"3C:06:30:AA:19:01", b"3c0630aa1901", b"3C0630-AA1901"] {
         assert_eq!(world.reason(&token, &with(Proof::Password(good)), NOON), None, "{good:?}");
     }
     assert_eq!(world.reason(&token, &with(Proof::Password(b"abc")), NOON), Some(Reason::WrongPassword), "not the code");

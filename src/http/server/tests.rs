@@ -31,12 +31,17 @@ scopes = ["authorize"]
 
 /// A client's end of a connection to the interface.
 fn connect() -> DuplexStream {
+    connect_with(256 * 1024)
+}
+
+/// The same, where so many bytes fit into each way.
+fn connect_with(bytes: usize) -> DuplexStream {
     let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
-    let catalogue = Arc::new(Catalogue::new(&settings.cache, true, None, clock.clone()));
-    let gate = Arc::new(Gate::new(catalogue, Arc::new(Metrics::default()), clock));
+    let catalogue = Arc::new(Catalogue::new(&settings.cache, None, clock.clone()));
+    let gate = Arc::new(Gate::new(catalogue, Arc::default(), Arc::new(Metrics::default()), clock));
     let (_, live) = watch::channel(Arc::new(Live::new(settings)));
-    let (ours, theirs) = tokio::io::duplex(256 * 1024);
+    let (ours, theirs) = tokio::io::duplex(bytes);
     // A connection ends with the value that watches over it.
     let graceful: &GracefulShutdown = Box::leak(Box::default());
     tokio::spawn(converse(ours, router(&Arc::new(App::new(gate, live))), graceful.watcher()));
@@ -93,4 +98,15 @@ async fn heads_and_bodies_have_a_size() {
 async fn what_is_no_http_gets_a_400() {
     let (answer, _) = said(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_take_in_what_he_asked_for_is_hung_up_on() {
+    let (mut connection, begun) = (connect_with(1024), Instant::now());
+    connection.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // Nothing is read, so the answer fills the way back. After the hang-up only that remains.
+    tokio::time::sleep(2 * WRITE_TIME).await;
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() <= 1024 && begun.elapsed() == 2 * WRITE_TIME, "{} bytes", rest.len());
 }

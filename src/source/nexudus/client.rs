@@ -35,7 +35,6 @@ const ATTEMPTS: u32 = 3;
 /// The Nexudus API.
 pub struct Nexudus {
     pub(super) config: config::Nexudus,
-    pub(super) ignore_case: bool,
     clock: Clock,
     http: reqwest::Client,
     sign_in: Mutex<SignIn>,
@@ -122,7 +121,6 @@ impl Nexudus {
     /// rustls' default provider must have been installed.
     pub fn new(
         config: &config::Nexudus,
-        ignore_case: bool,
         clock: Clock,
         saved: Option<Saved>,
         on_save: Box<dyn Fn(&Saved) + Send + Sync>,
@@ -148,7 +146,6 @@ impl Nexudus {
         let http = http.build().map_err(|error| refused(format!("no HTTP client: {}", root_cause(&error))))?;
         Ok(Self {
             config: config.clone(),
-            ignore_case,
             clock,
             http,
             sign_in: Mutex::new(SignIn::new(config, saved, client_id)),
@@ -220,7 +217,7 @@ impl Nexudus {
                 Ok(body) => {
                     locked(&self.sign_in).accepted();
                     locked(&self.back_off).succeeded();
-                    self.observer.up(true);
+                    self.observer.answered(Ok(()));
                     return Ok(body);
                 }
                 Err(Fault::Unauthorized) => {
@@ -331,7 +328,7 @@ impl Nexudus {
         request: impl Fn() -> RequestBuilder,
         effort: &mut Effort,
     ) -> Result<Answer, Fault> {
-        let place = self.enter(effort).await.map_err(Fault::Held)?;
+        let place = self.enter(operation, effort).await.map_err(Fault::Held)?;
         let left = effort.left(self.now().mono).min(self.config.request_timeout);
         let exchanged = exchange(request().timeout(left), operation.limit()).await;
         drop(place);
@@ -345,11 +342,13 @@ impl Nexudus {
     }
 
     /// Waits for the pause and for the ceiling, as long as the look-up may.
-    async fn enter(&self, effort: &mut Effort) -> Result<Place<'_>, Error> {
+    async fn enter(&self, operation: Operation, effort: &mut Effort) -> Result<Place<'_>, Error> {
+        // Everybody waits for a sign-in, so it is nobody's share.
+        let share = if operation == Operation::SignIn { Share::Whole } else { effort.share };
         loop {
             let now = self.now().mono;
             let (wait, what) = match locked(&self.back_off).wait(now) {
-                Duration::ZERO => match locked(&self.ceiling).enter(effort.share, now) {
+                Duration::ZERO => match locked(&self.ceiling).enter(share, now) {
                     Ok(ticket) => return Ok(Place { nexudus: self, ticket }),
                     Err(wait) => (wait, "source.nexudus.requests_per_minute is used up"),
                 },
@@ -390,7 +389,7 @@ impl Nexudus {
     /// A call failed, and not by our own ceiling or pause.
     fn down(&self, error: &Error) {
         tracing::debug!(%error, "a call of Nexudus failed");
-        self.observer.up(false);
+        self.observer.answered(Err(error));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding tokens by code or device. The server's filter is asked for and never trusted: an unknown filter may be
-//! ignored, and a text filter may match parts (facts/nexudus.md §2), so every record is compared again here. "The search
-//! failed" is never "no such code".
+//! ignored, and a text filter may match parts (facts/nexudus.md §2), so every record is compared again here, without regard
+//! to case: which case counts is decided later. "The search failed" is never "no such code".
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ impl LookUp<'_> {
     fn fit(&self, record: &Record<'_>) -> Fit {
         match self.claim {
             Claim::Code(code) => match record.code() {
-                Ok(Some(other)) if other.same(code, self.nexudus.ignore_case) => Fit::Match,
+                Ok(Some(other)) if other.same(code, true) => Fit::Match,
                 Ok(None) => Fit::Unknown,
                 Ok(Some(_)) => Fit::Other,
                 Err(error) => {

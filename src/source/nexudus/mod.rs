@@ -14,13 +14,15 @@ pub use client::Nexudus;
 pub use sign_in::Saved;
 pub(crate) use sign_in::new_client_id;
 
+use super::Error;
+
 /// Who wants to know how calls go, to count them.
 pub trait Observer: Send + Sync {
     /// A request ended: `sign_in`, `list` or `get`, and its HTTP status, `timeout` or `error`.
     fn request(&self, operation: &'static str, status: &str);
 
-    /// Whether the source works, by the call that ended just now.
-    fn up(&self, up: bool);
+    /// Whether Nexudus answered as it should, by the call that ended just now.
+    fn answered(&self, outcome: Result<(), &Error>);
 
     /// A record could not be read.
     fn malformed_record(&self);
@@ -30,7 +32,7 @@ pub trait Observer: Send + Sync {
 impl Observer for () {
     fn request(&self, _: &'static str, _: &str) {}
 
-    fn up(&self, _: bool) {}
+    fn answered(&self, _: Result<(), &Error>) {}
 
     fn malformed_record(&self) {}
 }
