@@ -1,6 +1,6 @@
 //! A login from any door: throttled? which tokens? decide, admit, and say so.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -74,13 +74,19 @@ pub enum Step {
 /// What was obtained from the source for this login so far.
 pub type Obtained = Vec<(Claim, Found)>;
 
-/// The way in.
+/// Where tokens come from, and how that goes.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Supply {
     /// Tokens at hand.
     pub catalogue: Arc<Catalogue>,
     /// How the source's last answer was.
     pub health: Arc<Health>,
+}
+
+/// The way in.
+#[derive(Debug)]
+pub struct Gate {
+    supply: RwLock<Arc<Supply>>,
     /// Accounts.
     pub ledger: Ledger,
     /// Failed codes.
@@ -94,19 +100,31 @@ pub struct Gate {
 impl Gate {
     /// A gate with nobody inside.
     #[must_use]
-    pub fn new(catalogue: Arc<Catalogue>, health: Arc<Health>, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { catalogue, health, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
+    pub fn new(supply: Arc<Supply>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        let supply = RwLock::new(supply);
+        Self { supply, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
+    }
+
+    /// Where tokens come from now. A login keeps to one supply from its beginning to its end.
+    #[must_use]
+    pub fn supply(&self) -> Arc<Supply> {
+        Arc::clone(&self.supply.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes tokens from elsewhere from now on.
+    pub fn resupply(&self, supply: Arc<Supply>) {
+        *self.supply.write().unwrap_or_else(PoisonError::into_inner) = supply;
     }
 
     /// Decides, asking the source where memory does not know.
     pub async fn answer(&self, visit: &Visit<'_>, trail: &mut (impl Trail + Default)) -> Answer {
-        let begun = self.clock.now().mono;
+        let (begun, supply) = (self.clock.now().mono, self.supply());
         let mut obtained = Obtained::new();
         // A guess counts from the moment it goes upstream, so that many at once get no further than one after another.
         let mut guess = None;
         loop {
             *trail = Default::default();
-            let claim = match self.step(visit, &obtained, trail) {
+            let claim = match self.decide(visit, &supply, &obtained, trail) {
                 Step::Decided(answer) => return answer,
                 Step::Ask(claim) => claim,
             };
@@ -123,13 +141,18 @@ impl Gate {
             }
             // However many claims a login needs, it waits for all of them no longer than for one.
             let waited = self.clock.now().mono.saturating_sub(begun);
-            let found = self.catalogue.obtain(&claim, self.catalogue.patience().saturating_sub(waited)).await;
+            let found = supply.catalogue.obtain(&claim, supply.catalogue.patience().saturating_sub(waited)).await;
             obtained.push((claim, found));
         }
     }
 
-    /// Decides on memory and what was obtained already; touches neither disk nor network.
-    pub fn step(&self, visit: &Visit<'_>, obtained: &[(Claim, Found)], trail: &mut impl Trail) -> Step {
+    /// Decides on memory alone; touches neither disk nor network.
+    pub fn step(&self, visit: &Visit<'_>, trail: &mut impl Trail) -> Step {
+        self.decide(visit, &self.supply(), &[], trail)
+    }
+
+    /// Decides on memory and what was obtained already.
+    fn decide(&self, visit: &Visit<'_>, supply: &Supply, obtained: &[(Claim, Found)], trail: &mut impl Trail) -> Step {
         let now = self.clock.now();
         let login = visit.question.login;
         let nas = &visit.question.nas.name;
@@ -141,9 +164,10 @@ impl Gate {
         let answer = if throttled {
             deny(Reason::Throttled)
         } else {
+            let known = Known { supply, obtained };
             let decided = match &login.claim {
-                Claim::Code(code) => self.by_code(visit, code, obtained, now, trail),
-                Claim::Device(device) => self.by_device(visit, *device, obtained, now, trail),
+                Claim::Code(code) => self.by_code(visit, code, known, now, trail),
+                Claim::Device(device) => self.by_device(visit, *device, known, now, trail),
             };
             match decided {
                 Ok(answer) => answer,
@@ -158,12 +182,12 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         code: &Code,
-        obtained: &[(Claim, Found)],
+        known: Known<'_>,
         now: Now,
         trail: &mut impl Trail,
     ) -> Result<Answer, Claim> {
-        let found = self.look(&visit.question.login.claim, obtained)?;
-        let Some(tokens) = self.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
+        let found = known.look(&visit.question.login.claim)?;
+        let Some(tokens) = known.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
         match select(&tokens, code, &visit.question, now.wall, trail) {
             Ok(token) => Ok(self.admit(token, visit, now.wall, trail)),
             Err(reason) => Ok(deny(reason)),
@@ -177,17 +201,17 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         device: Mac,
-        obtained: &[(Claim, Found)],
+        known: Known<'_>,
         now: Now,
         trail: &mut impl Trail,
     ) -> Result<Answer, Claim> {
         let mac_login = visit.question.policy.mac_login;
         let (mut tokens, mut unavailable) = (Vec::new(), false);
         if mac_login == MacLogin::Remember {
-            for known in self.ledger.remembered(device).iter() {
-                match self.look(&Claim::Code(known.code.clone()), obtained)? {
+            for before in self.ledger.remembered(device).iter() {
+                match known.look(&Claim::Code(before.code.clone()))? {
                     Found::Tokens(found) => {
-                        tokens.extend(found.iter().filter(|token| token.id == known.token).cloned());
+                        tokens.extend(found.iter().filter(|token| token.id == before.token).cloned());
                     }
                     Found::Unavailable => unavailable = true,
                 }
@@ -197,7 +221,7 @@ impl Gate {
             return Ok(answer);
         }
         if mac_login != MacLogin::Off {
-            match self.look(&Claim::Device(device), obtained)? {
+            match known.look(&Claim::Device(device))? {
                 Found::Tokens(found) => {
                     let named = found.iter().filter(|token| token.devices.contains(&device));
                     let new = named.filter(|token| tokens.iter().all(|known: &Arc<AccessToken>| known.id != token.id));
@@ -233,34 +257,6 @@ impl Gate {
         // Between judging and admitting another login may have taken the place; then the next token is tried.
         let mut answers = tokens.iter().filter(allows).map(|token| self.admit(token, visit, now.wall, trail));
         answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
-    }
-
-    /// What memory, or the source just now, says of a claim; `Err` if the source must be asked first.
-    fn look(&self, claim: &Claim, obtained: &[(Claim, Found)]) -> Result<Found, Claim> {
-        if let Some((_, found)) = obtained.iter().find(|(asked, _)| asked == claim) {
-            return Ok(found.clone());
-        }
-        match self.catalogue.find(claim) {
-            Find::Here(tokens) => Ok(Found::Tokens(tokens)),
-            Find::Nothing => Ok(Found::Unavailable),
-            Find::Ask { .. } => Err(claim.clone()),
-        }
-    }
-
-    fn available(&self, found: Found, trail: &mut impl Trail) -> Option<Tokens> {
-        match found {
-            Found::Tokens(tokens) => {
-                trail.note("source", true, || "a copy that may be used is at hand".to_owned());
-                Some(tokens)
-            }
-            Found::Unavailable => {
-                trail.note("source", false, || match self.health.last() {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "no copy that may be used, and the source does not answer".to_owned(),
-                });
-                None
-            }
-        }
     }
 
     fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {
@@ -308,6 +304,43 @@ impl Gate {
                 if guessed {
                     self.throttle.failed(login.device, nas, visit.limits, now.mono);
                 }
+            }
+        }
+    }
+}
+
+/// What is known of tokens while one login is decided.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    supply: &'k Supply,
+    obtained: &'k [(Claim, Found)],
+}
+
+impl Known<'_> {
+    /// What memory, or the source just now, says of a claim; `Err` if the source must be asked first.
+    fn look(&self, claim: &Claim) -> Result<Found, Claim> {
+        if let Some((_, found)) = self.obtained.iter().find(|(asked, _)| asked == claim) {
+            return Ok(found.clone());
+        }
+        match self.supply.catalogue.find(claim) {
+            Find::Here(tokens) => Ok(Found::Tokens(tokens)),
+            Find::Nothing => Ok(Found::Unavailable),
+            Find::Ask { .. } => Err(claim.clone()),
+        }
+    }
+
+    fn available(&self, found: Found, trail: &mut impl Trail) -> Option<Tokens> {
+        match found {
+            Found::Tokens(tokens) => {
+                trail.note("source", true, || "a copy that may be used is at hand".to_owned());
+                Some(tokens)
+            }
+            Found::Unavailable => {
+                trail.note("source", false, || match self.supply.health.last() {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "no copy that may be used, and the source does not answer".to_owned(),
+                });
+                None
             }
         }
     }

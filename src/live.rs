@@ -1,8 +1,10 @@
 //! What a reload replaces in one step: the settings, and what is derived from them for every request.
 
 use std::sync::Arc;
+use std::{fmt, io};
 
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::Settings;
 use crate::core::decide::Question;
@@ -10,6 +12,7 @@ use crate::core::ident::NasName;
 use crate::core::login::Login;
 use crate::core::policy::NasRules;
 use crate::gate::{Via, Visit};
+use crate::http::server;
 use crate::radius::clients::Clients;
 
 /// One state of the configuration, as every door sees it.
@@ -19,16 +22,28 @@ pub struct Live {
     pub settings: Settings,
     /// The routers by address, with their secrets.
     pub clients: Clients,
+    /// Certificate and key of HTTP, as they were in their files when this state came into force.
+    pub tls: Option<Acceptor>,
+}
+
+/// Accepts TLS connections.
+#[derive(Clone)]
+pub struct Acceptor(pub TlsAcceptor);
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor(..)")
+    }
 }
 
 /// The doors' view of the configuration: always whole, never half reloaded.
 pub type Current = watch::Receiver<Arc<Live>>;
 
 impl Live {
-    /// Derives what requests need.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self { clients: Clients::new(&settings.nas), settings }
+    /// Derives what requests need; reads certificate and key of HTTP, if there are any.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let tls = settings.http.tls.as_ref().map(server::tls).transpose()?.map(Acceptor);
+        Ok(Self { clients: Clients::new(&settings.nas), tls, settings })
     }
 
     /// The rules of the NAS with this name.

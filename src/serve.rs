@@ -1,5 +1,6 @@
 //! The daemon, wired in reading order: state, source, gate, sockets, tasks, ready; then reload, and drain.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,15 +8,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::core::login::Claim;
+use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::http;
 use crate::http::routes::App;
@@ -23,10 +24,9 @@ use crate::live::{Current, Live};
 use crate::radius;
 use crate::radius::clients::Learnt;
 use crate::radius::handle::{Handler, OnLearnt, Port};
-use crate::source::health::Health;
-use crate::source::nexudus::{Nexudus, Observer, Saved};
-use crate::source::{self, LookUp, Origin, file};
+use crate::source;
 use crate::state::StateFile;
+use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
 /// How long requests under way may take to end once the daemon is told to stop.
@@ -34,18 +34,6 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// How often lapsed sessions are cleared.
 const SWEEP: Duration = Duration::from_secs(10);
-
-/// How often a sign-in is tried while the source has not answered yet.
-const KNOCK: Duration = Duration::from_secs(30);
-
-/// How long the start waits for the file.
-const FIRST_READING: Duration = Duration::from_secs(5);
-
-/// Lines about records that one reading of a file may log.
-const LINES_OF_A_FILE: usize = 20;
-
-/// How often the file source is looked at for changes.
-const FILE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -119,150 +107,24 @@ pub struct Daemon {
     pub addresses: Addresses,
     /// Where it decides.
     pub gate: Arc<Gate>,
+    feed: Mutex<Feed>,
+    state: Arc<StateFile>,
     live: watch::Sender<Arc<Live>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// The gate in front of the source: the part of the daemon that `explain` uses too. A file is not read yet.
-pub fn gate(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Result<Arc<Gate>, Fatal> {
-    Ok(Arc::new(over(settings, state, clock)?.0))
-}
-
-fn over(settings: &Settings, state: &Arc<StateFile>, clock: &Clock) -> Result<(Gate, Option<Arc<Nexudus>>), Fatal> {
-    let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
-    let nexudus = match &settings.source {
-        config::Source::File(_) => None,
-        config::Source::Nexudus(nexudus) => {
-            let watch = Watch { metrics: Arc::clone(&metrics), health: Arc::clone(&health), clock: clock.clone() };
-            Some(Arc::new(client(nexudus, state, watch, clock)?))
-        }
-    };
-    let origin = nexudus.clone().map(|nexudus| -> Arc<dyn Origin> { nexudus });
-    let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, clock.clone()));
-    Ok((Gate::new(catalogue, health, metrics, clock.clone()), nexudus))
-}
-
-/// Signs in before the first guest comes, and again every while until the source has answered once. A sign-in that works
-/// is an answer too, but not one that takes back what a look-up found out since (a missing role, say).
-async fn knock(nexudus: Arc<Nexudus>, gate: Arc<Gate>) {
-    let mut failed = false;
-    while !matches!(gate.health.last(), Some(Ok(()))) {
-        let signed_in = nexudus.signed_in().await;
-        if signed_in.is_err() || failed || gate.health.last().is_none() {
-            failed = signed_in.is_err();
-            gate.health.note(signed_in, gate.clock.now().mono);
-        }
-        tokio::time::sleep(KNOCK).await;
-    }
-}
-
-fn client(nexudus: &config::Nexudus, state: &Arc<StateFile>, watch: Watch, clock: &Clock) -> Result<Nexudus, Fatal> {
-    let (state, saved) = (Arc::clone(state), state.kept().nexudus);
-    let latest = Arc::new(Mutex::new(None));
-    let on_save = Box::new(move |saved: &Saved| {
-        *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved.clone());
-        let (state, latest) = (Arc::clone(&state), Arc::clone(&latest));
-        tokio::task::spawn_blocking(move || {
-            // Whichever of two writers comes last, the latest is written.
-            let latest = || latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Err(error) = state.change(|kept| kept.nexudus = latest()) {
-                tracing::error!(%error, "the sign-in at Nexudus could not be written down");
-            }
-        });
-    });
-    Nexudus::new(nexudus, clock.clone(), saved, on_save, Box::new(watch)).map_err(Fatal::Source)
-}
-
-/// Counts and notes how calls of Nexudus go.
-struct Watch {
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    clock: Clock,
-}
-
-impl Origin for Nexudus {
-    fn look_up<'a>(&'a self, claim: &'a Claim) -> LookUp<'a> {
-        Box::pin(self.look_up(claim))
-    }
-}
-
-impl Observer for Watch {
-    fn request(&self, operation: &'static str, status: &str) {
-        self.metrics.source_request(operation, status);
-    }
-
-    fn answered(&self, outcome: Result<(), &source::Error>) {
-        self.metrics.source_up(outcome.is_ok());
-        self.health.note(outcome.map_err(Clone::clone), self.clock.now().mono);
-    }
-
-    fn malformed_record(&self) {
-        self.metrics.malformed_records(1);
-    }
-}
-
-/// Takes what was read of the file: a good copy replaces the former, a bad file leaves it in use.
-pub fn take(read: Result<file::Contents, source::Error>, gate: &Gate) {
-    match read {
-        Ok((tokens, warnings)) => {
-            gate.metrics.malformed_records(warnings.len().try_into().unwrap_or(u64::MAX));
-            for warning in warnings.iter().take(LINES_OF_A_FILE) {
-                tracing::warn!("the file's {warning}");
-            }
-            if warnings.len() > LINES_OF_A_FILE {
-                tracing::warn!(records = warnings.len() - LINES_OF_A_FILE, "more records of the file are odd");
-            }
-            tracing::info!(tokens = tokens.len(), "the file was read");
-            gate.catalogue.replace(tokens);
-            gate.health.note(Ok(()), gate.clock.now().mono);
-            gate.metrics.source_up(true);
-        }
-        Err(error) => {
-            gate.health.note(Err(error), gate.clock.now().mono);
-            gate.metrics.source_up(false);
-        }
-    }
-}
-
-/// Reads the file whenever it changes; returns once it was read, or could not be.
-async fn follow(file: config::File, gate: &Arc<Gate>, tasks: &TaskTracker, stop: &CancellationToken) {
-    let (latest, mut readings) = watch::channel(None);
-    let following = file::watch(file, FILE_INTERVAL, gate.clock.clone(), move |read| {
-        latest.send_replace(Some(read));
-    });
-    tasks.spawn(stop.clone().run_until_cancelled_owned(following));
-
-    let (taker, taken) = (Arc::clone(gate), Arc::new(Notify::new()));
-    let first = Arc::clone(&taken);
-    let taking = async move {
-        while readings.changed().await.is_ok() {
-            let (read, gate) = (readings.borrow_and_update().clone(), Arc::clone(&taker));
-            // A large file takes long to index: not on a thread that answers.
-            let indexed = tokio::task::spawn_blocking(move || {
-                if let Some(read) = read {
-                    take(read, &gate);
-                }
-            });
-            if indexed.await.is_ok() {
-                taken.notify_one();
-            }
-        }
-    };
-    tasks.spawn(stop.clone().run_until_cancelled_owned(taking));
-    if tokio::time::timeout(FIRST_READING, first.notified()).await.is_err() {
-        tracing::error!("the file is not read yet; logins are denied until it is");
-    }
 }
 
 /// Starts the daemon; on return it answers.
 pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let (state, opened) = StateFile::open(&settings.store.path);
     let state = Arc::new(state);
-    let (gate, nexudus) = over(&settings, &state, &clock)?;
-    let gate = Arc::new(gate);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let metrics = Arc::new(Metrics::default());
+    let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token()).map_err(Fatal::Source)?;
+    let gate = Arc::new(Gate::new(Arc::clone(feed.supply()), metrics, clock));
 
-    let (live, current) = watch::channel(Arc::new(Live::new(settings)));
+    let live = Live::new(settings).map_err(Fatal::Certificate)?;
+    let (live, current) = watch::channel(Arc::new(live));
     let app = Arc::new(App::new(Arc::clone(&gate), current.clone()));
     if let Err(error) = opened {
         let folder = current.borrow().settings.store.path.display().to_string();
@@ -270,21 +132,14 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         app.trouble(format!("store: {folder}: {error}"));
     }
 
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let source = current.borrow().settings.source.clone();
-    if let config::Source::File(file) = source {
-        follow(file, &gate, &tasks, &stop).await;
-    }
-    if let Some(nexudus) = nexudus {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(knock(nexudus, Arc::clone(&gate))));
-    }
+    feed.start(&tasks).await;
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
     tracing::info!(
         auth = ?addresses.auth, accounting = ?addresses.accounting, http = ?addresses.http, metrics = ?addresses.metrics,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
-    Ok(Daemon { addresses, gate, live, stop, tasks })
+    Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, stop, tasks })
 }
 
 async fn listen(
@@ -304,8 +159,6 @@ async fn listen(
     let auth = bind_radius(&settings.radius, &settings.radius.auth_listen, Port::Auth)?;
     let accounting = bind_radius(&settings.radius, &settings.radius.acct_listen, Port::Accounting)?;
     let http = bind_http(&settings.http.listen).await?;
-    let tls = settings.http.tls.as_ref().map(http::server::tls).transpose();
-    let tls = tls.map_err(Fatal::Certificate)?;
 
     let mut addresses = Addresses::default();
     for (bound, reached) in [(auth, &mut addresses.auth), (accounting, &mut addresses.accounting)] {
@@ -317,7 +170,8 @@ async fn listen(
     let router = http::routes::router(app);
     for listener in http {
         addresses.http.extend(listener.local_addr());
-        tasks.spawn(http::server::serve(listener, tls.clone(), router.clone(), stop.clone(), DRAIN));
+        let live = Some(current.clone());
+        tasks.spawn(http::server::serve(listener, live, router.clone(), stop.clone(), DRAIN));
     }
     match TcpListener::bind(settings.telemetry.metrics_listen).await {
         Ok(listener) => {
@@ -383,7 +237,7 @@ fn sweep(gate: &Gate, live: &Current) {
     let sessions = gate.ledger.sweep(&live.settings.policy, gate.clock.now().wall);
     let names = live.settings.nas.iter().map(config::Nas::name);
     gate.metrics.sessions(names.map(|name| (name.as_str(), sessions.get(name).copied().unwrap_or_default())));
-    gate.metrics.tokens.set(i64::try_from(gate.catalogue.tokens()).unwrap_or(i64::MAX));
+    gate.metrics.tokens.set(i64::try_from(gate.supply().catalogue.tokens()).unwrap_or(i64::MAX));
 }
 
 async fn sweep_regularly(gate: Arc<Gate>, live: Current) {
@@ -414,15 +268,29 @@ impl OnLearnt for Keep {
 }
 
 impl Daemon {
-    /// Puts other settings in force for every request from now on, and says what needs a restart.
-    pub fn reload(&self, settings: Settings) {
+    /// Puts other settings in force for every request from now on, and says what needs a restart. If they cannot be used
+    /// after all, nothing changes.
+    pub async fn reload(&self, settings: Settings) -> Result<(), Fatal> {
         let former = Arc::clone(&self.live.borrow());
         for key in needs_restart(&former.settings, &settings) {
             tracing::warn!(key, "changed in the file; it takes effect with the next restart");
         }
-        self.live.send_replace(Arc::new(Live::new(settings)));
+        let other_feed = feeds_differ(&former.settings, &settings);
+        let live = Arc::new(Live::new(settings).map_err(Fatal::Certificate)?);
+        if other_feed {
+            let stop = self.stop.child_token();
+            let gate = &self.gate;
+            let feed =
+                Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop).map_err(Fatal::Source)?;
+            feed.start(&self.tasks).await;
+            gate.resupply(Arc::clone(feed.supply()));
+            std::mem::replace(&mut *self.feed.lock().unwrap_or_else(PoisonError::into_inner), feed).stop();
+        }
+        telemetry::log::set_level(&live.settings.telemetry);
+        self.live.send_replace(live);
         self.gate.metrics.reloaded(true);
         tracing::info!("reloaded");
+        Ok(())
     }
 
     /// Takes nothing new, and lets what is under way end; whether all of it did within `within`.
@@ -433,26 +301,37 @@ impl Daemon {
     }
 }
 
+/// Whether tokens come from elsewhere, or are kept otherwise.
+fn feeds_differ(former: &Settings, new: &Settings) -> bool {
+    let secrets = |settings: &Settings| match &settings.source {
+        config::Source::File(_) => None,
+        config::Source::Nexudus(nexudus) => Some((
+            nexudus.password.expose_secret().to_owned(),
+            nexudus.totp_secret.as_ref().map(|secret| secret.expose_secret().to_owned()),
+        )),
+    };
+    differs(&former.source, &new.source) || differs(&former.cache, &new.cache) || secrets(former) != secrets(new)
+}
+
+/// Whether two settings differ in anything but secrets, which do not print.
+fn differs(one: &impl fmt::Debug, other: &impl fmt::Debug) -> bool {
+    format!("{one:?}") != format!("{other:?}")
+}
+
 fn needs_restart(former: &Settings, new: &Settings) -> Vec<&'static str> {
-    // Debug prints no secret, so a changed password alone is not seen here; it is said in the README.
-    let differs = |one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug| format!("{one:?}") != format!("{other:?}");
-    let mut keys = Vec::new();
-    for (key, changed) in [
-        ("source", differs(&former.source, &new.source)),
-        ("cache", differs(&former.cache, &new.cache)),
-        ("radius.auth_listen", former.radius.auth_listen != new.radius.auth_listen),
-        ("radius.acct_listen", former.radius.acct_listen != new.radius.acct_listen),
-        ("radius.workers", former.radius.workers != new.radius.workers),
-        ("radius.duplicate_window", former.radius.duplicate_window != new.radius.duplicate_window),
-        ("radius.radsec", differs(&former.radius.radsec, &new.radius.radsec)),
+    let (radius, other) = (&former.radius, &new.radius);
+    let (telemetry, telemetry_after) = (&former.telemetry, &new.telemetry);
+    [
+        ("radius.auth_listen", radius.auth_listen != other.auth_listen),
+        ("radius.acct_listen", radius.acct_listen != other.acct_listen),
+        ("radius.workers", radius.workers != other.workers),
+        ("radius.radsec", differs(&radius.radsec, &other.radsec)),
         ("http.listen", former.http.listen != new.http.listen),
-        ("http.certificate", differs(&former.http.tls, &new.http.tls)),
         ("store", differs(&former.store, &new.store)),
-        ("telemetry", differs(&former.telemetry, &new.telemetry)),
-    ] {
-        if changed {
-            keys.push(key);
-        }
-    }
-    keys
+        ("telemetry.metrics_listen", telemetry.metrics_listen != telemetry_after.metrics_listen),
+        ("telemetry.log", telemetry.log != telemetry_after.log),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
 }

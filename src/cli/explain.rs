@@ -10,19 +10,19 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{block_on, complain, load, print};
 use crate::clock::Clock;
-use crate::config::{self, ApiKey, Scope, Settings};
+use crate::config::{ApiKey, Scope, Settings};
 use crate::core::decide::Reason;
 use crate::core::ident::{Code, Mac};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::NasRules;
-use crate::gate::{Via, Visit};
+use crate::feed::Feed;
+use crate::gate::{Gate, Via, Visit};
 use crate::http::authorize::{AuthorizeAnswer, CheckAnswer};
 use crate::live::Live;
-use crate::serve;
-use crate::source::file;
 use crate::state::StateFile;
 
 /// How long a running daemon may take to be found, and to answer.
@@ -179,11 +179,11 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
     let clock = Clock::system();
     // A sign-in of its own, so that the daemon's stays good.
     let state = Arc::new(StateFile::forgetful());
-    let gate = serve::gate(&settings, &state, &clock).map_err(|error| error.to_string())?;
-    if let config::Source::File(file) = &settings.source {
-        serve::take(file::load(file), &gate);
-    }
-    let live = Live::new(settings);
+    let (metrics, stop) = (Arc::default(), CancellationToken::new());
+    let feed = Feed::new(&settings, &state, &metrics, &clock, stop).map_err(|error| error.to_string())?;
+    feed.read();
+    let gate = Gate::new(Arc::clone(feed.supply()), metrics, clock.clone());
+    let live = Live::new(settings).map_err(|error| error.to_string())?;
     let nas = self::nas(&live, nas)?;
     let login = Login {
         claim: question.claim.clone(),

@@ -41,7 +41,7 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(path, &daemon),
+            _ = hang_up.recv() => reload(path, &daemon).await,
         }
     }
     notify(&[NotifyState::Stopping]);
@@ -54,19 +54,20 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn reload(path: &Path, daemon: &Daemon) {
+async fn reload(path: &Path, daemon: &Daemon) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
-    match load(path) {
+    let outcome = match load(path) {
         Ok(loaded) => {
             warn(&loaded);
-            daemon.reload(loaded.settings);
+            daemon.reload(loaded.settings).await
         }
-        Err(report) => {
-            daemon.gate.metrics.reloaded(false);
-            tracing::error!("not reloaded, nothing has changed:\n{report}");
-        }
+        Err(report) => Err(Fatal::Config(report)),
+    };
+    if let Err(error) = outcome {
+        daemon.gate.metrics.reloaded(false);
+        tracing::error!("not reloaded, nothing has changed:\n{error}");
     }
     notify(&[NotifyState::Ready]);
 }

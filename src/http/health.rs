@@ -40,12 +40,12 @@ pub(super) async fn healthz() -> Json<Health> {
     ),
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let mut degraded = app.troubles();
-    let ready = match app.gate.health.last() {
+    let (supply, mut degraded) = (app.gate.supply(), app.troubles());
+    let ready = match supply.health.last() {
         Some(Ok(())) => true,
         Some(Err(error)) => {
             degraded.push(format!("source: {error}"));
-            app.gate.catalogue.is_usable()
+            supply.catalogue.is_usable()
         }
         None => {
             degraded.push("source: no answer yet".to_owned());

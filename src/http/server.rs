@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsFiles;
+use crate::live::{Acceptor, Current};
 
 /// Connections held at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -58,10 +59,10 @@ pub fn tls(files: &TlsFiles) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves `router` until `stop`, then lets requests under way end for at most `drain`.
+/// Serves `router` until `stop`, over TLS where the configuration `live` has a certificate; then lets requests under way end for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    live: Option<Current>,
     router: Router,
     stop: CancellationToken,
     drain: Duration,
@@ -81,12 +82,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let (watcher, tls, router) = (graceful.watcher(), tls.clone(), router.clone());
+        let tls = live.as_ref().and_then(|live| live.borrow().tls.clone());
+        let (watcher, router) = (graceful.watcher(), router.clone());
         tokio::spawn(async move {
             let _place = place;
             match tls {
                 None => converse(stream, router, watcher).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+                Some(Acceptor(tls)) => match tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
                     Ok(Ok(stream)) => converse(stream, router, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),

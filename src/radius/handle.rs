@@ -129,7 +129,9 @@ impl Handler {
             return self.drop(nas, kind, from, cause, now);
         }
         let identity = Identity::of(from, &packet);
-        match lock(recent).see(from, &packet, now) {
+        let mut seen = lock(recent);
+        seen.keep_for(live.settings.radius.duplicate_window);
+        match seen.see(from, &packet, now) {
             Seen::New => {}
             Seen::InProgress => {
                 self.gate.metrics.packet(nas.as_str(), kind, "in_progress");
@@ -146,6 +148,7 @@ impl Handler {
                 };
             }
         }
+        drop(seen);
         let replied = match packet.code() {
             code::ACCESS_REQUEST => match self.access(live, client, &packet, now, buffer) {
                 Ok(Some(replied)) => Ok(replied),
@@ -268,7 +271,7 @@ impl Handler {
         let answer = match auth::login(packet, client, &mut password) {
             Ok(login) => {
                 let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
-                match self.gate.step(&visit, &[], &mut ()) {
+                match self.gate.step(&visit, &mut ()) {
                     Step::Decided(answer) => answer,
                     Step::Ask(_) => return Ok(None),
                 }

@@ -81,6 +81,11 @@ impl Recent {
         Self { window, capacity: capacity.max(1), entries: HashMap::new(), order: VecDeque::new(), next: 0, evicted: 0 }
     }
 
+    /// Keeps answers for this long from now on.
+    pub const fn keep_for(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Looks the request up, and notes it as in progress if it is new. A request in the place of another (same source,
     /// code and identifier, but another authenticator) takes that place. Only packets that are known to be
     /// authentic may come here, or a forger could push out what is kept. `now` is monotonic.

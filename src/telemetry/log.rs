@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{LogForm, Telemetry};
 
@@ -14,21 +16,39 @@ use crate::config::{LogForm, Telemetry};
 /// says.
 const HUSHED: [&str; 6] = ["hyper", "hyper_util", "reqwest", "rustls", "h2", "tower_http"];
 
+/// The filter in force, once logging has begun.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// Starts logging to standard error. Called once; a second call changes nothing.
 pub fn init(telemetry: &Telemetry) {
-    let filter = HUSHED.iter().fold(EnvFilter::new(&telemetry.level), |filter, library| {
-        match format!("{library}=warn").parse() {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_) => filter,
-        }
-    });
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = match telemetry.log {
-        LogForm::Json => lines.json().flatten_event(true).try_init(),
-        LogForm::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    let (filter, handle) = reload::Layer::new(filter(telemetry));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let begun = match telemetry.log {
+        LogForm::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogForm::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
         // The journal adds the time itself.
-        LogForm::Journald => lines.with_ansi(false).without_time().try_init(),
+        LogForm::Journald => registry.with(lines.with_ansi(false).without_time()).try_init(),
     };
+    if begun.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// Puts another `telemetry.level` in force.
+pub fn set_level(telemetry: &Telemetry) {
+    if let Some(handle) = FILTER.get()
+        && let Err(error) = handle.reload(filter(telemetry))
+    {
+        tracing::error!(%error, "the log level could not be changed");
+    }
+}
+
+fn filter(telemetry: &Telemetry) -> EnvFilter {
+    HUSHED.iter().fold(EnvFilter::new(&telemetry.level), |filter, library| match format!("{library}=warn").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    })
 }
 
 /// Lets each key through once in a while, so that nobody can flood the log; bounded in keys.

@@ -43,7 +43,7 @@ use spotgate::core::ident::{Mac, SessionId};
 use spotgate::core::login::Proof;
 use spotgate::core::policy::Policy;
 use spotgate::core::token::AccessToken;
-use spotgate::gate::{Gate, Step, Via};
+use spotgate::gate::{Gate, Step, Supply, Via};
 use spotgate::live::Live;
 use spotgate::radius::attribute as a;
 use spotgate::radius::auth;
@@ -102,10 +102,11 @@ fn world() -> World {
     let start: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a date");
     let clock = Clock::manual(start);
     let loaded = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).expect("a configuration");
-    let live = Live::new(loaded.settings);
+    let live = Live::new(loaded.settings).expect("no certificate");
     let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, clock.clone()));
     catalogue.replace(tokens());
-    let gate = Arc::new(Gate::new(catalogue, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
+    let supply = Arc::new(Supply { catalogue, health: Arc::default() });
+    let gate = Arc::new(Gate::new(supply, Arc::new(Metrics::default()), clock.clone()));
     let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
     let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));
     World { live, gate, handler, recent, clock }
@@ -231,7 +232,7 @@ fn parts(criterion: &mut Criterion) {
                 let mut password = [0; MAX_PASSWORD];
                 let login = auth::login(&packet, &client, &mut password).expect("a login");
                 let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
-                let Step::Decided(answer) = world.gate.step(&visit, &[], &mut ()) else { panic!("not decided") };
+                let Step::Decided(answer) = world.gate.step(&visit, &mut ()) else { panic!("not decided") };
                 black_box(answer);
             });
         });
@@ -282,7 +283,7 @@ fn grant(world: &World, client: &Client, datagram: &[u8]) -> spotgate::core::dec
     let mut password = [0; MAX_PASSWORD];
     let login = auth::login(&packet, client, &mut password).expect("a login");
     let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
-    match world.gate.step(&visit, &[], &mut ()) {
+    match world.gate.step(&visit, &mut ()) {
         Step::Decided(answer) => match answer.decision {
             spotgate::core::decide::Decision::Allow(grant) => grant,
             spotgate::core::decide::Decision::Deny(denial) => panic!("denied: {}", denial.reason),

@@ -443,6 +443,63 @@ async fn hang_up_reloads_and_a_wrong_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_reload_takes_tokens_from_elsewhere_and_keeps_sessions() {
+    let spotgate = Spotgate::over_file(&[record(1, "abc-123"), record(2, "old-code")]);
+    let ask = async |code: &str, device: u8| {
+        let answer = spotgate.authorize(json!({"access_code": code, "mac": mac(device).to_string()})).await;
+        answer["reason"].as_str().map(str::to_owned)
+    };
+    assert_eq!(ask("abc-123", 1).await, None);
+    std::fs::write(
+        spotgate.folder.path().join("other.json"),
+        json!([record(1, "abc-123"), record(3, "new-code")]).to_string(),
+    )
+    .unwrap();
+    let path = spotgate.configuration();
+    let changed = std::fs::read_to_string(&path).unwrap().replace("tokens.json", "other.json");
+    std::fs::write(&path, changed.replace("level = \"debug\"", "level = \"warn\"")).unwrap();
+    spotgate.signal("HUP");
+    spotgate.until("fed anew", async || ask("new-code", 9).await.is_none()).await;
+    assert_eq!(ask("old-code", 8).await.as_deref(), Some("unknown_code"));
+    assert_eq!(ask("abc-123", 2).await.as_deref(), Some("user_limit_reached"), "device 1 is still in");
+    assert_eq!(spotgate.metric("spotgate_reloads_total{result=\"done\"}").await, 1.0);
+    let log = spotgate.log();
+    let after = log.split("\"tokens\":2").nth(2).unwrap_or_default();
+    assert!(!after.contains("INFO"), "the level changed too: {after}");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_after_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let renew = |folder: &std::path::Path| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.join("tls.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+    };
+    let first = renew(folder.path());
+    std::fs::write(folder.path().join("tokens.json"), "[]").unwrap();
+    let configuration = crate::support::configuration(crate::support::FILE_SOURCE, "");
+    let tls = configuration.replace("[http]\n", "[http]\ncertificate = \"tls.pem\"\nprivate_key = \"tls.key\"\n");
+    let spotgate = Spotgate::start_in(folder, &tls);
+    let url = format!("https://localhost:{}/healthz", spotgate.http.port());
+    let trusts = async |root: &reqwest::Certificate| {
+        let builder =
+            crate::support::client_builder().tls_certs_only([root.clone()]).resolve("localhost", spotgate.http);
+        builder.build().unwrap().get(&url).send().await.is_ok()
+    };
+    assert!(trusts(&first).await);
+    let second = renew(spotgate.folder.path());
+    assert!(!trusts(&second).await, "the files are read at a reload, not before");
+    spotgate.signal("HUP");
+    spotgate.until("the new one is served", async || trusts(&second).await).await;
+    std::fs::write(spotgate.folder.path().join("tls.key"), "nonsense").unwrap();
+    spotgate.signal("HUP");
+    spotgate.until("refused", async || spotgate.log().contains("not reloaded")).await;
+    assert!(trusts(&second).await, "a wrong file changes nothing");
+}
+
+#[tokio::test]
 async fn a_malformed_record_is_left_out_counted_and_said() {
     let bad = with(record(2, "bad-one"), json!({"ValidTo": "the day after tomorrow"}));
     let spotgate = Spotgate::over_file(&[record(1, "abc-123"), bad]);

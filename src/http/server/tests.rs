@@ -10,7 +10,7 @@ use super::*;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config;
-use crate::gate::Gate;
+use crate::gate::{Gate, Supply};
 use crate::http::routes::{App, router};
 use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
@@ -39,8 +39,9 @@ fn connect_with(bytes: usize) -> DuplexStream {
     let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
     let catalogue = Arc::new(Catalogue::new(&settings.cache, None, clock.clone()));
-    let gate = Arc::new(Gate::new(catalogue, Arc::default(), Arc::new(Metrics::default()), clock));
-    let (_, live) = watch::channel(Arc::new(Live::new(settings)));
+    let supply = Arc::new(Supply { catalogue, health: Arc::default() });
+    let gate = Arc::new(Gate::new(supply, Arc::new(Metrics::default()), clock));
+    let (_, live) = watch::channel(Arc::new(Live::new(settings).unwrap()));
     let (ours, theirs) = tokio::io::duplex(bytes);
     // A connection ends with the value that watches over it.
     let graceful: &GracefulShutdown = Box::leak(Box::default());
