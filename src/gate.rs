@@ -1,5 +1,6 @@
 //! A login from any door: throttled? which tokens? decide, admit, and say so.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use jiff::Timestamp;
 use crate::catalogue::{Catalogue, Find, Found, Tokens};
 use crate::clock::{Clock, Now};
 use crate::config;
+use crate::core::account::Progress;
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
-use crate::core::ident::{Code, Mac, SessionId};
+use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::login::Claim;
-use crate::core::policy::MacLogin;
+use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
 use crate::ledger::Ledger;
 use crate::source::health::Health;
@@ -257,6 +259,33 @@ impl Gate {
         // Between judging and admitting another login may have taken the place; then the next token is tried.
         let mut answers = tokens.iter().filter(allows).map(|token| self.admit(token, visit, now.wall, trail));
         answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
+    }
+
+    /// Takes news of a session in; the result as metrics name it.
+    pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> &'static str {
+        let (question, now) = (&visit.question, self.clock.now().wall);
+        if self.ledger.report(question, progress) {
+            return "recorded";
+        }
+        // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
+        let Claim::Code(code) = &question.login.claim else { return "unknown_session" };
+        let Find::Here(tokens) = self.supply().catalogue.find(&question.login.claim) else { return "unknown_session" };
+        let Ok(token) = select(&tokens, code, question, now, &mut ()) else { return "unknown_session" };
+        let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
+        let id = progress.session.unwrap_or_else(|| new_session(began));
+        self.ledger.find(token, question.session(id, token, began));
+        if self.ledger.report(question, &Progress { session: Some(id), ..*progress }) {
+            "found"
+        } else {
+            "unknown_session"
+        }
+    }
+
+    /// The router at `address` began anew: its sessions are over, as far as was reported.
+    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy) -> &'static str {
+        let closed = self.ledger.restarted(nas, address, policy, self.clock.now().wall);
+        tracing::info!(%nas, %address, closed, "the router began anew");
+        "restart"
     }
 
     fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {

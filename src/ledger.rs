@@ -2,12 +2,16 @@
 //! two logins racing for the last place exactly one gets it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use moka::sync::Cache;
 
-use crate::core::account::{Account, Event, Session};
+use crate::core::account::{Account, Event, News, Progress, Session};
+use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Question, Trail, decide};
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
@@ -18,6 +22,12 @@ const SHARDS: usize = 64;
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
 const MAX_DEVICES: u64 = 1_000_000;
 
+/// Sessions that may be spoken of at most; beyond, the least active are known by their code alone.
+const MAX_SESSIONS: u64 = 1_000_000;
+
+/// How long after the last word of a session another may come.
+const SPOKEN_OF_FOR: Duration = Duration::from_secs(2 * 86_400);
+
 /// Tokens remembered for one device.
 const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 
@@ -26,6 +36,10 @@ const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 pub struct Ledger {
     shards: Vec<Mutex<HashMap<TokenId, Account>>>,
     devices: Cache<Mac, Arc<[Remembered]>>,
+    /// The token of each session that may still be spoken of.
+    sessions: Cache<SessionId, TokenId>,
+    /// The latest session under each router's own name for it; such names come again (facts/hotspot.md §1.1).
+    named: Cache<(NasName, Box<str>), SessionId>,
 }
 
 /// A code that a device logged in with.
@@ -39,7 +53,12 @@ pub struct Remembered {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), devices: Cache::new(MAX_DEVICES) }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            devices: Cache::new(MAX_DEVICES),
+            sessions: Cache::builder().max_capacity(MAX_SESSIONS).time_to_idle(SPOKEN_OF_FOR).build(),
+            named: Cache::builder().max_capacity(MAX_SESSIONS).time_to_idle(SPOKEN_OF_FOR).build(),
+        }
     }
 }
 
@@ -66,7 +85,9 @@ impl Ledger {
             for session in &grant.displaces {
                 account.apply(&Event::Displaced { session: *session });
             }
-            account.apply(&Event::Admitted(grant.session(id, question, now)));
+            let session = grant.session(id, token, question, now);
+            self.index(&session, token.id);
+            account.apply(&Event::Admitted(session));
             if let Some(fresh) = fresh {
                 shard.insert(token.id, fresh);
             }
@@ -76,6 +97,63 @@ impl Ledger {
             }
         }
         decision
+    }
+
+    /// Takes in a session that nobody knew.
+    pub fn find(&self, token: &AccessToken, session: Session) {
+        self.index(&session, token.id);
+        let mut shard = self.shard(token.id);
+        shard.entry(token.id).or_default().apply(&Event::Admitted(session));
+    }
+
+    /// Takes in what a router says of a session; false if the session is not known.
+    pub fn report(&self, question: &Question<'_>, progress: &Progress) -> bool {
+        let named = || {
+            let name = question.login.nas_session?;
+            self.named.get(&(question.nas.name.clone(), name.into()))
+        };
+        // Our own name for it, else the router's.
+        let known = [progress.session, named()].into_iter().flatten();
+        known.into_iter().any(|id| {
+            let Some(token) = self.sessions.get(&id) else { return false };
+            let mut shard = self.shard(token);
+            let Some(account) = shard.get_mut(&token) else { return false };
+            let ended = account.ended().iter().map(|ended| &ended.session);
+            let Some(session) = account.sessions().iter().chain(ended).find(|session| session.id == id) else {
+                return false;
+            };
+            if session.device != question.login.device {
+                return false;
+            }
+            let report = progress.report;
+            account.apply(&match progress.news {
+                News::Start | News::Interim => Event::Progressed { session: id, report },
+                News::Stop => Event::Stopped { session: id, report },
+            });
+            true
+        })
+    }
+
+    /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
+    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> usize {
+        let mut closed = 0;
+        for shard in &self.shards {
+            for account in lock(shard).values_mut() {
+                settle(account, policy, now);
+                for event in account.router_restarted(nas, address, now) {
+                    account.apply(&event);
+                    closed += 1;
+                }
+            }
+        }
+        closed
+    }
+
+    fn index(&self, session: &Session, token: TokenId) {
+        self.sessions.insert(session.id, token);
+        if let Some(name) = &session.nas_session {
+            self.named.insert((session.nas.clone(), name.clone()), session.id);
+        }
     }
 
     /// Decides a login without admitting it.
@@ -117,10 +195,30 @@ impl Ledger {
         live
     }
 
-    /// The live sessions of a token, oldest first.
+    /// Every live session with its token, those of one token oldest first.
     #[must_use]
-    pub fn sessions(&self, token: TokenId) -> Vec<Session> {
-        self.shard(token).get(&token).map(|account| account.sessions().to_vec()).unwrap_or_default()
+    pub fn sessions(&self) -> Vec<(TokenId, Session)> {
+        let mut sessions = Vec::new();
+        for shard in &self.shards {
+            for (token, account) in lock(shard).iter() {
+                sessions.extend(account.sessions().iter().map(|session| (*token, session.clone())));
+            }
+        }
+        sessions
+    }
+
+    /// One session, live or ended (then with what it counts for).
+    #[must_use]
+    pub fn session(&self, id: SessionId) -> Option<(TokenId, Session, Option<Seconds>)> {
+        let token = self.sessions.get(&id)?;
+        let shard = self.shard(token);
+        let account = shard.get(&token)?;
+        let live = account.sessions().iter().find(|session| session.id == id).map(|session| (session, None));
+        let (session, counts) = live.or_else(|| {
+            let ended = account.ended().iter().find(|ended| ended.session.id == id)?;
+            Some((&ended.session, Some(ended.counts)))
+        })?;
+        Some((token, session.clone(), counts))
     }
 
     fn remember(&self, device: Mac, token: &AccessToken) {

@@ -191,6 +191,7 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
         proof: Proof::NotAsked,
         device: question.device,
         ip: None,
+        router: None,
         nas_session: None,
     };
     let visit = Visit { dry_run: true, ..live.visit(&login, nas, Via::Http, clock.now().mono) };

@@ -1,12 +1,13 @@
 //! One token's sessions and usage: an aggregate that changes only by applying an [`Event`], so that whatever stores
 //! events stores the account.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
-use super::ident::{Mac, NasName, SessionId};
+use super::ident::{Code, Mac, NasName, SessionId};
 use super::policy::{Counting, Policy};
 use super::token::AccessToken;
 
@@ -15,6 +16,9 @@ const STOP_GRACE: Seconds = Seconds(30);
 
 /// What a router may report above what a session was granted, and be believed.
 const OVERRUN_BELIEVED: Seconds = Seconds(60);
+
+/// Ended sessions that an account remembers, for records that come late.
+const ENDED_KEPT: usize = 8;
 
 /// Sessions and usage of one access token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,19 @@ pub struct Account {
     last_used: Option<Timestamp>,
     /// Live sessions, oldest first.
     sessions: Vec<Session>,
+    /// Sessions that ended last, and what each counts for in `usage`; oldest first.
+    ended: VecDeque<Ended>,
+}
+
+/// A session that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// As it was at its end.
+    pub session: Session,
+    /// What it counts for.
+    pub counts: Seconds,
+    /// Whether the router said so; if not, news may bring it back.
+    pub stopped: bool,
 }
 
 /// One device online, from admission until something ends it.
@@ -38,8 +55,12 @@ pub struct Session {
     pub id: SessionId,
     /// The device, if the door knew it.
     pub device: Option<Mac>,
+    /// The code it was admitted on.
+    pub code: Code,
     /// The router it is at.
     pub nas: NasName,
+    /// The address that router asks from, where several share a name.
+    pub router: Option<IpAddr>,
     /// The router's name for it (Acct-Session-Id).
     pub nas_session: Option<Box<str>>,
     /// The device's address.
@@ -104,12 +125,38 @@ pub struct Report {
     pub at: Timestamp,
     /// Acct-Session-Time then.
     pub seconds: Seconds,
+    /// Octets from the device so far, gigawords included.
+    pub input_octets: u64,
+    /// Octets to the device so far.
+    pub output_octets: u64,
+}
+
+/// News of a session, from its router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It began.
+    Start,
+    /// It goes on.
+    Interim,
+    /// It ended.
+    Stop,
+}
+
+/// What a router reported of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The session by our own name, if the report carried it (Class).
+    pub session: Option<SessionId>,
+    /// What happened.
+    pub news: News,
+    /// Time and octets.
+    pub report: Report,
 }
 
 /// What happens to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A device was let in. Its old sessions end here.
+    /// A device was let in, or is found to be in by what its router reports of it. Its old sessions end here.
     Admitted(Session),
     /// A session lost its place to another device.
     Displaced {
@@ -151,7 +198,7 @@ impl Session {
     #[must_use]
     pub fn used(&self, now: Timestamp) -> Seconds {
         match self.reported {
-            Some(Report { at, seconds }) => seconds.max(seconds.plus(Seconds::between(at, now)).min(self.granted)),
+            Some(Report { at, seconds, .. }) => seconds.max(seconds.plus(Seconds::between(at, now)).min(self.granted)),
             None if self.accounting => Seconds::ZERO,
             None => Seconds::between(self.admitted_at, now).min(self.granted),
         }
@@ -189,10 +236,13 @@ impl Session {
     /// Takes a report in; counters never go backwards, and no more is believed than the grant and a minute.
     fn progress(&mut self, report: Report) {
         let believed = report.seconds.min(self.granted.plus(OVERRUN_BELIEVED));
-        match &mut self.reported {
-            Some(known) if believed < known.seconds || report.at < known.at => {}
-            reported => *reported = Some(Report { at: report.at, seconds: believed }),
+        let known = self.reported.get_or_insert(Report { seconds: Seconds::ZERO, ..report });
+        known.input_octets = known.input_octets.max(report.input_octets);
+        known.output_octets = known.output_octets.max(report.output_octets);
+        if believed >= known.seconds && report.at >= known.at {
+            known.at = report.at;
         }
+        known.seconds = known.seconds.max(believed);
     }
 }
 
@@ -207,6 +257,7 @@ impl Account {
                 }
             }
             Event::Progressed { session, report } => {
+                self.bring_back(*session, report);
                 if let Some(session) = self.sessions.iter_mut().find(|live| live.id == *session) {
                     session.progress(*report);
                 }
@@ -214,36 +265,76 @@ impl Account {
             Event::Stopped { session, report } => {
                 if let Some(mut ended) = self.take(*session) {
                     ended.progress(*report);
-                    self.usage = self.usage.plus(ended.reported.map_or(Seconds::ZERO, |report| report.seconds));
+                    let counts = ended.reported.map_or(Seconds::ZERO, |report| report.seconds);
+                    self.end(ended, counts, true);
+                } else if let Some(ended) = self.ended.iter_mut().find(|ended| ended.session.id == *session) {
+                    // A Stop that comes late with a higher time than known counts the difference.
+                    ended.session.progress(*report);
+                    ended.stopped = true;
+                    let counts =
+                        ended.session.reported.map_or(Seconds::ZERO, |report| report.seconds).max(ended.counts);
+                    self.usage = self.usage.plus(counts.less(ended.counts));
+                    ended.counts = counts;
                 }
             }
             Event::Lapsed { session, counts } => {
-                if self.take(*session).is_some() {
-                    self.usage = self.usage.plus(*counts);
+                if let Some(ended) = self.take(*session) {
+                    self.end(ended, *counts, false);
                 }
             }
         }
     }
 
     fn admit(&mut self, session: &Session) {
-        if self.sessions.iter().any(|live| live.id == session.id) {
+        let known = self.sessions.iter().chain(self.ended.iter().map(|ended| &ended.session));
+        if known.into_iter().any(|known| known.id == session.id) {
             return;
         }
         let now = session.admitted_at;
-        let usage = &mut self.usage;
-        self.sessions.retain(|live| {
-            let replaced = live.endpoint().is_same(&session.endpoint());
-            if replaced {
-                *usage = usage.plus(live.counts_without_stop(now));
-            }
-            !replaced
-        });
+        let (replaced, others) = self.sessions.drain(..).partition(|live| live.endpoint().is_same(&session.endpoint()));
+        self.sessions = others;
+        for old in Vec::<Session>::into_iter(replaced) {
+            let counts = old.counts_without_stop(now);
+            self.end(old, counts, false);
+        }
         self.running_since.get_or_insert(now);
         self.last_used = self.last_used.max(Some(now));
         if self.first_device.is_none() {
             self.first_device = session.device;
         }
         self.sessions.push(session.clone());
+    }
+
+    fn end(&mut self, session: Session, counts: Seconds, stopped: bool) {
+        self.usage = self.usage.plus(counts);
+        if self.ended.len() == ENDED_KEPT {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(Ended { session, counts, stopped });
+    }
+
+    /// A session that was given up for gone, and of which news comes after all, is live again, unless its device has
+    /// another by now. What it counted for stays counted: it becomes what it has run up.
+    fn bring_back(&mut self, id: SessionId, report: &Report) {
+        let Some(position) = self.ended.iter().position(|ended| ended.session.id == id && !ended.stopped) else {
+            return;
+        };
+        let taken = self
+            .ended
+            .get(position)
+            .is_some_and(|ended| self.sessions.iter().any(|live| live.endpoint().is_same(&ended.session.endpoint())));
+        let late = self
+            .ended
+            .get(position)
+            .is_some_and(|ended| ended.session.reported.is_some_and(|known| report.at <= known.at));
+        if taken || late {
+            return;
+        }
+        if let Some(Ended { mut session, counts, .. }) = self.ended.remove(position) {
+            self.usage = self.usage.less(counts);
+            session.progress(Report { seconds: counts, ..*report });
+            self.sessions.push(session);
+        }
     }
 
     fn take(&mut self, id: SessionId) -> Option<Session> {
@@ -263,10 +354,24 @@ impl Account {
             .collect()
     }
 
+    /// The events that close every session of the router at `address`, which began anew: up to its last news.
+    #[must_use]
+    pub fn router_restarted(&self, nas: &NasName, address: IpAddr, now: Timestamp) -> Vec<Event> {
+        let of_router = |session: &&Session| session.nas == *nas && session.router == Some(address);
+        let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
+        self.sessions.iter().filter(of_router).map(close).collect()
+    }
+
     /// When [`Account::due`] will next have something to say.
     #[must_use]
     pub fn next_deadline(&self, policy: &Policy) -> Option<Timestamp> {
         self.sessions.iter().map(|session| session.lapse(policy).0).min()
+    }
+
+    /// The sessions that ended last, oldest first.
+    #[must_use]
+    pub const fn ended(&self) -> &VecDeque<Ended> {
+        &self.ended
     }
 
     /// Live sessions, oldest first.

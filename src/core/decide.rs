@@ -363,19 +363,29 @@ fn bound(bound: Option<Timestamp>) -> String {
 }
 
 impl Grant {
-    /// The session that this grant opens.
+    /// The session that this grant opens on `token`.
     #[must_use]
-    pub fn session(&self, id: SessionId, question: &Question<'_>, now: Timestamp) -> Session {
+    pub fn session(&self, id: SessionId, token: &AccessToken, question: &Question<'_>, now: Timestamp) -> Session {
+        Session { granted: self.session_timeout, ..question.session(id, token, now) }
+    }
+}
+
+impl Question<'_> {
+    /// A session of the asking device on `token` that began at `now`, with all the time there may be.
+    #[must_use]
+    pub fn session(&self, id: SessionId, token: &AccessToken, now: Timestamp) -> Session {
         Session {
             id,
-            device: question.login.device,
-            nas: question.nas.name.clone(),
-            nas_session: question.login.nas_session.map(Into::into),
-            ip: question.login.ip,
+            device: self.login.device,
+            code: token.code.clone(),
+            nas: self.nas.name.clone(),
+            router: self.login.router,
+            nas_session: self.login.nas_session.map(Into::into),
+            ip: self.login.ip,
             admitted_at: now,
-            granted: self.session_timeout,
-            accounting: question.nas.accounting,
-            can_disconnect: question.nas.can_disconnect,
+            granted: self.policy.max_session,
+            accounting: self.nas.accounting,
+            can_disconnect: self.nas.can_disconnect,
             place: Place::Held,
             reported: None,
         }

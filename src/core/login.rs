@@ -21,6 +21,8 @@ pub struct Login<'a> {
     pub device: Option<Mac>,
     /// The device's address, if the door knows it.
     pub ip: Option<IpAddr>,
+    /// The address the router asks from, if it is one of its own.
+    pub router: Option<IpAddr>,
     /// The router's own name for the session (Acct-Session-Id).
     pub nas_session: Option<&'a str>,
 }

@@ -155,6 +155,7 @@ pub(super) async fn authorize(
         proof: Proof::NotAsked,
         device: question.device,
         ip: question.ip,
+        router: None,
         nas_session: question.session_id.as_deref(),
     };
     let visit = caller.live.visit(&login, question.nas, Via::Http, received);

@@ -7,3 +7,4 @@ pub mod keys;
 pub mod problem;
 pub mod routes;
 pub mod server;
+pub mod sessions;

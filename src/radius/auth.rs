@@ -29,6 +29,7 @@ pub enum Unreadable {
 pub fn login<'a>(
     packet: &Packet<'a>,
     client: &Client,
+    router: IpAddr,
     password: &'a mut [u8; MAX_PASSWORD],
 ) -> Result<Login<'a>, Unreadable> {
     let user_name = packet.first(a::USER_NAME).unwrap_or_default();
@@ -45,7 +46,7 @@ pub fn login<'a>(
         },
     };
     let nas_session = packet.first(a::ACCT_SESSION_ID).and_then(a::text);
-    Ok(Login { claim, typed, proof, device, ip: framed_ip(packet), nas_session })
+    Ok(Login { claim, typed, proof, device, ip: framed_ip(packet), router: Some(router), nas_session })
 }
 
 /// Whether the password of what looks like a MAC login is a code: where codes stand there, and it is not the MAC.
@@ -54,7 +55,7 @@ fn holds_code(client: &Client, proof: Proof<'_>, mac: Mac) -> bool {
     client.nas.code_in == CodeIn::Password && !given.is_empty() && Mac::parse(given) != Ok(mac)
 }
 
-fn code(octets: &[u8]) -> Result<Claim, Unreadable> {
+pub(super) fn code(octets: &[u8]) -> Result<Claim, Unreadable> {
     let text = a::text(octets).ok_or(Unreadable::Rejected)?;
     Code::parse(text).map(Claim::Code).map_err(|_| Unreadable::Rejected)
 }
@@ -89,7 +90,7 @@ fn proof<'a>(
 }
 
 /// The device's address; one that it gave itself (169.254/16) says nothing (facts/hotspot.md §8, 7).
-fn framed_ip(packet: &Packet<'_>) -> Option<IpAddr> {
+pub(super) fn framed_ip(packet: &Packet<'_>) -> Option<IpAddr> {
     let v4 = packet.first(a::FRAMED_IP_ADDRESS).and_then(a::ipv4);
     let v4 = v4.filter(|ip| !ip.is_link_local() && *ip != Ipv4Addr::UNSPECIFIED && *ip != Ipv4Addr::BROADCAST);
     v4.map(IpAddr::V4).or_else(|| packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6).map(IpAddr::V6))

@@ -10,7 +10,7 @@ use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::ident::NasName;
 use crate::gate::{Answer, Gate, Step, Via};
 use crate::live::Live;
-use crate::radius::accounting;
+use crate::radius::accounting::{self, Record};
 use crate::radius::attribute::{self as a, code};
 use crate::radius::auth::{self, Unreadable};
 use crate::radius::clients::{Client, Learnt};
@@ -68,6 +68,10 @@ const BAD_AUTHENTICATOR: Cause =
     Cause { name: "bad_authenticator", hint: "the accounting secrets differ, or the packet was tampered with" };
 const REPEATED: Cause = Cause { name: "malformed", hint: "an attribute that may stand only once is repeated" };
 const BROKEN: Cause = Cause { name: "malformed", hint: "the packet breaks RFC 2865" };
+const NO_STATUS: Cause = Cause {
+    name: "malformed",
+    hint: "an Accounting-Request without Acct-Status-Type, or without the session it speaks of",
+};
 const TOO_LONG: Cause =
     Cause { name: "reply_too_long", hint: "the answer with every Proxy-State does not fit into a packet" };
 
@@ -150,7 +154,7 @@ impl Handler {
         }
         drop(seen);
         let replied = match packet.code() {
-            code::ACCESS_REQUEST => match self.access(live, client, &packet, now, buffer) {
+            code::ACCESS_REQUEST => match self.access(live, client, &packet, from, now, buffer) {
                 Ok(Some(replied)) => Ok(replied),
                 Ok(None) => return Handled::Pending,
                 Err(cause) => Err(cause),
@@ -160,7 +164,10 @@ impl Handler {
                 auth::alive(buffer, code, &packet, client).map(|reply| (reply, "status")).map_err(|Full| TOO_LONG)
             }
             _ => {
-                self.gate.metrics.accounting("answered");
+                if let Err(cause) = self.account(live, client, &packet, from) {
+                    lock(recent).forget(&identity);
+                    return self.drop(nas, kind, from, cause, now);
+                }
                 accounting::response(buffer, &packet, client).map(|reply| (reply, "response")).map_err(|Full| TOO_LONG)
             }
         };
@@ -192,7 +199,7 @@ impl Handler {
         let packet = Packet::parse(datagram).ok()?;
         let undecided = Undecided { recent, identity: Identity::of(from, &packet) };
         let mut password = [0; MAX_PASSWORD];
-        let login = auth::login(&packet, client, &mut password).ok()?;
+        let login = auth::login(&packet, client, from.ip(), &mut password).ok()?;
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
         let answer = self.gate.answer(&visit, &mut ()).await;
         let now = self.gate.clock.now().mono;
@@ -264,11 +271,12 @@ impl Handler {
         live: &Live,
         client: &Client,
         packet: &Packet<'_>,
+        from: SocketAddr,
         received: Duration,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
         let mut password = [0; MAX_PASSWORD];
-        let answer = match auth::login(packet, client, &mut password) {
+        let answer = match auth::login(packet, client, from.ip(), &mut password) {
             Ok(login) => {
                 let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
                 match self.gate.step(&visit, &mut ()) {
@@ -289,6 +297,22 @@ impl Handler {
             }
         };
         self.reply(live, client, packet, &answer, buffer).map(Some)
+    }
+
+    /// Records what an Accounting-Request says.
+    fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<(), Cause> {
+        let now = self.gate.clock.now().wall;
+        let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
+        let result = match &record {
+            Record::Restart => self.gate.restarted(client.nas.name(), from.ip(), &live.settings.policy),
+            Record::Session { login, progress } => {
+                let visit = live.visit(login, &client.nas.rules, Via::Radius, Duration::ZERO);
+                self.gate.account(&visit, progress)
+            }
+            Record::Other => "ignored",
+        };
+        self.gate.metrics.accounting(result);
+        Ok(())
     }
 
     fn reply<'b>(

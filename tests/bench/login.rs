@@ -30,7 +30,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench")]
 
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,6 +57,9 @@ use spotgate::source::file;
 use spotgate::telemetry::metrics::Metrics;
 
 const SECRET: &str = "correct horse battery";
+
+/// Where requests come from.
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Requests of each kind: more than fall into the duplicate window, so that none is taken for a repetition.
 const REQUESTS: usize = 20_000;
@@ -222,7 +225,7 @@ fn parts(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let packet = Packet::parse(next.next().expect("endless")).expect("a packet");
                 let mut password = [0; MAX_PASSWORD];
-                black_box(auth::login(&packet, &client, &mut password).expect("a login"));
+                black_box(auth::login(&packet, &client, ROUTER, &mut password).expect("a login"));
             });
         });
         let mut next = requests.iter().map(|(_, datagram)| datagram).cycle();
@@ -230,7 +233,7 @@ fn parts(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let packet = Packet::parse(next.next().expect("endless")).expect("a packet");
                 let mut password = [0; MAX_PASSWORD];
-                let login = auth::login(&packet, &client, &mut password).expect("a login");
+                let login = auth::login(&packet, &client, ROUTER, &mut password).expect("a login");
                 let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
                 let Step::Decided(answer) = world.gate.step(&visit, &mut ()) else { panic!("not decided") };
                 black_box(answer);
@@ -281,7 +284,7 @@ fn parts(criterion: &mut Criterion) {
 fn grant(world: &World, client: &Client, datagram: &[u8]) -> spotgate::core::decide::Grant {
     let packet = Packet::parse(datagram).expect("a packet");
     let mut password = [0; MAX_PASSWORD];
-    let login = auth::login(&packet, client, &mut password).expect("a login");
+    let login = auth::login(&packet, client, ROUTER, &mut password).expect("a login");
     let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
     match world.gate.step(&visit, &mut ()) {
         Step::Decided(answer) => match answer.decision {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(unreachable_pub, clippy::needless_pass_by_value, reason = "a binary of tests")]
 
+mod accounting;
 mod commands;
 mod daemon;
 mod nexudus;

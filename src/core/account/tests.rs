@@ -15,7 +15,9 @@ fn session(number: u8, granted: u64) -> Session {
     Session {
         id: id(number),
         device: Some(Mac::new([2, 0, 0, 0, 0, number])),
+        code: Code::parse("abc").unwrap(),
         nas: NasName::new("front-desk"),
+        router: None,
         nas_session: None,
         ip: None,
         admitted_at: at(0),
@@ -28,7 +30,7 @@ fn session(number: u8, granted: u64) -> Session {
 }
 
 fn report(second: i64, seconds: u64) -> Report {
-    Report { at: at(second), seconds: Seconds(seconds) }
+    Report { at: at(second), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 }
 }
 
 fn progressed(second: i64, seconds: u64) -> Event {
@@ -144,5 +146,43 @@ proptest! {
             }
             before = before.max(settled(&once));
         }
+    }
+}
+
+#[test]
+fn a_stop_that_comes_late_counts_the_difference() {
+    let stop = |seconds| Event::Stopped { session: id(1), report: report(900, seconds) };
+    let admitted = Event::Admitted(session(1, 3600));
+    assert_eq!(used(&[admitted.clone(), stop(100), stop(480), stop(200)], 9999), 480);
+    let silent = Event::Lapsed { session: id(1), counts: Seconds(300) };
+    assert_eq!(used(&[admitted, progressed(310, 300), silent, stop(900)], 9999), 900, "also after silence");
+}
+
+#[test]
+fn news_of_a_session_given_up_for_gone_brings_it_back() {
+    let silent = Event::Lapsed { session: id(1), counts: Seconds(300) };
+    let events = [Event::Admitted(session(1, 3600)), progressed(310, 300), silent, progressed(1510, 1500)];
+    let back = account(&events);
+    assert_eq!((back.sessions().len(), back.usage(&Policy::default(), at(1510)).0), (1, 1500));
+    let late = [&events[..3], &[progressed(300, 290)]].concat();
+    assert_eq!(account(&late).sessions().len(), 0, "news from before does not");
+}
+
+proptest! {
+    /// Any order of the records of one session, some of them twice, gives the same usage.
+    #[test]
+    fn the_order_of_records_does_not_matter(
+        times in proptest::collection::vec(0u64..3600, 1..6),
+        order in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+    ) {
+        let last = times.iter().copied().max().unwrap_or_default();
+        let mut records: Vec<Event> =
+            times.iter().map(|&seconds| progressed(i64::try_from(seconds).unwrap() + 10, seconds)).collect();
+        records.push(Event::Stopped { session: id(1), report: report(4000, last) });
+        let mut shuffled = vec![Event::Admitted(session(1, 3600))];
+        shuffled.extend(order.iter().map(|index| index.get(&records).clone()));
+        shuffled.extend(records);
+        prop_assert_eq!(used(&shuffled, 9999), last);
+        prop_assert!(account(&shuffled).sessions().is_empty());
     }
 }

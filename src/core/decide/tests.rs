@@ -34,6 +34,7 @@ fn typing(code: &str, device: Mac) -> Login<'_> {
         proof: Proof::Password(code.as_bytes()),
         device: Some(device),
         ip: None,
+        router: None,
         nas_session: None,
     }
 }
@@ -81,7 +82,7 @@ impl World {
         }
         self.next += 1;
         let id = SessionId::new(at(now), [self.next; 10]);
-        self.account.apply(&Event::Admitted(grant.session(id, &question, at(now))));
+        self.account.apply(&Event::Admitted(grant.session(id, token, &question, at(now))));
         Some(grant)
     }
 }
@@ -213,6 +214,7 @@ fn a_mac_login_proves_itself_by_the_mac_or_nothing() {
         proof,
         device: Some(mac(1)),
         ip: None,
+        router: None,
         nas_session: None,
     };
     for good in [&b""[..], b"3c-06-30-aa-19-01", b"3C:06:30:AA:19:01", b"3c0630aa1901", b"3C0630-AA1901"] {
