@@ -185,7 +185,7 @@ impl Catalogue {
         if let Some(tokens) = self.fresh(&key) {
             return Find::Here(tokens);
         }
-        let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) < self.times.stale_for);
+        let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) <= self.times.stale_for);
         Find::Ask { stale: stale.map(|copy| copy.tokens) }
     }
 
@@ -292,3 +292,6 @@ impl fmt::Debug for Catalogue {
         f.debug_struct("Catalogue").field("tokens", &self.tokens()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

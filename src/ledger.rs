@@ -247,3 +247,6 @@ fn settle(account: &mut Account, policy: &Policy, now: Timestamp) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

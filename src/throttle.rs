@@ -139,6 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn a_window_begins_with_the_first_failure_after_the_last_one_ended() {
+        let limits = config::Throttle { device_failures: 2, device_window: Duration::from_secs(60), nas_failures: 300 };
+        let (throttle, nas, guesser) = (Throttle::default(), NasName::new("front-desk"), Some(Mac::new([2; 6])));
+        let at = Duration::from_secs;
+        throttle.failed(guesser, &nas, &limits, at(0));
+        throttle.failed(guesser, &nas, &limits, at(60));
+        assert!(!throttle.refuses(guesser, &nas, &limits, at(60)), "one in each window");
+        throttle.failed(guesser, &nas, &limits, at(61));
+        assert!(throttle.refuses(guesser, &nas, &limits, at(61)), "two in the second");
+        assert!(throttle.refuses(guesser, &nas, &limits, at(119)));
+        assert!(!throttle.refuses(guesser, &nas, &limits, at(120)), "from its first failure, not its last");
+    }
+
+    #[test]
     fn many_devices_together_close_a_nas_for_a_minute() {
         let limits = config::Throttle { device_failures: 10, device_window: Duration::from_secs(600), nas_failures: 3 };
         let (throttle, nas, other) = (Throttle::default(), NasName::new("a"), NasName::new("b"));

@@ -145,12 +145,18 @@ mod tests {
         assert_eq!(budget(hour, Some(at(999)), Seconds(86_400), now), Seconds::ZERO);
         assert_eq!(budget(hour, None, Seconds(120), now), Seconds(120));
         assert_eq!(budget(Pool::Unlimited, None, Seconds(u64::MAX), now), SESSION_CEILING);
+        assert_eq!(SESSION_CEILING, Seconds(21_474_720), "the contract's");
     }
 
     #[test]
     fn a_part_of_a_second_is_not_given() {
         let end = Timestamp::from_millisecond(10_999).unwrap();
         assert_eq!(budget(Pool::Unlimited, Some(end), Seconds(60), at(1)), Seconds(9));
+    }
+
+    #[test]
+    fn shown_with_its_unit() {
+        assert_eq!(Seconds(3600).to_string(), "3600 s");
     }
 
     proptest! {

@@ -1,6 +1,5 @@
 //! Names of things: parsed once, shown in one form, and silent where they are secret.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -86,18 +85,23 @@ impl Code {
     /// The key under which codes are looked up, the same for all spellings in upper and lower case.
     #[must_use]
     pub fn key(&self) -> CodeKey {
-        if self.0.chars().any(|c| !c.is_lowercase() && c.is_alphabetic()) {
-            CodeKey(self.0.to_lowercase().into())
-        } else {
+        if self.0.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
             CodeKey(Arc::clone(&self.0))
+        } else {
+            CodeKey(folded(&self.0).collect::<String>().into())
         }
     }
 
     /// Whether both are one code, under the rule for case.
     #[must_use]
     pub fn same(&self, other: &Self, ignore_case: bool) -> bool {
-        self.0 == other.0 || (ignore_case && self.0.to_lowercase() == other.0.to_lowercase())
+        self.0 == other.0 || (ignore_case && folded(&self.0).eq(folded(&other.0)))
     }
+}
+
+/// Lower case, character by character: as a word, a Greek sigma would depend on where it stands.
+fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars().flat_map(char::to_lowercase)
 }
 
 impl fmt::Debug for Code {
@@ -109,12 +113,6 @@ impl fmt::Debug for Code {
 /// A [`Code`] folded for look-up; as silent as the code.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CodeKey(Arc<str>);
-
-impl Borrow<str> for CodeKey {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
 
 impl fmt::Debug for CodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -356,6 +354,10 @@ mod tests {
             "9A4C107E22DG",
             "9A4C107:E22D1",
             "9:A:4:C:1:0:7:E:2:2:D:1",
+            "9A_4C_10_7E_22_D1",
+            "9A/4C/10/7E/22/D1",
+            "9AG4CG10G7EG22GD1",
+            "9A:4C:10:7E:22:D1:",
             "００:4C:10:7E:22:D1",
         ] {
             assert_eq!(text.parse::<Mac>(), Err(MacError), "{text}");
@@ -389,6 +391,48 @@ mod tests {
         assert_eq!(lower.key(), upper.key());
     }
 
+    #[test]
+    fn a_code_of_253_bytes_still_fits() {
+        assert_eq!(Code::parse(&"x".repeat(253)).unwrap().reveal().len(), 253);
+        assert_eq!(Code::parse(&"ñ".repeat(127)), Err(CodeError::TooLong), "bytes, not letters");
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        assert_eq!((TokenId(87_654_321).to_string(), BusinessId(-1).to_string()), ("87654321".into(), "-1".into()));
+        let nas = NasName::new("front \"desk\"");
+        assert_eq!((nas.as_str(), nas.to_string().as_str()), ("front \"desk\"", "front \"desk\""));
+        assert_eq!(format!("{nas:?}"), r#""front \"desk\"""#);
+        let mac = Mac::new([0x9A, 0x4C, 0x10, 0x7E, 0x22, 0xD1]);
+        assert_eq!(
+            (format!("{mac:?}").as_str(), mac.octets()),
+            ("9A:4C:10:7E:22:D1", [0x9A, 0x4C, 0x10, 0x7E, 0x22, 0xD1])
+        );
+    }
+
+    /// The example in the README of ulid's first implementation: `ulid(1469918176385)`.
+    #[test]
+    fn a_session_id_is_a_ulid() {
+        let now = Timestamp::from_millisecond(1_469_918_176_385).unwrap();
+        let id = SessionId::new(now, [0xD6, 0x76, 0x4C, 0x61, 0xEF, 0xB9, 0x93, 0x02, 0xBD, 0x5B]);
+        assert_eq!(id.to_string(), "01ARYZ6S41TSV4RRFFQ69G5FAV");
+        assert_eq!(format!("{id:?}"), "01ARYZ6S41TSV4RRFFQ69G5FAV");
+        assert_eq!("01aryz6s41tsv4rrffq69g5fav".parse(), Ok(id), "of either case");
+        let octets = [0x01, 0x56, 0x3D, 0xF3, 0x64, 0x81, 0xD6, 0x76, 0x4C, 0x61, 0xEF, 0xB9, 0x93, 0x02, 0xBD, 0x5B];
+        assert_eq!(id.octets(), octets);
+        assert_eq!(SessionId::new(Timestamp::from_second(-1).unwrap(), [0; 10]).octets(), [0; 16], "before 1970");
+        for text in [
+            "",
+            "01ARYZ6S41TSV4RRFFQ69G5FA",
+            "01ARYZ6S41TSV4RRFFQ69G5FAVV",
+            "81ARYZ6S41TSV4RRFFQ69G5FAV",
+            "01ARYZ6S41TSV4RRFFQ69G5FAU",
+            "01ARYZ6S41TSV4RRFFQ69G5F-V",
+        ] {
+            assert_eq!(text.parse::<SessionId>(), Err(SessionIdError), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn macs_round_trip(octets: [u8; 6]) {
@@ -401,6 +445,12 @@ mod tests {
             let id = SessionId::new(Timestamp::from_millisecond(millis).unwrap(), random);
             prop_assert_eq!(id.to_string().parse::<SessionId>(), Ok(id));
             prop_assert_eq!(SessionId::from_octets(id.octets()), id);
+        }
+
+        #[test]
+        fn codes_are_the_same_if_their_keys_are(one in "[aAbBßẞéÉ0]{1,3}", other in "[aAbBßẞéÉΣσς0]{1,3}") {
+            let (one, other) = (Code::parse(&one).unwrap(), Code::parse(&other).unwrap());
+            prop_assert_eq!(one.same(&other, true), one.key() == other.key());
         }
 
         #[test]

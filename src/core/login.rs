@@ -119,5 +119,35 @@ mod tests {
     #[test]
     fn a_proof_does_not_print() {
         assert_eq!(format!("{:?}", Proof::Password(b"kx7q-91mp")), "Password(..)");
+        let chap = Proof::Chap { ident: 0x3e, digest: b"kx7q-91mpkx7q-91", challenge: b"kx7q-91mp" };
+        assert_eq!(format!("{chap:?} {:?}", Proof::NotAsked), "Chap(..) NotAsked");
+    }
+
+    #[test]
+    fn a_login_prints_without_its_code() {
+        let login = Login {
+            claim: Claim::Code(Code::parse("kx7q-91mp").unwrap()),
+            typed: b"kx7q-91mp",
+            proof: Proof::Password(b"kx7q-91mp"),
+            device: Some(Mac::new([2; 6])),
+            ip: None,
+            router: None,
+            nas_session: Some("80a00001"),
+        };
+        assert_eq!(
+            format!("{login:?}"),
+            "Login { claim: Code(Code(..)), proof: Password(..), device: Some(02:02:02:02:02:02), \
+             nas_session: Some(\"80a00001\"), .. }"
+        );
+    }
+
+    #[test]
+    fn a_password_is_shown_in_full_or_not_at_all() {
+        let proof = Proof::Password(b"kx7q");
+        assert!(proof.shows(b"kx7q"));
+        for other in [&b""[..], b"kx7", b"kx7qq", b"KX7Q", b"kx7q\0"] {
+            assert!(!proof.shows(other), "{other:?}");
+        }
+        assert!(Proof::NotAsked.shows(b"kx7q") && Proof::Password(b"").shows(b""));
     }
 }

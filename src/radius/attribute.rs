@@ -441,6 +441,71 @@ mod tests {
     }
 
     #[test]
+    fn status_types_have_the_numbers_of_rfc_2866() {
+        use StatusType::{AccountingOff, AccountingOn, InterimUpdate, Start, Stop};
+        for (number, status) in [(1, Start), (2, Stop), (3, InterimUpdate), (7, AccountingOn), (8, AccountingOff)] {
+            assert_eq!((StatusType::from_number(number), status.number()), (Some(status), number));
+        }
+        for number in [0, 4, 5, 6, 9, 15, u32::MAX] {
+            assert_eq!(StatusType::from_number(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn terminate_causes_have_the_names_of_rfc_2866() {
+        let names = [
+            "User-Request",
+            "Lost-Carrier",
+            "Lost-Service",
+            "Idle-Timeout",
+            "Session-Timeout",
+            "Admin-Reset",
+            "Admin-Reboot",
+            "Port-Error",
+            "NAS-Error",
+            "NAS-Request",
+            "NAS-Reboot",
+            "Port-Unneeded",
+            "Port-Preempted",
+            "Port-Suspended",
+            "Service-Unavailable",
+            "Callback",
+            "User-Error",
+            "Host-Request",
+        ];
+        for (number, name) in (1..).zip(names) {
+            assert_eq!(TerminateCause(number).to_string(), name);
+        }
+        assert_eq!([0, 19, u32::MAX].map(|number| TerminateCause(number).name()), [None; 3]);
+    }
+
+    #[test]
+    fn error_causes_have_the_names_of_rfc_5176() {
+        for (number, name) in [
+            (201, "Residual-Session-Context-Removed"),
+            (202, "Invalid-EAP-Packet"),
+            (401, "Unsupported-Attribute"),
+            (402, "Missing-Attribute"),
+            (403, "NAS-Identification-Mismatch"),
+            (404, "Invalid-Request"),
+            (405, "Unsupported-Service"),
+            (406, "Unsupported-Extension"),
+            (407, "Invalid-Attribute-Value"),
+            (501, "Administratively-Prohibited"),
+            (502, "Request-Not-Routable"),
+            (503, "Session-Context-Not-Found"),
+            (504, "Session-Context-Not-Removable"),
+            (505, "Other-Proxy-Processing-Error"),
+            (506, "Resources-Unavailable"),
+            (507, "Request-Initiated"),
+            (508, "Multiple-Session-Selection-Unsupported"),
+        ] {
+            assert_eq!(ErrorCause(number).to_string(), name);
+        }
+        assert_eq!([0, 200, 203, 400, 408, 500, 509].map(|number| ErrorCause(number).name()), [None; 7]);
+    }
+
+    #[test]
     fn causes_have_their_names_or_their_numbers() {
         assert_eq!(TerminateCause::SESSION_TIMEOUT.to_string(), "Session-Timeout");
         assert_eq!(TerminateCause(77).to_string(), "77");

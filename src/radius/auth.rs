@@ -1,6 +1,6 @@
 //! Access-Request to login, decision to Access-Accept or Access-Reject.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::CodeIn;
 use crate::core::budget::Seconds;
@@ -93,7 +93,13 @@ fn proof<'a>(
 pub(super) fn framed_ip(packet: &Packet<'_>) -> Option<IpAddr> {
     let v4 = packet.first(a::FRAMED_IP_ADDRESS).and_then(a::ipv4);
     let v4 = v4.filter(|ip| !ip.is_link_local() && *ip != Ipv4Addr::UNSPECIFIED && *ip != Ipv4Addr::BROADCAST);
-    v4.map(IpAddr::V4).or_else(|| packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6).map(IpAddr::V6))
+    v4.map(IpAddr::V4).or_else(|| v6(packet).map(IpAddr::V6))
+}
+
+/// Likewise: neither link-local (fe80::/10) nor nothing.
+fn v6(packet: &Packet<'_>) -> Option<Ipv6Addr> {
+    let v6 = packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6);
+    v6.filter(|ip| !ip.is_unicast_link_local() && !ip.is_unspecified())
 }
 
 /// Writes an Access-Accept: exactly the attributes of the contract, in its order.
@@ -175,3 +181,6 @@ pub fn session_of(class: &[u8]) -> Option<SessionId> {
 fn number(seconds: Seconds) -> u32 {
     u32::try_from(seconds.0).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,6 +332,21 @@ mod tests {
         );
     }
 
+    #[test]
+    fn each_cause_is_counted_under_its_name() {
+        let causes = [
+            (Drop::TooShort, "too_short"),
+            (Drop::BadLength, "bad_length"),
+            (Drop::Truncated, "truncated"),
+            (Drop::AttributeLength, "attribute_length"),
+            (Drop::MessageAuthenticatorLength, "message_authenticator_length"),
+            (Drop::MessageAuthenticatorTwice, "message_authenticator_twice"),
+        ];
+        for (cause, name) in causes {
+            assert_eq!(cause.name(), name);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_datagram_panics(datagram in proptest::collection::vec(any::<u8>(), 0..5000)) {

@@ -278,6 +278,7 @@ mod tests {
         let bytes = raw(code::STATUS_SERVER, 7, 1);
         assert_eq!(table.0.see(source(1), &Packet::parse(&bytes).unwrap(), at(0)), Seen::New);
         assert_eq!(table.0.len(), 4);
+        assert!(!table.0.is_empty());
         assert_eq!(table.sees(0, (1, 7, 1)), "in progress");
     }
 

@@ -90,7 +90,12 @@ fn sessions_lapse_each_in_its_way() {
         "silence: three intervals, up to the last news"
     );
     assert_eq!(lapse(&[admitted.clone(), progressed(310, 300)]), (1210, 300));
-    assert_eq!(lapse(&[admitted, progressed(3400, 3390)]), (3640, 3600), "its timeout passed: 30 s later, all of it");
+    assert_eq!(
+        lapse(&[admitted.clone(), progressed(3400, 3390)]),
+        (3640, 3600),
+        "its timeout passed: 30 s later, all of it"
+    );
+    assert_eq!(lapse(&[admitted, progressed(310, 2730)]), (1210, 3600), "both at once: it had the time to use it up");
 }
 
 #[test]
@@ -108,6 +113,73 @@ fn a_device_that_comes_again_takes_its_old_session_over() {
     let account = account(&events);
     assert_eq!(account.sessions().len(), 1);
     assert_eq!(account.usage(&Policy::default(), at(700)).0, 600, "up to the last news");
+}
+
+#[test]
+fn a_report_is_news_if_it_is_later_or_higher_and_neither_is_less() {
+    let used_at_400 = |second, seconds| {
+        used(&[Event::Admitted(session(1, 3600)), progressed(310, 290), progressed(second, seconds)], 400)
+    };
+    assert_eq!(used_at_400(310, 290), 380, "the same again");
+    assert_eq!(used_at_400(310, 300), 390, "more at the same second");
+    assert_eq!(used_at_400(340, 290), 350, "the same later: the router's clock stood still");
+    assert_eq!(used_at_400(340, 289), 380, "less is a slip of the router");
+    assert_eq!(used_at_400(309, 290), 380, "the same again, by a delay rounded up");
+    let repeated = account(&[Event::Admitted(session(1, 3600)), progressed(310, 290), progressed(340, 290)]);
+    assert_eq!(repeated.next_deadline(&Policy::default()), Some(at(340 + 900)), "no silence");
+}
+
+#[test]
+fn an_admission_told_again_changes_nothing() {
+    let admitted = Event::Admitted(session(1, 3600));
+    let once = account(&[admitted.clone(), progressed(10, 0), progressed(310, 300)]);
+    let twice = account(&[admitted.clone(), progressed(10, 0), progressed(310, 300), admitted]);
+    assert_eq!(once, twice);
+}
+
+#[test]
+fn an_event_bears_on_its_own_session_alone() {
+    let mut account = account(&[Event::Admitted(session(1, 3600)), Event::Admitted(session(2, 3600))]);
+    let places = |account: &Account| account.sessions().iter().map(|session| session.place).collect::<Vec<_>>();
+    let reports = |account: &Account| account.sessions().iter().map(|session| session.reported).collect::<Vec<_>>();
+    account.apply(&Event::Progressed { session: id(2), report: report(10, 5) });
+    assert_eq!(reports(&account), [None, Some(report(10, 5))]);
+    account.apply(&Event::Displaced { session: id(2) });
+    assert_eq!(places(&account), [Place::Held, Place::GivenUp]);
+    for gone in [Event::Displaced { session: id(3) }, Event::Lapsed { session: id(3), counts: Seconds(60) }] {
+        account.apply(&gone);
+    }
+    assert_eq!(places(&account), [Place::Held, Place::GivenUp]);
+    account.apply(&Event::Stopped { session: id(2), report: report(20, 15) });
+    assert_eq!(account.sessions(), [session(1, 3600)]);
+    assert_eq!(account.usage, Seconds(15));
+}
+
+#[test]
+fn the_latest_admission_is_the_last_use() {
+    assert_eq!(Account::default().last_used(), None);
+    let admitted = |number, second| Event::Admitted(Session { admitted_at: at(second), ..session(number, 60) });
+    let account = account(&[admitted(1, 100), admitted(2, 300), admitted(3, 200)]);
+    assert_eq!(account.last_used(), Some(at(300)));
+}
+
+#[test]
+fn an_endpoint_without_a_mac_is_known_at_its_own_router_only() {
+    let (here, there) = (NasName::new("here"), NasName::new("there"));
+    let by_session = |nas, nas_session| Endpoint { device: None, nas, nas_session: Some(nas_session), ip: None };
+    let by_address =
+        |nas, ip: Option<&str>| Endpoint { device: None, nas, nas_session: None, ip: ip.map(|ip| ip.parse().unwrap()) };
+    assert!(by_session(&here, "81").is_same(&by_session(&here, "81")));
+    assert!(!by_session(&here, "81").is_same(&by_session(&here, "82")));
+    assert!(!by_session(&here, "81").is_same(&by_session(&there, "81")), "routers count each for themselves");
+    assert!(by_address(&here, Some("10.0.0.7")).is_same(&by_address(&here, Some("10.0.0.7"))));
+    assert!(!by_address(&here, Some("10.0.0.7")).is_same(&by_address(&there, Some("10.0.0.7"))));
+    assert!(!by_address(&here, None).is_same(&by_address(&here, None)), "nothing is known of either");
+    let both = Endpoint { ip: Some("10.0.0.7".parse().unwrap()), ..by_session(&here, "81") };
+    assert!(!both.is_same(&by_address(&here, Some("10.0.0.7"))));
+    let named = Endpoint { device: Some(Mac::new([2; 6])), ..both };
+    assert!(named.is_same(&Endpoint { nas: &there, nas_session: Some("5"), ..named }), "a MAC is known anywhere");
+    assert!(!named.is_same(&both) && !both.is_same(&named));
 }
 
 proptest! {

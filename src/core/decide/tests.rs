@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::account::Event;
+use crate::core::account::{Event, Report};
 use crate::core::ident::{BusinessId, Mac, NasName};
 use crate::core::login::Proof;
 use crate::core::policy::ZeroMinutes;
@@ -146,9 +146,27 @@ fn twins_outside_their_window_do_not_count() {
     assert_eq!(chosen(vec![over(1), coming(2)]), Ok(2), "one still comes");
     assert_eq!(chosen(vec![over(1), over(2)]), Ok(1));
     let exact_but_over = window(token(1, "abc"), None, Some("2026-11-22T18:00:00Z"));
-    assert_eq!(chosen(vec![exact_but_over, token(2, "ABC")]), Ok(2), "valid beats exact");
+    assert_eq!(chosen(vec![exact_but_over.clone(), token(2, "ABC")]), Ok(2), "valid beats exact");
+    assert_eq!(
+        chosen(vec![exact_but_over, token(2, "abc"), token(3, "ABC")]),
+        Ok(2),
+        "the only exact one that is valid"
+    );
     assert_eq!(chosen(vec![token(1, "ABC"), token(2, "Abc")]), Err(Reason::AmbiguousCode));
     assert_eq!(chosen(vec![token(1, "abc"), token(2, "Abc"), token(3, "abc")]), Err(Reason::AmbiguousCode));
+}
+
+#[test]
+fn of_twins_outside_their_window_the_nearest_is_meant() {
+    let policy = Policy::default();
+    let over = |id, to| window(token(id, "abc"), None, Some(to));
+    let coming = |id, from| window(token(id, "abc"), Some(from), None);
+    let chosen = |candidates| selected(candidates, "abc", &policy, &nas(), NOON);
+    let (tomorrow, next_week) = ("2026-11-24T08:00:00Z", "2026-11-30T08:00:00Z");
+    let (yesterday, last_week) = ("2026-11-22T18:00:00Z", "2026-11-16T18:00:00Z");
+    assert_eq!(chosen(vec![coming(1, next_week), coming(2, tomorrow)]), Ok(2), "the next to come");
+    assert_eq!(chosen(vec![over(1, last_week), over(2, yesterday)]), Ok(2), "the last to end");
+    assert_eq!(chosen(vec![over(1, yesterday), coming(2, next_week), over(3, last_week)]), Ok(2));
 }
 
 #[test]
@@ -248,6 +266,25 @@ fn the_first_device_is_learnt() {
 }
 
 #[test]
+fn the_first_device_is_the_first_that_ever_came() {
+    let mut world = World::new();
+    let free = AccessToken { user_limit: Some(5), ..token(1, "abc") };
+    let nameless = Login { device: None, nas_session: Some("81"), ..typing("abc", mac(1)) };
+    assert!(world.admit(&free, &nameless, NOON).is_some());
+    for device in [mac(1), mac(2)] {
+        assert!(world.admit(&free, &typing("abc", device), NOON).is_some());
+    }
+    assert!(world.admit(&free, &nameless, NOON).is_some());
+    world.policy.bind_device = BindDevice::Learn;
+    let reason = |token: &AccessToken, device| world.reason(token, &typing("abc", device), NOON);
+    assert_eq!((reason(&free, mac(1)), reason(&free, mac(2))), (None, Some(Reason::DeviceMismatch)));
+    assert_eq!(world.reason(&free, &nameless, NOON), Some(Reason::DeviceMismatch));
+    let bound = AccessToken { devices: vec![mac(2)], ..free };
+    let by_record = (reason(&bound, mac(1)), reason(&bound, mac(2)));
+    assert_eq!(by_record, (Some(Reason::DeviceMismatch), None), "what the record names comes before what was learnt");
+}
+
+#[test]
 fn the_budget_is_the_least_of_its_bounds() {
     let mut world = World::new();
     let login = typing("abc", mac(1));
@@ -264,6 +301,8 @@ fn the_budget_is_the_least_of_its_bounds() {
     world.policy.min_session = Seconds(1);
     world.policy.max_session = Seconds(0);
     assert_eq!(world.reason(&minutes(1), &login, NOON), Some(Reason::NoMinutesLeft), "never 0");
+    world.policy.min_session = Seconds(0);
+    assert_eq!(world.reason(&minutes(1), &login, NOON), Some(Reason::NoMinutesLeft), "0 is no limit to a router");
 }
 
 #[test]
@@ -341,6 +380,24 @@ fn the_oldest_gives_its_place_up_where_the_house_says_so() {
 }
 
 #[test]
+fn who_gave_its_place_up_is_not_asked_for_it_again() {
+    let mut world = World::new();
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    for device in [mac(1), mac(2), mac(3)] {
+        world.admit(&two, &typing("abc", device), NOON).unwrap();
+    }
+    let ids: Vec<_> = world.account.sessions().iter().map(|session| session.id).collect();
+    let fourth = world.admit(&two, &typing("abc", mac(4)), NOON).unwrap();
+    assert_eq!((fourth.displaces, fourth.view.devices_online), (vec![ids[1]], 2), "one place is wanted");
+    let back = world.admit(&two, &typing("abc", mac(1)), NOON).unwrap();
+    assert_eq!(back.displaces, [ids[2]], "its own old session is no place either");
+    world.policy.on_user_limit = OnUserLimit::Deny;
+    let Decision::Deny(denial) = world.judge(&two, &typing("abc", mac(9)), NOON) else { panic!() };
+    assert_eq!((denial.reason, denial.view.unwrap().devices_online), (Reason::UserLimitReached, 2));
+}
+
+#[test]
 fn without_disconnect_nobody_is_promised_what_another_may_use() {
     let mut world = World::new();
     world.nas.can_disconnect = false;
@@ -355,6 +412,46 @@ fn without_disconnect_nobody_is_promised_what_another_may_use() {
 }
 
 #[test]
+fn what_was_promised_and_cannot_be_taken_back_is_spared() {
+    let asked = |before: &NasRules, device| {
+        let mut world = World::new();
+        world.nas = NasRules { accounting: false, ..before.clone() };
+        let one = AccessToken { user_limit: Some(1), ..token(1, "abc") };
+        assert_eq!(world.admit(&one, &typing("abc", mac(1)), NOON).unwrap().session_timeout.0, 3600);
+        // The limit is raised upstream; ten minutes later 3000 s are left, a half is 1500.
+        world.nas = NasRules { can_disconnect: false, ..nas() };
+        let two = AccessToken { user_limit: Some(2), ..one };
+        match world.judge(&two, &typing("abc", device), "2026-11-23T12:10:00Z") {
+            Decision::Allow(grant) => Ok(grant.session_timeout.0),
+            Decision::Deny(denial) => Err(denial.reason),
+        }
+    };
+    let cannot = NasRules { can_disconnect: false, ..nas() };
+    assert_eq!(asked(&cannot, mac(2)), Err(Reason::NoMinutesLeft), "all of it was promised");
+    assert_eq!(asked(&cannot, mac(1)), Ok(1500), "but not to another");
+    assert_eq!(asked(&nas(), mac(2)), Ok(1500), "that promise can be taken back");
+    assert_eq!(asked(&nas(), mac(1)), Ok(1500));
+}
+
+#[test]
+fn a_promise_shrinks_as_it_is_used_and_outlives_its_place() {
+    let mut world = World::new();
+    world.nas = NasRules { can_disconnect: false, accounting: false, ..nas() };
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    world.policy.max_session = Seconds(1800);
+    let one = token(1, "abc");
+    assert_eq!(world.admit(&one, &typing("abc", mac(1)), NOON).unwrap().session_timeout.0, 1800);
+    world.policy.max_session = Seconds(86_400);
+    for now in [NOON, "2026-11-23T12:20:00Z", "2026-11-23T12:29:59Z"] {
+        assert_eq!(world.budget(&one, &typing("abc", mac(2)), now), 1800, "{now}: pool and promise lose the same");
+    }
+    let second = world.admit(&one, &typing("abc", mac(2)), "2026-11-23T12:20:00Z").unwrap();
+    assert_eq!((second.session_timeout.0, second.displaces.len()), (1800, 1));
+    let third = world.reason(&one, &typing("abc", mac(3)), "2026-11-23T12:20:00Z");
+    assert_eq!(third, Some(Reason::NoMinutesLeft), "of 2400 s the displaced may still run up 600, the other 1800");
+}
+
+#[test]
 fn one_pool_for_every_device() {
     let mut world = World::new();
     world.nas.accounting = false;
@@ -363,6 +460,26 @@ fn one_pool_for_every_device() {
     let second = world.admit(&two, &typing("abc", mac(2)), "2026-11-23T12:04:00Z").unwrap();
     assert_eq!((second.session_timeout.0, second.view.pool.minutes()), (360, Some(6)));
     assert_eq!(world.reason(&two, &typing("abc", mac(1)), "2026-11-23T12:07:00Z"), Some(Reason::NoMinutesLeft));
+}
+
+#[test]
+fn an_old_session_counts_up_to_its_last_news_for_its_own_device() {
+    let mut world = World::new();
+    let two = AccessToken { user_limit: Some(2), ..token(1, "abc") };
+    world.admit(&two, &typing("abc", mac(1)), NOON).unwrap();
+    let session = world.account.sessions()[0].id;
+    let report = Report { at: at("2026-11-23T12:05:00Z"), seconds: Seconds(290), input_octets: 0, output_octets: 0 };
+    world.account.apply(&Event::Progressed { session, report });
+    let ten_past = "2026-11-23T12:10:00Z";
+    assert_eq!(world.budget(&two, &typing("abc", mac(2)), ten_past), 3600 - 590, "for another the clock runs on");
+    assert_eq!(
+        world.budget(&two, &typing("abc", mac(1)), ten_past),
+        3600 - 290,
+        "it is taken over as it would be closed"
+    );
+    let again = world.admit(&two, &typing("abc", mac(1)), ten_past).unwrap();
+    assert_eq!(again.session_timeout.0, 3600 - 290);
+    assert_eq!(world.account.usage(&world.policy, at(ten_past)), Seconds(290), "and so it was");
 }
 
 #[test]
@@ -376,6 +493,115 @@ fn the_clock_runs_from_the_first_login_where_elapsed_time_counts() {
     assert_eq!(admit(mac(2), "2026-11-23T12:20:00Z"), Some(2400), "not less for being two");
     assert_eq!(admit(mac(1), "2026-11-23T12:59:00Z"), Some(60));
     assert_eq!(admit(mac(1), "2026-11-23T12:59:01Z"), None);
+}
+
+#[test]
+fn the_reasons_have_the_contracts_names_in_its_order() {
+    let names = [
+        "malformed",
+        "throttled",
+        "source_unavailable",
+        "unknown_code",
+        "unknown_device",
+        "wrong_location",
+        "ambiguous_code",
+        "wrong_password",
+        "not_yet_valid",
+        "expired",
+        "device_mismatch",
+        "no_minutes_left",
+        "user_limit_reached",
+    ];
+    assert_eq!(Reason::ALL.map(Reason::as_str), names);
+    assert_eq!(Reason::ALL.map(|reason| reason.to_string()), names);
+    assert!(Reason::ALL.is_sorted());
+}
+
+/// Check, outcome and detail of each step.
+fn notes(trail: &[Check]) -> Vec<(&str, bool, &str)> {
+    trail.iter().map(|check| (check.check, check.ok, check.detail.as_str())).collect()
+}
+
+#[test]
+fn choosing_a_token_is_explained() {
+    let here = NasRules { businesses: vec![BusinessId(1)], ..nas() };
+    let policy = Policy::default();
+    let login = typing("abc", mac(1));
+    let question = Question { login: &login, nas: &here, policy: &policy };
+    let explained = |candidates: Vec<AccessToken>| {
+        let candidates: Vec<_> = candidates.into_iter().map(Arc::new).collect();
+        let mut trail = Vec::new();
+        let _ = select(&candidates, &Code::parse("abc").unwrap(), &question, at(NOON), &mut trail);
+        trail
+    };
+    let elsewhere = AccessToken { business: Some(BusinessId(2)), ..token(3, "abc") };
+    assert_eq!(notes(&explained(vec![token(1, "xyz")])), [("code", false, "0 tokens with this code")]);
+    assert_eq!(
+        notes(&explained(vec![elsewhere.clone()])),
+        [("code", true, "1 token with this code"), ("location", false, "0 tokens valid at NAS front-desk")]
+    );
+    assert_eq!(
+        notes(&explained(vec![token(1, "abc"), elsewhere])),
+        [
+            ("code", true, "2 tokens with this code"),
+            ("location", true, "1 token valid at NAS front-desk"),
+            ("unambiguous", true, "token 1"),
+        ]
+    );
+    let folded = explained(vec![token(1, "abc"), token(2, "ABC")]);
+    assert_eq!(notes(&folded)[2], ("unambiguous", true, "token 1"), "the exact one");
+    let twins = explained(vec![token(1, "abc"), token(2, "abc")]);
+    assert_eq!(notes(&twins)[2], ("unambiguous", false, "two or more tokens with this code are valid now"));
+}
+
+#[test]
+fn a_decision_is_explained_up_to_the_check_that_failed() {
+    let mut world = World::new();
+    let login = typing("abc", mac(1));
+    let explained = |world: &World, token: &AccessToken| {
+        let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+        let mut trail = Vec::new();
+        let _ = decide(token, &world.account, &question, at(NOON), &mut trail);
+        trail
+    };
+    let until_six = window(token(1, "abc"), None, Some("2026-11-23T18:00:00Z"));
+    let passed = [
+        ("password", true, "the code or empty"),
+        ("valid_from", true, "no bound"),
+        ("valid_to", true, "2026-11-23T18:00:00Z"),
+        ("device", true, "not bound to another device"),
+        ("minutes", true, "60 minutes left; budget 3600 s, at least 60 s needed"),
+        ("user_limit", true, "0 of 1 places taken by other devices"),
+    ];
+    assert_eq!(notes(&explained(&world, &until_six)), passed);
+
+    let early = window(token(1, "abc"), Some("2026-11-24T08:00:00Z"), None);
+    assert_eq!(notes(&explained(&world, &early)), [passed[0], ("valid_from", false, "2026-11-24T08:00:00Z")]);
+    let over = window(token(1, "abc"), None, Some("2026-11-23T12:00:00Z"));
+    assert_eq!(notes(&explained(&world, &over)), [passed[0], passed[1], ("valid_to", false, "2026-11-23T12:00:00Z")]);
+
+    world.policy.zero_minutes = ZeroMinutes::Unlimited;
+    let unlimited = AccessToken { minutes_included: None, minutes_left: None, ..until_six.clone() };
+    let minutes = "no limit of minutes; budget 21600 s, at least 60 s needed";
+    assert_eq!(notes(&explained(&world, &unlimited))[4], ("minutes", true, minutes));
+    let used_up = AccessToken { minutes_left: Some(0), ..until_six.clone() };
+    let minutes = "0 minutes left; budget 0 s, at least 60 s needed";
+    assert_eq!(notes(&explained(&world, &used_up)).last(), Some(&("minutes", false, minutes)));
+
+    assert!(world.admit(&until_six, &typing("abc", mac(2)), NOON).is_some());
+    let full = explained(&world, &until_six);
+    assert_eq!(notes(&full)[5], ("user_limit", false, "1 of 1 places taken by other devices"));
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    let replaced = explained(&world, &until_six);
+    let places = "1 of 1 places taken by other devices; the oldest gives its place up";
+    assert_eq!(notes(&replaced)[5], ("user_limit", true, places));
+
+    world.policy.bind_device = BindDevice::Honour;
+    let bound = AccessToken { devices: vec![mac(9)], ..until_six.clone() };
+    assert_eq!(notes(&explained(&world, &bound)).last(), Some(&("device", false, "bound to another device")));
+    world.nas.businesses = vec![BusinessId(2)];
+    let elsewhere = "token 1 is of a location that NAS front-desk does not serve";
+    assert_eq!(notes(&explained(&world, &until_six)), [("location", false, elsewhere)]);
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {

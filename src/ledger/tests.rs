@@ -1,0 +1,343 @@
+//! One account at a time, however many ask; and what is remembered of a device.
+
+use std::collections::BTreeMap;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::core::account::Place;
+use crate::core::budget::Seconds;
+use crate::core::decide::{Grant, Reason};
+use crate::core::login::{Claim, Login, Proof};
+use crate::core::policy::{NasRules, OnUserLimit};
+use crate::core::token::tests::token;
+
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn mac(last: u8) -> Mac {
+    Mac::new([0x3C, 6, 0x30, 0xAA, 0x19, last])
+}
+
+fn id(number: u64) -> SessionId {
+    let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
+    SessionId::new(at(NOON), [0, 0, a, b, c, d, e, f, g, h])
+}
+
+fn nas(name: &str) -> NasRules {
+    NasRules { name: NasName::new(name), businesses: Vec::new(), can_disconnect: true, accounting: true }
+}
+
+fn limited(id: i64, user_limit: i64) -> AccessToken {
+    AccessToken { user_limit: Some(user_limit), ..token(id, "abc") }
+}
+
+fn by(device: Mac) -> Login<'static> {
+    let claim = Claim::Code(Code::parse("abc").unwrap());
+    Login {
+        claim,
+        typed: b"abc",
+        proof: Proof::NotAsked,
+        device: Some(device),
+        ip: None,
+        router: None,
+        nas_session: None,
+    }
+}
+
+/// A ledger under one set of rules; ids of sessions are 1, 2, 3 …
+struct World {
+    ledger: Ledger,
+    nas: NasRules,
+    policy: Policy,
+    next: AtomicU64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { ledger: Ledger::default(), nas: nas("front-desk"), policy: Policy::default(), next: AtomicU64::new(1) }
+    }
+
+    fn admit_login(&self, token: &AccessToken, login: &Login<'_>, now: &str) -> Result<Grant, Reason> {
+        let question = Question { login, nas: &self.nas, policy: &self.policy };
+        let id = id(self.next.fetch_add(1, Ordering::Relaxed));
+        outcome(self.ledger.admit(token, &question, id, at(now), &mut ()))
+    }
+
+    fn admit(&self, token: &AccessToken, device: Mac, now: &str) -> Result<Grant, Reason> {
+        self.admit_login(token, &by(device), now)
+    }
+
+    fn judge(&self, token: &AccessToken, device: Mac, now: &str) -> Result<Grant, Reason> {
+        let login = by(device);
+        let question = Question { login: &login, nas: &self.nas, policy: &self.policy };
+        outcome(self.ledger.judge(token, &question, at(now), &mut ()))
+    }
+
+    fn sessions(&self, token: i64) -> Vec<Session> {
+        let all = self.ledger.sessions().into_iter();
+        all.filter(|(of, _)| *of == TokenId(token)).map(|(_, session)| session).collect()
+    }
+
+    fn devices(&self, token: i64) -> Vec<Mac> {
+        self.sessions(token).iter().filter_map(|session| session.device).collect()
+    }
+
+    fn remembered(&self, device: Mac) -> Vec<(i64, String)> {
+        let known = self.ledger.remembered(device);
+        known.iter().map(|known| (known.token.0, known.code.reveal().to_owned())).collect()
+    }
+
+    fn sweep(&self, now: &str) -> BTreeMap<String, usize> {
+        let live = self.ledger.sweep(&self.policy, at(now));
+        live.into_iter().map(|(nas, count)| (nas.as_str().to_owned(), count)).collect()
+    }
+
+    fn accounts(&self) -> usize {
+        self.ledger.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+}
+
+fn outcome(decision: Decision) -> Result<Grant, Reason> {
+    match decision {
+        Decision::Allow(grant) => Ok(grant),
+        Decision::Deny(denial) => Err(denial.reason),
+    }
+}
+
+fn counts(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    counts.iter().map(|(nas, count)| ((*nas).to_owned(), *count)).collect()
+}
+
+#[test]
+fn of_fifty_racing_for_the_last_place_exactly_one_gets_it() {
+    const ROUNDS: i64 = 200;
+    let world = World::new();
+    let (begin, won) = (Barrier::new(50), AtomicU64::new(0));
+    for round in 1..=ROUNDS {
+        for device in [201, 202] {
+            assert!(world.admit(&limited(round, 3), mac(device), NOON).is_ok());
+        }
+    }
+    std::thread::scope(|threads| {
+        for device in 1..=50 {
+            let (world, begin, won) = (&world, &begin, &won);
+            threads.spawn(move || {
+                for round in 1..=ROUNDS {
+                    let three = limited(round, 3);
+                    begin.wait();
+                    match world.admit(&three, mac(device), NOON) {
+                        Ok(grant) => {
+                            assert_eq!((grant.view.devices_online, grant.displaces.len()), (3, 0));
+                            won.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(reason) => assert_eq!(reason, Reason::UserLimitReached),
+                    }
+                }
+            });
+        }
+    });
+    for round in 1..=ROUNDS {
+        let devices = world.devices(round);
+        assert_eq!(devices.len(), 3, "round {round}: {devices:?}");
+        assert_eq!(devices[..2], [mac(201), mac(202)]);
+    }
+    assert_eq!(won.into_inner(), ROUNDS.unsigned_abs(), "and as many were told so");
+    assert_eq!(world.sweep(NOON), counts(&[("front-desk", 600)]));
+}
+
+#[test]
+fn one_device_racing_with_itself_holds_one_place() {
+    let world = World::new();
+    let (one, begin) = (limited(1, 1), Barrier::new(50));
+    std::thread::scope(|threads| {
+        for _ in 0..50 {
+            threads.spawn(|| {
+                begin.wait();
+                assert!(world.admit(&one, mac(1), NOON).is_ok());
+            });
+        }
+    });
+    assert_eq!((world.devices(1), world.remembered(mac(1)).len()), (vec![mac(1)], 1));
+}
+
+#[test]
+fn racing_devices_are_never_promised_more_than_the_pool() {
+    let mut world = World::new();
+    world.nas = NasRules { can_disconnect: false, accounting: false, ..nas("front-desk") };
+    world.policy.min_session = Seconds(1);
+    let (begin, promised) = (Barrier::new(50), AtomicU64::new(0));
+    std::thread::scope(|threads| {
+        for device in 1..=50 {
+            let (world, begin, promised) = (&world, &begin, &promised);
+            threads.spawn(move || {
+                begin.wait();
+                // Each sees another limit, as after a change upstream: shares of 3600, 1800, 1200 … seconds.
+                if let Ok(grant) = world.admit(&limited(1, i64::from(device)), mac(device), NOON) {
+                    promised.fetch_add(grant.session_timeout.0, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let held: u64 = world.sessions(1).iter().map(|session| session.granted.0).sum();
+    assert_eq!(promised.into_inner(), held);
+    assert!((1..=3600).contains(&held), "{held}");
+}
+
+#[test]
+fn accounts_are_kept_apart_also_within_a_shard() {
+    let world = World::new();
+    for (number, device) in [(1, 1), (65, 2), (-1, 3), (0, 4), (i64::MIN, 5), (i64::MAX, 6)] {
+        assert!(world.admit(&limited(number, 1), mac(device), NOON).is_ok(), "{number}");
+        assert_eq!(world.devices(number), [mac(device)]);
+    }
+    assert_eq!(world.accounts(), 6);
+    assert_eq!(world.devices(2), []);
+    let used = world.ledger.shards.iter().filter(|shard| !lock(shard).is_empty()).count();
+    assert_eq!(used, 3, "1, 65 and -1 share one; 0 and i64::MIN another");
+}
+
+#[test]
+fn an_admission_is_kept_as_it_was_granted() {
+    let world = World::new();
+    let two = limited(1, 2);
+    assert_eq!(world.ledger.last_used(TokenId(1)), None);
+    let login = Login { ip: Some([10, 5, 88, 41].into()), nas_session: Some("80a00001"), ..by(mac(1)) };
+    assert!(world.admit_login(&two, &login, NOON).is_ok());
+    assert!(world.admit(&two, mac(2), "2026-11-23T12:00:05Z").is_ok());
+    assert_eq!(world.ledger.last_used(TokenId(1)), Some(at("2026-11-23T12:00:05Z")));
+    assert_eq!(world.ledger.last_used(TokenId(65)), None);
+    let sessions = world.sessions(1);
+    assert_eq!(sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [id(1), id(2)]);
+    let first = &sessions[0];
+    assert_eq!((first.device, first.nas_session.as_deref(), first.ip), (Some(mac(1)), Some("80a00001"), login.ip));
+    assert_eq!((first.admitted_at, first.granted, first.nas.as_str()), (at(NOON), Seconds(3600), "front-desk"));
+}
+
+#[test]
+fn the_displaced_give_their_places_up_in_the_same_step() {
+    let mut world = World::new();
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    let one = limited(1, 1);
+    assert!(world.admit(&one, mac(1), NOON).is_ok());
+    assert_eq!(world.admit(&one, mac(2), "2026-11-23T12:00:01Z").unwrap().displaces, [id(1)]);
+    let places: Vec<_> = world.sessions(1).iter().map(|session| session.place).collect();
+    assert_eq!(places, [Place::GivenUp, Place::Held]);
+}
+
+#[test]
+fn what_lapsed_makes_room_at_the_next_login() {
+    let world = World::new();
+    let one = limited(1, 1);
+    assert!(world.admit(&one, mac(1), NOON).is_ok());
+    assert_eq!(world.admit(&one, mac(2), "2026-11-23T12:01:59Z"), Err(Reason::UserLimitReached));
+    assert!(world.admit(&one, mac(2), "2026-11-23T12:02:00Z").is_ok(), "without any sweep");
+    assert_eq!(world.devices(1), [mac(2)]);
+}
+
+#[test]
+fn who_is_denied_leaves_no_trace() {
+    let world = World::new();
+    let used_up = AccessToken { minutes_left: Some(0), ..token(1, "abc") };
+    assert_eq!(world.admit(&used_up, mac(1), NOON), Err(Reason::NoMinutesLeft));
+    assert_eq!((world.accounts(), world.ledger.last_used(TokenId(1))), (0, None));
+    assert_eq!(world.remembered(mac(1)), []);
+    let one = limited(2, 1);
+    assert!(world.admit(&one, mac(1), NOON).is_ok());
+    assert_eq!(world.admit(&one, mac(2), "2026-11-23T12:00:01Z"), Err(Reason::UserLimitReached));
+    assert_eq!((world.devices(2), world.remembered(mac(2))), (vec![mac(1)], vec![]));
+    assert_eq!(world.ledger.last_used(TokenId(2)), Some(at(NOON)));
+}
+
+#[test]
+fn judging_changes_nothing() {
+    let world = World::new();
+    let (one, never) = (limited(1, 1), limited(2, 1));
+    assert!(world.admit(&one, mac(1), NOON).is_ok());
+    let seen = |world: &World| {
+        let token = TokenId(1);
+        let known = (world.remembered(mac(1)), world.remembered(mac(2)));
+        (world.sessions(token.0), world.ledger.last_used(token), known, world.accounts())
+    };
+    let before = seen(&world);
+    for _ in 0..3 {
+        assert_eq!(world.judge(&one, mac(2), "2026-11-23T12:00:01Z"), Err(Reason::UserLimitReached));
+        assert!(world.judge(&one, mac(1), "2026-11-23T12:00:01Z").is_ok(), "its own place");
+        assert!(world.judge(&one, mac(2), "2026-11-23T12:02:00Z").is_ok(), "judged as if what is due were done");
+        assert_eq!(world.judge(&never, mac(2), NOON).unwrap().view.devices_online, 1);
+        assert_eq!(seen(&world), before);
+    }
+    let judged = world.judge(&one, mac(2), "2026-11-23T12:02:00Z");
+    assert_eq!(world.admit(&one, mac(2), "2026-11-23T12:02:00Z"), judged, "and admitting comes to the same");
+}
+
+#[test]
+fn a_device_is_remembered_with_its_last_eight_tokens() {
+    let world = World::new();
+    let login = |number: i64| {
+        let token = AccessToken { user_limit: Some(1), ..token(number, &format!("code-{number}")) };
+        assert!(world.admit(&token, mac(1), NOON).is_ok());
+    };
+    let tokens = || -> Vec<i64> { world.remembered(mac(1)).into_iter().map(|(token, _)| token).collect() };
+    assert!(tokens().is_empty());
+    (1..=8).for_each(login);
+    assert_eq!(tokens(), [8, 7, 6, 5, 4, 3, 2, 1], "latest first");
+    login(8);
+    assert_eq!(tokens(), [8, 7, 6, 5, 4, 3, 2, 1], "no duplicate");
+    login(1);
+    assert_eq!(tokens(), [1, 8, 7, 6, 5, 4, 3, 2], "again the latest");
+    login(9);
+    assert_eq!(tokens(), [9, 1, 8, 7, 6, 5, 4, 3], "the oldest makes room");
+    assert_eq!(world.remembered(mac(1))[1], (1, "code-1".to_owned()));
+    assert_eq!(world.remembered(mac(2)), [], "nobody else is");
+}
+
+#[test]
+fn a_token_whose_code_changed_is_remembered_by_the_new_one() {
+    let world = World::new();
+    for (number, code) in [(1, "old"), (1, "new"), (2, "other"), (1, "newest")] {
+        assert!(world.admit(&token(number, code), mac(1), NOON).is_ok());
+        assert_eq!(world.remembered(mac(1))[0], (number, code.to_owned()));
+    }
+    assert_eq!(world.remembered(mac(1)), [(1, "newest".to_owned()), (2, "other".to_owned())]);
+    assert!(world.admit(&token(3, "newest"), mac(1), NOON).is_ok(), "a twin has the same code and is another token");
+    assert_eq!(world.remembered(mac(1)).len(), 3);
+}
+
+#[test]
+fn a_login_without_a_mac_is_remembered_for_nobody() {
+    let world = World::new();
+    let nameless = Login { device: None, nas_session: Some("80a00001"), ..by(mac(1)) };
+    assert!(world.admit_login(&token(1, "abc"), &nameless, NOON).is_ok());
+    assert_eq!(world.sessions(1).len(), 1);
+    world.ledger.devices.run_pending_tasks();
+    assert_eq!(world.ledger.devices.entry_count(), 0);
+}
+
+#[test]
+fn a_sweep_counts_each_router_and_closes_what_lapsed() {
+    let mut world = World::new();
+    assert_eq!(world.sweep(NOON), counts(&[]));
+    let two = limited(1, 2);
+    world.nas = nas("a");
+    for (token, device) in [(&two, 1), (&two, 2), (&limited(2, 1), 3)] {
+        assert!(world.admit(token, mac(device), NOON).is_ok());
+    }
+    world.nas = NasRules { accounting: false, ..nas("b") };
+    assert!(world.admit(&limited(3, 1), mac(4), "2026-11-23T12:01:00Z").is_ok());
+    assert_eq!(world.sweep("2026-11-23T12:01:59Z"), counts(&[("a", 3), ("b", 1)]));
+    assert_eq!(world.sweep("2026-11-23T12:01:59Z"), counts(&[("a", 3), ("b", 1)]), "counted anew each time");
+    assert_eq!(world.sweep("2026-11-23T12:02:00Z"), counts(&[("b", 1)]), "never started: grant_timeout");
+    assert_eq!((world.devices(1), world.devices(2), world.devices(3)), (vec![], vec![], vec![mac(4)]));
+    assert_eq!(world.judge(&two, mac(9), "2026-11-23T12:02:00Z").unwrap().session_timeout, Seconds(3600));
+
+    assert_eq!(world.sweep("2026-11-23T13:00:59Z"), counts(&[("b", 1)]));
+    assert_eq!(world.sweep("2026-11-23T13:01:00Z"), counts(&[]), "its hour is over");
+    assert_eq!(world.devices(3), []);
+    let again = world.admit(&limited(3, 1), mac(4), "2026-11-23T14:00:00Z");
+    assert_eq!(again, Err(Reason::NoMinutesLeft), "closed, and counted");
+    assert_eq!(world.ledger.last_used(TokenId(3)), Some(at("2026-11-23T12:01:00Z")));
+}
