@@ -10,11 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use moka::sync::Cache;
 
-use crate::core::account::{Account, Event, News, Progress, Session};
+use crate::core::account::{Account, Event, News, Progress};
 use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Question, Trail, decide};
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
+use crate::core::session::Session;
 use crate::core::token::AccessToken;
 
 const SHARDS: usize = 64;

@@ -7,15 +7,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
-use super::ident::{Code, Mac, NasName, SessionId};
+use super::ident::{Mac, NasName, SessionId};
 use super::policy::{Counting, Policy};
+use super::session::{Endpoint, Place, Report, Session};
 use super::token::AccessToken;
-
-/// Grace after a session's own timeout before it is closed without its Stop.
-const STOP_GRACE: Seconds = Seconds(30);
-
-/// What a router may report above what a session was granted, and be believed.
-const OVERRUN_BELIEVED: Seconds = Seconds(60);
 
 /// Ended sessions that an account remembers, for records that come late.
 const ENDED_KEPT: usize = 8;
@@ -46,89 +41,6 @@ pub struct Ended {
     pub counts: Seconds,
     /// Whether the router said so; if not, news may bring it back.
     pub stopped: bool,
-}
-
-/// One device online, from admission until something ends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Our name for it.
-    pub id: SessionId,
-    /// The device, if the door knew it.
-    pub device: Option<Mac>,
-    /// The code it was admitted on.
-    pub code: Code,
-    /// The router it is at.
-    pub nas: NasName,
-    /// The address that router asks from, where several share a name.
-    pub router: Option<IpAddr>,
-    /// The router's name for it (Acct-Session-Id).
-    pub nas_session: Option<Box<str>>,
-    /// The device's address.
-    pub ip: Option<IpAddr>,
-    /// When it was admitted.
-    pub admitted_at: Timestamp,
-    /// The Session-Timeout it was given.
-    pub granted: Seconds,
-    /// Whether the router reports its time; if not, time counts from admission.
-    pub accounting: bool,
-    /// Whether the router can be told to end it: then its grant is no promise that others must spare.
-    pub can_disconnect: bool,
-    /// The place it holds.
-    pub place: Place,
-    /// What the router said, if it said anything.
-    pub reported: Option<Report>,
-}
-
-/// Who holds or wants a place, as far as the door can tell.
-#[derive(Clone, Copy, Debug)]
-pub struct Endpoint<'a> {
-    /// The device's MAC.
-    pub device: Option<Mac>,
-    /// The router.
-    pub nas: &'a NasName,
-    /// The router's name for the session.
-    pub nas_session: Option<&'a str>,
-    /// The device's address.
-    pub ip: Option<IpAddr>,
-}
-
-impl Endpoint<'_> {
-    /// Whether both are one device: the same MAC, or, where the door knows no MAC, the same session or address at the
-    /// same router.
-    #[must_use]
-    pub fn is_same(&self, other: &Endpoint<'_>) -> bool {
-        match (self.device, other.device) {
-            (Some(one), Some(other)) => one == other,
-            (None, None) if self.nas == other.nas => match (self.nas_session, other.nas_session) {
-                (Some(one), Some(other)) => one == other,
-                (None, None) => self.ip.is_some() && self.ip == other.ip,
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-}
-
-/// Whether a session counts towards `UserLimit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It does.
-    Held,
-    /// It gave its place up to another device and is on its way out; its time still runs.
-    GivenUp,
-}
-
-/// The router's latest word on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// When it was said, or would have been without delay.
-    pub at: Timestamp,
-    /// Acct-Session-Time then.
-    pub seconds: Seconds,
-    /// Octets from the device so far, gigawords included.
-    pub input_octets: u64,
-    /// Octets to the device so far.
-    pub output_octets: u64,
 }
 
 /// News of a session, from its router.
@@ -184,66 +96,6 @@ pub enum Event {
         /// The time it counts for.
         counts: Seconds,
     },
-}
-
-impl Session {
-    /// Who it belongs to.
-    #[must_use]
-    pub fn endpoint(&self) -> Endpoint<'_> {
-        Endpoint { device: self.device, nas: &self.nas, nas_session: self.nas_session.as_deref(), ip: self.ip }
-    }
-
-    /// Seconds run up by `now`: as reported, and between reports as the clock runs, at most to the session's own
-    /// timeout. An admission whose Start is awaited has run up nothing.
-    #[must_use]
-    pub fn used(&self, now: Timestamp) -> Seconds {
-        match self.reported {
-            Some(Report { at, seconds, .. }) => seconds.max(seconds.plus(Seconds::between(at, now)).min(self.granted)),
-            None if self.accounting => Seconds::ZERO,
-            None => Seconds::between(self.admitted_at, now).min(self.granted),
-        }
-    }
-
-    /// What of its grant it may still run up after `now`.
-    fn promised(&self, now: Timestamp) -> Seconds {
-        self.granted.less(self.used(now))
-    }
-
-    /// What it counts for if it ends now without the router's word: up to the last news, or up to now where no news
-    /// is ever sent.
-    fn counts_without_stop(&self, now: Timestamp) -> Seconds {
-        match self.reported {
-            Some(report) => report.seconds,
-            None => self.used(now),
-        }
-    }
-
-    /// When it lapses unless news comes, and what it then counts for.
-    fn lapse(&self, policy: &Policy) -> (Timestamp, Seconds) {
-        let Some(report) = self.reported else {
-            return if self.accounting {
-                (policy.grant_timeout.after(self.admitted_at), Seconds::ZERO)
-            } else {
-                (self.granted.after(self.admitted_at), self.granted)
-            };
-        };
-        let timed_out = self.granted.less(report.seconds).plus(STOP_GRACE).after(report.at);
-        let silence = Seconds(policy.interim_interval.0.saturating_mul(u64::from(policy.missed_interims)));
-        let silent = silence.after(report.at);
-        if timed_out <= silent { (timed_out, self.granted.max(report.seconds)) } else { (silent, report.seconds) }
-    }
-
-    /// Takes a report in; counters never go backwards, and no more is believed than the grant and a minute.
-    fn progress(&mut self, report: Report) {
-        let believed = report.seconds.min(self.granted.plus(OVERRUN_BELIEVED));
-        let known = self.reported.get_or_insert(Report { seconds: Seconds::ZERO, ..report });
-        known.input_octets = known.input_octets.max(report.input_octets);
-        known.output_octets = known.output_octets.max(report.output_octets);
-        if believed >= known.seconds && report.at >= known.at {
-            known.at = report.at;
-        }
-        known.seconds = known.seconds.max(believed);
-    }
 }
 
 impl Account {

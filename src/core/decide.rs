@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::account::{Account, Endpoint, Place, Session};
+use super::account::Account;
 use super::budget::{Pool, Seconds, budget};
 use super::ident::{Code, SessionId, TokenId};
 use super::login::{Claim, Login};
 use super::policy::{BindDevice, Counting, NasRules, OnUserLimit, Policy};
+use super::session::{Endpoint, Place, Session};
 use super::token::{AccessToken, Window};
 
 /// Why a login is denied. The names are the contract's and stand in answers, metrics and logs.

@@ -7,4 +7,5 @@ pub mod decide;
 pub mod ident;
 pub mod login;
 pub mod policy;
+pub mod session;
 pub mod token;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Scope;
-use crate::core::account::{Place, Session};
 use crate::core::budget::Seconds;
 use crate::core::ident::{SessionId, TokenId};
+use crate::core::session::{Place, Session};
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;

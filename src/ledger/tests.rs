@@ -5,11 +5,11 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::core::account::Place;
 use crate::core::budget::Seconds;
 use crate::core::decide::{Grant, Reason};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{NasRules, OnUserLimit};
+use crate::core::session::Place;
 use crate::core::token::tests::token;
 
 const NOON: &str = "2026-11-23T12:00:00Z";

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::core::account::{News, Progress, Report};
+use crate::core::account::{News, Progress};
 use crate::core::budget::Seconds;
 use crate::core::ident::{Mac, SessionId};
 use crate::core::login::{Claim, Login, Proof};
+use crate::core::session::Report;
 use crate::radius::attribute::{self as a, StatusType, code};
 use crate::radius::auth::{self, framed_ip, proxy_state, session_of};
 use crate::radius::clients::Client;

@@ -1,6 +1,7 @@
 //! How sessions run up time, lapse and end.
 
 use super::*;
+use crate::core::ident::Code;
 use proptest::prelude::*;
 
 fn at(second: i64) -> Timestamp {

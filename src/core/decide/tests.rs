@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::account::{Event, Report};
+use crate::core::account::Event;
 use crate::core::ident::{BusinessId, Mac, NasName};
 use crate::core::login::Proof;
 use crate::core::policy::ZeroMinutes;
+use crate::core::session::Report;
 use crate::core::token::tests::token;
 
 const NOON: &str = "2026-11-23T12:00:00Z";
