@@ -1,0 +1,127 @@
+//! What waits to be written, in order.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Error, Position, Record, Row};
+
+/// A bounded queue from many handles to one writer. Positions are given out under its lock, so that they follow its order.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Queued>,
+    head: Position,
+    /// Why nothing more is taken.
+    shut: Option<Error>,
+}
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// New records.
+    Append(Vec<Record>),
+    /// Rows of a snapshot.
+    Rows(Vec<Row>),
+    /// All rows are there: what is at or before this position is no longer needed.
+    Cut(Position),
+    /// A statement that makes the file misbehave.
+    #[cfg(test)]
+    Statement(String),
+}
+
+/// Something to write, its place, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) work: Work,
+    /// Of the first record, if it has any.
+    pub(super) first: Position,
+    pub(super) waiter: oneshot::Sender<Result<(), Error>>,
+}
+
+/// What the writer finds.
+pub(super) enum Taken {
+    /// Something to write.
+    Batch(Vec<Queued>),
+    /// Nothing for as long as it wished to wait.
+    Idle,
+    /// Nothing, and nothing will come.
+    Shut,
+}
+
+impl Queue {
+    pub(super) fn new(head: Position, capacity: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), head, shut: None };
+        Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
+    }
+
+    pub(super) fn push(&self, work: Work) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (waiter, outcome) = oneshot::channel();
+        let mut state = self.lock();
+        if let Some(why) = &state.shut {
+            return Err(why.clone());
+        }
+        if state.waiting.len() >= self.capacity {
+            return Err(Error::Full);
+        }
+        let first = Position(state.head.0.saturating_add(1));
+        if let Work::Append(records) = &work {
+            state.head.0 = state.head.0.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX));
+        }
+        state.waiting.push_back(Queued { work, first, waiter });
+        drop(state);
+        self.filled.notify_one();
+        Ok(outcome)
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.lock().head
+    }
+
+    /// Takes nothing more, for the reason given unless there was one before.
+    pub(super) fn close(&self, why: Error) {
+        self.lock().shut.get_or_insert(why);
+        self.filled.notify_one();
+    }
+
+    /// Takes nothing more and gives up what waits.
+    pub(super) fn fail(&self, why: &Error) {
+        let mut state = self.lock();
+        state.shut = Some(why.clone());
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for queued in waiting {
+            // Nobody waits any more: nobody minds.
+            let _ = queued.waiter.send(Err(why.clone()));
+        }
+    }
+
+    /// Takes the oldest `most`, waiting for the first of them: at most for `patience`, or until there is one.
+    pub(super) fn take(&self, most: usize, patience: Option<Duration>) -> Taken {
+        let nothing = |state: &mut State| state.waiting.is_empty() && state.shut.is_none();
+        let state = self.lock();
+        let mut state = match patience {
+            Some(patience) => {
+                self.filled.wait_timeout_while(state, patience, nothing).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.filled.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
+        };
+        if state.waiting.is_empty() {
+            return if state.shut.is_some() { Taken::Shut } else { Taken::Idle };
+        }
+        let count = most.min(state.waiting.len());
+        Taken::Batch(state.waiting.drain(..count).collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
