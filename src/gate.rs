@@ -264,21 +264,28 @@ impl Gate {
     /// Takes news of a session in; the result as metrics name it.
     pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> &'static str {
         let (question, now) = (&visit.question, self.clock.now().wall);
-        if self.ledger.report(question, progress) {
+        let report = |token, progress: &Progress| self.ledger.report(token, question, progress);
+        if progress.session.is_some_and(|(_, token)| report(token, progress)) {
+            return "recorded";
+        }
+        let claim = &question.login.claim;
+        let at_hand = match self.supply().catalogue.find(claim) {
+            Find::Here(tokens) | Find::Ask { stale: Some(tokens) } => tokens,
+            Find::Ask { stale: None } | Find::Nothing => Tokens::default(),
+        };
+        let remembered = question.login.device.map(|device| self.ledger.remembered(device)).unwrap_or_default();
+        let mut tokens = at_hand.iter().map(|token| token.id).chain(remembered.iter().map(|known| known.token));
+        if tokens.any(|token| report(token, progress)) {
             return "recorded";
         }
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
-        let Claim::Code(code) = &question.login.claim else { return "unknown_session" };
-        let Find::Here(tokens) = self.supply().catalogue.find(&question.login.claim) else { return "unknown_session" };
-        let Ok(token) = select(&tokens, code, question, now, &mut ()) else { return "unknown_session" };
+        let Claim::Code(code) = claim else { return "unknown_session" };
+        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return "unknown_session" };
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
-        let id = progress.session.unwrap_or_else(|| new_session(began));
+        let id = progress.session.map_or_else(|| new_session(began), |(id, _)| id);
         self.ledger.find(token, question.session(id, token, began));
-        if self.ledger.report(question, &Progress { session: Some(id), ..*progress }) {
-            "found"
-        } else {
-            "unknown_session"
-        }
+        let found = report(token.id, &Progress { session: Some((id, token.id)), ..*progress });
+        if found { "found" } else { "unknown_session" }
     }
 
     /// The router at `address` began anew: its sessions are over, as far as was reported.

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use moka::sync::Cache;
 
@@ -23,12 +21,6 @@ const SHARDS: usize = 64;
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
 const MAX_DEVICES: u64 = 1_000_000;
 
-/// Sessions that may be spoken of at most; beyond, the least active are known by their code alone.
-const MAX_SESSIONS: u64 = 1_000_000;
-
-/// How long after the last word of a session another may come.
-const SPOKEN_OF_FOR: Duration = Duration::from_secs(2 * 86_400);
-
 /// Tokens remembered for one device.
 const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 
@@ -37,10 +29,6 @@ const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 pub struct Ledger {
     shards: Vec<Mutex<HashMap<TokenId, Account>>>,
     devices: Cache<Mac, Arc<[Remembered]>>,
-    /// The token of each session that may still be spoken of.
-    sessions: Cache<SessionId, TokenId>,
-    /// The latest session under each router's own name for it; such names come again (facts/hotspot.md §1.1).
-    named: Cache<(NasName, Box<str>), SessionId>,
 }
 
 /// A code that a device logged in with.
@@ -54,12 +42,7 @@ pub struct Remembered {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            devices: Cache::new(MAX_DEVICES),
-            sessions: Cache::builder().max_capacity(MAX_SESSIONS).time_to_idle(SPOKEN_OF_FOR).build(),
-            named: Cache::builder().max_capacity(MAX_SESSIONS).time_to_idle(SPOKEN_OF_FOR).build(),
-        }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), devices: Cache::new(MAX_DEVICES) }
     }
 }
 
@@ -87,7 +70,6 @@ impl Ledger {
                 account.apply(&Event::Displaced { session: *session });
             }
             let session = grant.session(id, token, question, now);
-            self.index(&session, token.id);
             account.apply(&Event::Admitted(session));
             if let Some(fresh) = fresh {
                 shard.insert(token.id, fresh);
@@ -102,37 +84,31 @@ impl Ledger {
 
     /// Takes in a session that nobody knew.
     pub fn find(&self, token: &AccessToken, session: Session) {
-        self.index(&session, token.id);
         let mut shard = self.shard(token.id);
         shard.entry(token.id).or_default().apply(&Event::Admitted(session));
     }
 
-    /// Takes in what a router says of a session; false if the session is not known.
-    pub fn report(&self, question: &Question<'_>, progress: &Progress) -> bool {
-        let named = || {
-            let name = question.login.nas_session?;
-            self.named.get(&(question.nas.name.clone(), name.into()))
-        };
-        // Our own name for it, else the router's.
-        let known = [progress.session, named()].into_iter().flatten();
-        known.into_iter().any(|id| {
-            let Some(token) = self.sessions.get(&id) else { return false };
-            let mut shard = self.shard(token);
-            let Some(account) = shard.get_mut(&token) else { return false };
-            let ended = account.ended().iter().map(|ended| &ended.session);
-            let Some(session) = account.sessions().iter().chain(ended).find(|session| session.id == id) else {
-                return false;
-            };
-            if session.device != question.login.device {
-                return false;
-            }
-            let report = progress.report;
-            account.apply(&match progress.news {
-                News::Start | News::Interim => Event::Progressed { session: id, report },
-                News::Stop => Event::Stopped { session: id, report },
-            });
-            true
-        })
+    /// Takes in what a router says of a session of this token; false if the token has no such session.
+    ///
+    /// The session is found by our own name for it, else by the router's, the latest first, since such names come again
+    /// (facts/hotspot.md §1.1); and only if it is the same device's.
+    pub fn report(&self, token: TokenId, question: &Question<'_>, progress: &Progress) -> bool {
+        let mut shard = self.shard(token);
+        let Some(account) = shard.get_mut(&token) else { return false };
+        let (nas, name) = (&question.nas.name, question.login.nas_session);
+        let ours = progress.session.map(|(id, _)| id);
+        let known = || account.sessions().iter().rev().chain(account.ended().iter().rev().map(|ended| &ended.session));
+        let named =
+            |session: &&Session| session.nas == *nas && name.is_some() && session.nas_session.as_deref() == name;
+        let by_id = known().find(|session| Some(session.id) == ours);
+        let found = by_id.or_else(|| known().find(named)).filter(|session| session.device == question.login.device);
+        let Some(session) = found.map(|session| session.id) else { return false };
+        let report = progress.report;
+        account.apply(&match progress.news {
+            News::Start | News::Interim => Event::Progressed { session, report },
+            News::Stop => Event::Stopped { session, report },
+        });
+        true
     }
 
     /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
@@ -148,13 +124,6 @@ impl Ledger {
             }
         }
         closed
-    }
-
-    fn index(&self, session: &Session, token: TokenId) {
-        self.sessions.insert(session.id, token);
-        if let Some(name) = &session.nas_session {
-            self.named.insert((session.nas.clone(), name.clone()), session.id);
-        }
     }
 
     /// Decides a login without admitting it.
@@ -208,18 +177,17 @@ impl Ledger {
         sessions
     }
 
-    /// One session, live or ended (then with what it counts for).
+    /// One session, live or ended (then with what it counts for). It looks through every account.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<(TokenId, Session, Option<Seconds>)> {
-        let token = self.sessions.get(&id)?;
-        let shard = self.shard(token);
-        let account = shard.get(&token)?;
-        let live = account.sessions().iter().find(|session| session.id == id).map(|session| (session, None));
-        let (session, counts) = live.or_else(|| {
-            let ended = account.ended().iter().find(|ended| ended.session.id == id)?;
-            Some((&ended.session, Some(ended.counts)))
-        })?;
-        Some((token, session.clone(), counts))
+        self.shards.iter().find_map(|shard| {
+            lock(shard).iter().find_map(|(token, account)| {
+                let live = account.sessions().iter().find(|session| session.id == id);
+                let ended = || account.ended().iter().find(|ended| ended.session.id == id);
+                live.map(|session| (*token, session.clone(), None))
+                    .or_else(|| ended().map(|ended| (*token, ended.session.clone(), Some(ended.counts))))
+            })
+        })
     }
 
     fn remember(&self, device: Mac, token: &AccessToken) {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
-use super::ident::{Mac, NasName, SessionId};
+use super::ident::{Mac, NasName, SessionId, TokenId};
 use super::policy::{Counting, Policy};
 use super::session::{Endpoint, Place, Report, Session};
 use super::token::AccessToken;
@@ -57,8 +57,8 @@ pub enum News {
 /// What a router reported of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// The session by our own name, if the report carried it (Class).
-    pub session: Option<SessionId>,
+    /// The session by our own name, and its token, if the report carried them (Class).
+    pub session: Option<(SessionId, TokenId)>,
     /// What happened.
     pub news: News,
     /// Time and octets.

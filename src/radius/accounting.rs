@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::core::account::{News, Progress};
 use crate::core::budget::Seconds;
-use crate::core::ident::{Mac, SessionId};
+use crate::core::ident::Mac;
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::session::Report;
 use crate::radius::attribute::{self as a, StatusType, code};
@@ -62,7 +62,7 @@ pub fn record<'a>(packet: &Packet<'a>, router: IpAddr, now: Timestamp) -> Option
         input_octets: octets(a::ACCT_INPUT_OCTETS, a::ACCT_INPUT_GIGAWORDS),
         output_octets: octets(a::ACCT_OUTPUT_OCTETS, a::ACCT_OUTPUT_GIGAWORDS),
     };
-    let session: Option<SessionId> = packet.all(a::CLASS).find_map(session_of);
+    let session = packet.all(a::CLASS).find_map(session_of);
     let login = Login {
         // A session whose User-Name is no code can still be known by its Class or its name.
         claim: claim.or(device.map(Claim::Device))?,

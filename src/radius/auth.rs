@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::config::CodeIn;
 use crate::core::budget::Seconds;
 use crate::core::decide::Grant;
-use crate::core::ident::{Code, Mac, SessionId};
+use crate::core::ident::{Code, Mac, SessionId, TokenId};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::Policy;
 use crate::radius::attribute as a;
@@ -13,7 +13,7 @@ use crate::radius::clients::Client;
 use crate::radius::packet::{Full, Packet, Reply};
 use crate::radius::secret::MAX_PASSWORD;
 
-/// What our Class begins with, so that it is told from a foreign one; the session's sixteen octets follow.
+/// What our Class begins with, so that it is told from a foreign one; session and token follow.
 const CLASS_MARK: &[u8; 4] = b"sg1:";
 
 /// An Access-Request that is no login.
@@ -119,7 +119,7 @@ pub fn accept<'b>(
     reply.integer(a::ACCT_INTERIM_INTERVAL, number(policy.interim_interval))?;
     reply.integer(a::PORT_LIMIT, grant.view.user_limit.saturating_add(1))?;
     if let Some(session) = session {
-        reply.attribute(a::CLASS, &class(session))?;
+        reply.attribute(a::CLASS, &class(session, grant.view.token))?;
     }
     if let Some(rate) = &client.nas.rate_limit {
         reply.vendor(a::mikrotik::VENDOR, a::mikrotik::RATE_LIMIT, rate.as_bytes())?;
@@ -161,21 +161,24 @@ pub(super) fn proxy_state(reply: &mut Reply<'_>, request: &Packet<'_>) -> Result
     request.all(a::PROXY_STATE).try_for_each(|state| reply.attribute(a::PROXY_STATE, state))
 }
 
-/// The Class by which accounting finds its session: 20 octets.
+/// The Class by which accounting finds its session: mark, session and token, 28 octets.
 #[must_use]
-pub fn class(session: SessionId) -> [u8; 20] {
-    let mut class = [0; 20];
-    let (mark, id) = class.split_at_mut(CLASS_MARK.len());
+pub fn class(session: SessionId, token: TokenId) -> [u8; 28] {
+    let mut class = [0; 28];
+    let (mark, rest) = class.split_at_mut(CLASS_MARK.len());
+    let (id, of) = rest.split_at_mut(16);
     mark.copy_from_slice(CLASS_MARK);
     id.copy_from_slice(&session.octets());
+    of.copy_from_slice(&token.0.to_be_bytes());
     class
 }
 
-/// The session of a Class, if it is one of ours.
+/// The session of a Class and its token, if it is one of ours.
 #[must_use]
-pub fn session_of(class: &[u8]) -> Option<SessionId> {
-    let id = class.strip_prefix(CLASS_MARK)?;
-    id.try_into().ok().map(SessionId::from_octets)
+pub fn session_of(class: &[u8]) -> Option<(SessionId, TokenId)> {
+    let (id, token) = class.strip_prefix(CLASS_MARK)?.split_first_chunk::<16>()?;
+    let token = i64::from_be_bytes(token.try_into().ok()?);
+    Some((SessionId::from_octets(*id), TokenId(token)))
 }
 
 fn number(seconds: Seconds) -> u32 {

@@ -267,7 +267,7 @@ fn an_accept_carries_exactly_what_the_contract_says() {
     let mut generous = client(CodeIn::Username);
     generous.nas.rate_limit = Some("10M/10M".to_owned());
     generous.nas.group = Some("guests".to_owned());
-    let class = [&b"sg1:"[..], &[9; 16]].concat();
+    let class = [&b"sg1:"[..], &[9; 16], &1i64.to_be_bytes()].concat();
     assert_eq!(
         written(code::ACCESS_ACCEPT, |buffer, asked| {
             accept(buffer, asked, &generous, &grant(3540, 2), Some(session), &full)
@@ -323,12 +323,14 @@ fn an_answer_that_does_not_fit_is_none() {
 #[test]
 fn our_class_is_known_and_a_foreign_one_is_not() {
     let session = SessionId::from_octets([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-    let ours = class(session);
-    assert_eq!(&ours, b"sg1:\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E\x0F\x10");
-    assert_eq!(session_of(&ours), Some(session));
-    assert_eq!(session_of(&ours[..19]), None);
+    let ours = class(session, TokenId(-2));
+    let octets =
+        b"sg1:\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E\x0F\x10\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE";
+    assert_eq!(&ours, octets);
+    assert_eq!(session_of(&ours), Some((session, TokenId(-2))));
+    assert_eq!(session_of(&ours[..27]), None);
     assert_eq!(session_of(&[&ours[..], &[0]].concat()), None);
-    assert_eq!(session_of(b"sg2:\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E\x0F\x10"), None);
+    assert_eq!(session_of(&[b"sg2:", &ours[4..]].concat()), None);
     assert_eq!(session_of(b""), None);
 }
 
