@@ -12,7 +12,7 @@
 //! - [`catalogue`]: tokens at hand, found in memory or fetched once however many ask. [`source`]: where they come from, the
 //!   Nexudus API or a file. [`feed`]: what keeps the one supplied from the other.
 //! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard.
-//! - [`journal`]: records that are on disk before they are acknowledged.
+//! - [`journal`]: records that are on disk before they are acknowledged. The ledger does not write to it yet.
 //! - [`throttle`]: failed codes per device and per NAS.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words.
