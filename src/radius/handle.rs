@@ -135,6 +135,7 @@ impl Handler {
         let identity = Identity::of(from, &packet);
         let mut seen = lock(recent);
         seen.keep_for(live.settings.radius.duplicate_window);
+        let evicted = seen.evicted();
         match seen.see(from, &packet, now) {
             Seen::New => {}
             Seen::InProgress => {
@@ -152,6 +153,7 @@ impl Handler {
                 };
             }
         }
+        self.gate.metrics.duplicates_evicted(seen.evicted() - evicted);
         drop(seen);
         let replied = match packet.code() {
             code::ACCESS_REQUEST => match self.access(live, client, &packet, from, now, buffer) {

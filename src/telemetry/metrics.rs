@@ -92,6 +92,7 @@ pub struct Metrics {
     http_problems: Family<StatusLabel, Counter>,
     reloads: Family<ResultLabel, Counter>,
     dropped_pending: Counter,
+    evicted: Counter,
 }
 
 fn decision_histogram() -> Histogram {
@@ -117,6 +118,7 @@ impl Default for Metrics {
             http_problems: Family::default(),
             reloads: Family::default(),
             dropped_pending: Counter::default(),
+            evicted: Counter::default(),
         };
         registry.register("decisions", "Decisions by door, outcome and reason", this.decisions.clone());
         registry.register("decision_seconds", "Time from request to decision", this.decision_seconds.clone());
@@ -136,6 +138,11 @@ impl Default for Metrics {
             "radius_pending_dropped",
             "Requests dropped because too many waited for the source",
             this.dropped_pending.clone(),
+        );
+        registry.register(
+            "radius_duplicates_evicted",
+            "Requests forgotten before their time for lack of room; each may be decided twice",
+            this.evicted.clone(),
         );
         registry.register("build", "The running version", Info::new(Version { version: env!("CARGO_PKG_VERSION") }));
         Self { registry: Mutex::new(registry), ..this }
@@ -203,6 +210,13 @@ impl Metrics {
     /// Counts a request that could not wait for the source.
     pub fn pending_dropped(&self) {
         self.dropped_pending.inc();
+    }
+
+    /// Counts requests that were forgotten before their time.
+    pub fn duplicates_evicted(&self, count: u64) {
+        if count > 0 {
+            self.evicted.inc_by(count);
+        }
     }
 
     /// Notes how many sessions are live at each NAS.
