@@ -1,10 +1,12 @@
 //! RADIUS: the codec as pure code ([`packet`], [`attribute`], [`secret`], [`recent`]), what requests mean and how they are
-//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), and the sockets around it ([`server`]).
+//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), and the sockets around it: towards routers that ask
+//! ([`server`]), and towards one that is told ([`disconnect`]).
 
 pub mod accounting;
 pub mod attribute;
 pub mod auth;
 pub mod clients;
+pub mod disconnect;
 pub mod handle;
 pub mod packet;
 pub mod recent;
