@@ -7,6 +7,7 @@
 mod accounting;
 mod commands;
 mod daemon;
+mod disconnect;
 mod nexudus;
 mod peers;
 mod shipped;

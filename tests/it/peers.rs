@@ -81,14 +81,20 @@ fn radclient_with_a_42_octet_password_and_a_wrong_secret() {
     assert!(spotgate.log().contains("bad_message_authenticator"));
 }
 
-#[test]
-fn pyrad_takes_every_answer_while_it_insists_on_message_authenticators() {
-    let spotgate = Spotgate::over_file(&[record(1, "abc-123")]);
+/// A script of tests/vectors, with pyrad.
+pub fn pyrad(script: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = folder.join(".test-tools/venv/bin/python");
     assert!(python.exists(), "pyrad is missing: tests/run.sh installs what the tests need");
     let mut command = Command::new(python);
-    command.arg(folder.join("tests/vectors/pyrad_client.py"));
+    command.arg(folder.join("tests/vectors").join(script));
+    command
+}
+
+#[test]
+fn pyrad_takes_every_answer_while_it_insists_on_message_authenticators() {
+    let spotgate = Spotgate::over_file(&[record(1, "abc-123")]);
+    let mut command = pyrad("pyrad_client.py");
     command.args([&spotgate.auth.port().to_string(), &spotgate.accounting.port().to_string(), SECRET]);
     let output = run(&mut command);
     let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", printed(&output)));
@@ -102,7 +108,7 @@ fn pyrad_takes_every_answer_while_it_insists_on_message_authenticators() {
 }
 
 /// How many packets of the capture meet this display filter.
-fn tshark(capture: &Path, filter: &str) -> usize {
+pub fn tshark(capture: &Path, filter: &str) -> usize {
     let mut command = tool("tshark");
     command.arg("-r").arg(capture).args(["-o", &format!("radius.shared_secret:{SECRET}")]);
     command.args([
