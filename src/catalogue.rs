@@ -72,6 +72,8 @@ struct Complete {
     by_code: HashMap<CodeKey, Tokens>,
     by_device: HashMap<Mac, Tokens>,
     tokens: usize,
+    /// On the monotonic clock.
+    fetched_at: Duration,
 }
 
 /// What memory says.
@@ -98,7 +100,7 @@ pub enum Found {
 }
 
 impl Complete {
-    fn new(tokens: Vec<AccessToken>) -> Self {
+    fn new(tokens: Vec<AccessToken>, fetched_at: Duration) -> Self {
         let count = tokens.len();
         let mut by_code: HashMap<CodeKey, Vec<Arc<AccessToken>>> = HashMap::with_capacity(count);
         let mut by_device: HashMap<Mac, Vec<Arc<AccessToken>>> = HashMap::new();
@@ -112,6 +114,7 @@ impl Complete {
             by_code: by_code.into_iter().map(|(code, tokens)| (code, tokens.into())).collect(),
             by_device: by_device.into_iter().map(|(device, tokens)| (device, tokens.into())).collect(),
             tokens: count,
+            fetched_at,
         }
     }
 
@@ -143,7 +146,7 @@ impl Catalogue {
 
     /// Puts a complete copy in place of the former one.
     pub fn replace(&self, tokens: Vec<AccessToken>) {
-        let complete = Arc::new(Complete::new(tokens));
+        let complete = Arc::new(Complete::new(tokens, self.clock.now().mono));
         *self.complete.write().unwrap_or_else(PoisonError::into_inner) = Some(complete);
     }
 
@@ -187,6 +190,14 @@ impl Catalogue {
         }
         let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) <= self.times.stale_for);
         Find::Ask { stale: stale.map(|copy| copy.tokens) }
+    }
+
+    /// When the copy that answers for this claim was fetched, on the monotonic clock.
+    #[must_use]
+    pub fn fetched_at(&self, claim: &Claim) -> Option<Duration> {
+        let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_all = complete.filter(|complete| complete.find(claim).is_some()).map(|complete| complete.fetched_at);
+        of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| copy.fetched_at))
     }
 
     /// Waits for the source where memory alone does not answer: for a code without a copy as long as the source's own

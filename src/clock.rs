@@ -11,7 +11,7 @@ use jiff::Timestamp;
 /// starts in 1970 on a box without a battery-backed clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Wall clock, UTC.
+    /// Wall clock, UTC, to the millisecond: what is written down comes back as it was.
     pub wall: Timestamp,
     /// Time since the clock was made; never falls.
     pub mono: Duration,
@@ -46,7 +46,7 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
     pub fn now(&self) -> Now {
         match &self.0 {
-            Kind::System { start } => Now { wall: Timestamp::now(), mono: start.elapsed() },
+            Kind::System { start } => Now { wall: to_the_millisecond(Timestamp::now()), mono: start.elapsed() },
             Kind::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -59,4 +59,8 @@ impl Clock {
             now.wall = now.wall.saturating_add(step).unwrap_or(Timestamp::MAX);
         }
     }
+}
+
+fn to_the_millisecond(moment: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or(moment)
 }

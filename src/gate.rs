@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use crate::catalogue::{Catalogue, Find, Found, Tokens};
 use crate::clock::{Clock, Now};
 use crate::config;
-use crate::core::account::Progress;
+use crate::core::account::{News, Progress};
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
-use crate::core::ident::{Code, Mac, NasName, SessionId};
+use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::login::Claim;
 use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Reported, Written};
 use crate::source::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::Throttle;
@@ -64,6 +64,15 @@ pub struct Answer {
     pub session: Option<SessionId>,
 }
 
+/// What became of news of a session.
+#[derive(Debug)]
+pub struct Accounted {
+    /// As metrics name it.
+    pub result: &'static str,
+    /// Whether it is on disk.
+    pub written: Written,
+}
+
 /// How far a login gets on memory alone.
 #[derive(Debug)]
 pub enum Step {
@@ -90,7 +99,7 @@ pub struct Supply {
 pub struct Gate {
     supply: RwLock<Arc<Supply>>,
     /// Accounts.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     /// Failed codes.
     pub throttle: Throttle,
     /// What is counted.
@@ -100,11 +109,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate with nobody inside.
+    /// A gate before these accounts.
     #[must_use]
-    pub fn new(supply: Arc<Supply>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub fn new(supply: Arc<Supply>, ledger: Arc<Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let supply = RwLock::new(supply);
-        Self { supply, ledger: Ledger::default(), throttle: Throttle::default(), metrics, clock }
+        Self { supply, ledger, throttle: Throttle::default(), metrics, clock }
     }
 
     /// Where tokens come from now. A login keeps to one supply from its beginning to its end.
@@ -261,12 +270,13 @@ impl Gate {
         answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
     }
 
-    /// Takes news of a session in; the result as metrics name it.
-    pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> &'static str {
+    /// Takes news of a session in.
+    pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> Accounted {
         let (question, now) = (&visit.question, self.clock.now().wall);
-        let report = |token, progress: &Progress| self.ledger.report(token, question, progress);
-        if progress.session.is_some_and(|(_, token)| report(token, progress)) {
-            return "recorded";
+        let report = |token, progress: &Progress| self.ledger.report(token, question, progress, now);
+        let ours = progress.session.map(|(_, token)| token);
+        if let Some(reported) = ours.and_then(|token| report(token, progress)) {
+            return self.accounted(ours, "recorded", reported, visit, progress);
         }
         let claim = &question.login.claim;
         let at_hand = match self.supply().catalogue.find(claim) {
@@ -274,25 +284,46 @@ impl Gate {
             Find::Ask { stale: None } | Find::Nothing => Tokens::default(),
         };
         let remembered = question.login.device.map(|device| self.ledger.remembered(device)).unwrap_or_default();
-        let mut tokens = at_hand.iter().map(|token| token.id).chain(remembered.iter().map(|known| known.token));
-        if tokens.any(|token| report(token, progress)) {
-            return "recorded";
+        let tokens = at_hand.iter().map(|token| token.id).chain(remembered.iter().map(|known| known.token));
+        for token in tokens {
+            if let Some(reported) = report(token, progress) {
+                return self.accounted(Some(token), "recorded", reported, visit, progress);
+            }
         }
+        let unknown = Accounted { result: "unknown_session", written: Written::Already };
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
-        let Claim::Code(code) = claim else { return "unknown_session" };
-        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return "unknown_session" };
+        let Claim::Code(code) = claim else { return unknown };
+        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown };
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
         let id = progress.session.map_or_else(|| new_session(began), |(id, _)| id);
-        self.ledger.find(token, question.session(id, token, began));
-        let found = report(token.id, &Progress { session: Some((id, token.id)), ..*progress });
-        if found { "found" } else { "unknown_session" }
+        let session = question.session(id, token, began);
+        let reported = self.ledger.find(token, question, session, progress, now);
+        self.accounted(Some(token.id), "found", reported, visit, progress)
+    }
+
+    fn accounted(
+        &self,
+        token: Option<TokenId>,
+        result: &'static str,
+        reported: Reported,
+        visit: &Visit<'_>,
+        progress: &Progress,
+    ) -> Accounted {
+        if let Some(session) = &reported.proven {
+            self.metrics.disconnect(session.contact.nas.as_str(), "proven");
+            tracing::info!(nas = %session.contact.nas, session = %session.id, "disconnected: its Stop has come");
+        }
+        if let (News::Start, Some(token)) = (progress.news, token) {
+            self.ledger.moved_on(token, &visit.question, self.clock.now().wall);
+        }
+        Accounted { result, written: reported.written }
     }
 
     /// The router at `address` began anew: its sessions are over, as far as was reported.
-    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy) -> &'static str {
-        let closed = self.ledger.restarted(nas, address, policy, self.clock.now().wall);
+    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy) -> Accounted {
+        let (closed, written) = self.ledger.restarted(nas, address, policy, self.clock.now().wall);
         tracing::info!(%nas, %address, closed, "the router began anew");
-        "restart"
+        Accounted { result: "restart", written }
     }
 
     fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {

@@ -67,6 +67,20 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
+/// A session that ended, for whoever asks later. It stands until [`Journal::retain`] removes it; a later one of the same name
+/// takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its name. Names that begin with the time keep this fast, since they are added at one end.
+    pub session: String,
+    /// The token.
+    pub token: i64,
+    /// When it ended, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The rest, as its writer writes it.
+    pub payload: Vec<u8>,
+}
+
 /// What all records of a token up to a position come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -157,6 +171,7 @@ impl Future for Ack {
 /// What the handles share among themselves.
 #[derive(Debug)]
 struct Open {
+    folder: PathBuf,
     shared: Arc<Shared>,
     /// Disconnected when the writer is done.
     done: Mutex<Option<Receiver<()>>>,
@@ -185,6 +200,16 @@ impl Journal {
         Self::open_with(folder, now, replay, QUEUE)
     }
 
+    /// Replays what `folder` holds without writing to it: for a disk that cannot be written. What a crash left in the log
+    /// beside the file is read only where the system lets it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, or it cannot be read.
+    pub fn read(folder: &Path, mut replay: impl FnMut(Entry<'_>)) -> Result<(), OpenError> {
+        file::read_only(folder, &mut replay)
+    }
+
     fn open_with(
         folder: &Path,
         now: Timestamp,
@@ -210,7 +235,8 @@ impl Journal {
                 }
             })
             .map_err(|error| OpenError::Folder { folder: folder.to_owned(), error })?;
-        Ok(Opened { journal: Self(Arc::new(Open { shared, done: Mutex::new(Some(done)) })), damaged })
+        let open = Open { folder: folder.to_owned(), shared, done: Mutex::new(Some(done)) };
+        Ok(Opened { journal: Self(Arc::new(open)), damaged })
     }
 
     /// Queues a record; what is returned resolves when it is on disk.
@@ -222,16 +248,44 @@ impl Journal {
     ///
     /// [`Error::Full`], [`Error::Closed`] or [`Error::Stop`] at once, and nothing is queued.
     pub fn append(&self, record: Record) -> Result<Ack, Error> {
-        self.append_all(vec![record])
+        self.append_all(vec![record], Vec::new())
     }
 
-    /// Queues records that reach the disk all or none.
+    /// Queues records, and the sessions that ended by them, which reach the disk all or none.
     ///
     /// # Errors
     ///
     /// As [`Journal::append`].
-    pub fn append_all(&self, records: Vec<Record>) -> Result<Ack, Error> {
-        self.push(Work::Append(records))
+    pub fn append_all(&self, records: Vec<Record>, closed: Vec<Closed>) -> Result<Ack, Error> {
+        self.push(Work::Append(records, closed))
+    }
+
+    /// Forgets some sessions that ended before `ended_before_ms` and whose name is below `named_before`; how many are left
+    /// to forget is not known, so call it again now and then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`] and [`Ack`].
+    pub async fn retain(&self, named_before: String, ended_before_ms: i64) -> Result<(), Error> {
+        self.push(Work::Retain { named_before, ended_before_ms })?.await
+    }
+
+    /// Defines views, for whoever reads the file. Nothing else depends on them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn define(&self, views: &'static str) -> Result<Ack, Error> {
+        self.push(Work::Define(views))
+    }
+
+    /// A session that ended, if it is still kept. It blocks, for a read or two of the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`].
+    pub fn closed(&self, session: &str) -> Result<Option<Closed>, Error> {
+        file::closed(&self.0.folder, session).map_err(|error| Error::Disk(error.to_string().into()))
     }
 
     /// The position of the latest record queued.

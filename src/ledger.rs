@@ -1,22 +1,33 @@
 //! The accounts, in memory and sharded by token: one lock for each shard, held only while one token is decided, so that of
-//! two logins racing for the last place exactly one gets it.
+//! two logins racing for the last place exactly one gets it. What happens to an account goes into the journal under the
+//! same lock, so that replaying the journal gives the same account.
 
-use std::collections::HashMap;
+mod keep;
+mod shard;
+mod watch;
+mod written;
+
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
+use tokio::sync::Notify;
 
-use crate::core::account::{Account, Event, News, Progress};
+use crate::core::account::{Account, Event, News, Progress, Terms};
 use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Question, Trail, decide};
+use crate::core::ending::Cause;
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::core::session::Session;
 use crate::core::token::AccessToken;
+use crate::journal::{self, Ack, Journal};
 
-const SHARDS: usize = 64;
+pub use keep::{Lost, Opened};
+use shard::{Shard, Shards};
+pub use watch::{Tell, Teller, watch};
 
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
 const MAX_DEVICES: u64 = 1_000_000;
@@ -27,8 +38,59 @@ const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 /// Accounts by token, and the codes that devices logged in with.
 #[derive(Debug)]
 pub struct Ledger {
-    shards: Vec<Mutex<HashMap<TokenId, Account>>>,
+    shards: Shards,
     devices: Cache<Mac, Arc<[Remembered]>>,
+    book: Book,
+    /// Something happened that is not on disk: a snapshot makes it good.
+    behind: AtomicBool,
+    /// Something is due earlier than was thought.
+    sooner: Notify,
+}
+
+/// Where what happens is written down.
+#[derive(Debug)]
+enum Book {
+    /// Nowhere: for commands that decide beside the daemon, and for tests.
+    Memory,
+    /// In the journal.
+    Journal(Journal),
+    /// Nowhere, though it should be: the journal could not be opened, for this reason.
+    Shut(Arc<str>),
+}
+
+/// Whether what happened is on disk. Nothing may be acknowledged before [`Written::settled`] says so.
+#[derive(Debug)]
+#[must_use = "until it is settled, nothing may be acknowledged"]
+pub enum Written {
+    /// Nothing had to be written.
+    Already,
+    /// The disk has not answered yet.
+    Soon(Ack),
+    /// The same, of several accounts.
+    All(Vec<Ack>),
+    /// It is not, and will not be.
+    Never(journal::Error),
+}
+
+impl Written {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// It did not get there.
+    pub async fn settled(self) -> Result<(), journal::Error> {
+        match self {
+            Self::Already => Ok(()),
+            Self::Soon(ack) => ack.await,
+            Self::All(acks) => {
+                for ack in acks {
+                    ack.await?;
+                }
+                Ok(())
+            }
+            Self::Never(error) => Err(error),
+        }
+    }
 }
 
 /// A code that a device logged in with.
@@ -40,13 +102,43 @@ pub struct Remembered {
     pub code: Code,
 }
 
+/// A session and what is known of its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its token.
+    pub token: TokenId,
+    /// The session.
+    pub session: Session,
+    /// When it ended and what it counts for, if it did.
+    pub ended: Option<(Timestamp, Seconds)>,
+}
+
+/// What a report came to.
+#[derive(Debug)]
+pub struct Reported {
+    /// Whether it is on disk.
+    pub written: Written,
+    /// The session, if this was the proof that it is gone after its router was told to end it.
+    pub proven: Option<Box<Session>>,
+}
+
 impl Default for Ledger {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), devices: Cache::new(MAX_DEVICES) }
+        Self::new(Book::Memory)
     }
 }
 
 impl Ledger {
+    fn new(book: Book) -> Self {
+        Self {
+            shards: Shards::default(),
+            devices: Cache::new(MAX_DEVICES),
+            book,
+            behind: AtomicBool::new(false),
+            sooner: Notify::new(),
+        }
+    }
+
     /// Decides a login in its token's account and, if it is allowed, admits it under `id`, all under one lock.
     pub fn admit(
         &self,
@@ -56,74 +148,126 @@ impl Ledger {
         now: Timestamp,
         trail: &mut impl Trail,
     ) -> Decision {
-        let mut shard = self.shard(token.id);
+        let policy = question.policy;
+        let mut shard = self.shards.of(token.id);
+        self.settle(&mut shard, token.id, policy, now);
         // A token that was never used has no account yet, and gets one only when somebody is let in.
-        let mut fresh = None;
-        let account = match shard.get_mut(&token.id) {
-            Some(account) => account,
-            None => fresh.insert(Account::default()),
-        };
-        settle(account, question.policy, now);
+        let fresh = Account::default();
+        let account = shard.account(token.id).unwrap_or(&fresh);
         let decision = decide(token, account, question, now, trail);
         if let Decision::Allow(grant) = &decision {
-            for session in &grant.displaces {
-                account.apply(&Event::Displaced { session: *session });
+            let mut events = Vec::with_capacity(2);
+            events.extend(seen(account, token, policy));
+            for session in account.sessions().iter().filter(|session| grant.displaces.contains(&session.id)) {
+                events.push(Account::order(session, Cause::Displaced, now));
             }
-            let session = grant.session(id, token, question, now);
-            account.apply(&Event::Admitted(session));
-            if let Some(fresh) = fresh {
-                shard.insert(token.id, fresh);
-            }
+            events.push(Event::Admitted(Box::new(grant.session(id, token, question, now))));
+            // Nobody waits for the disk to be let in: what a power cut takes is less than a second (contract).
+            let _ = self.change(&mut shard, token.id, policy, now, &events);
             drop(shard);
             if let Some(device) = question.login.device {
-                self.remember(device, token);
+                self.remember(device, token.id, &token.code);
             }
         }
         decision
     }
 
-    /// Takes in a session that nobody knew.
-    pub fn find(&self, token: &AccessToken, session: Session) {
-        let mut shard = self.shard(token.id);
-        shard.entry(token.id).or_default().apply(&Event::Admitted(session));
+    /// Takes in a session that nobody knew, and the report by which it became known.
+    pub fn find(
+        &self,
+        token: &AccessToken,
+        question: &Question<'_>,
+        session: Session,
+        progress: &Progress,
+        now: Timestamp,
+    ) -> Reported {
+        let mut shard = self.shards.of(token.id);
+        let mut events: Vec<Event> =
+            seen(shard.account(token.id).unwrap_or(&Account::default()), token, question.policy).into_iter().collect();
+        let id = session.id;
+        events.push(Event::Admitted(Box::new(session)));
+        events.push(reported(id, progress));
+        let written = self.change(&mut shard, token.id, question.policy, now, &events);
+        Reported { written, proven: None }
     }
 
-    /// Takes in what a router says of a session of this token; false if the token has no such session.
+    /// Takes in what a router says of a session of this token at `now`; none if the token has no such session.
     ///
     /// The session is found by our own name for it, else by the router's, the latest first, since such names come again
     /// (facts/hotspot.md §1.1); and only if it is the same device's.
-    pub fn report(&self, token: TokenId, question: &Question<'_>, progress: &Progress) -> bool {
-        let mut shard = self.shard(token);
-        let Some(account) = shard.get_mut(&token) else { return false };
-        let (nas, name) = (&question.nas.name, question.login.nas_session);
-        let ours = progress.session.map(|(id, _)| id);
+    pub fn report(
+        &self,
+        token: TokenId,
+        question: &Question<'_>,
+        progress: &Progress,
+        now: Timestamp,
+    ) -> Option<Reported> {
+        let mut shard = self.shards.of(token);
+        let account = shard.account(token)?;
+        let (nas, name, device) = (&question.nas.name, question.login.nas_session, question.login.device);
         let known = || account.sessions().iter().rev().chain(account.ended().iter().rev().map(|ended| &ended.session));
-        let named =
-            |session: &&Session| session.nas == *nas && name.is_some() && session.nas_session.as_deref() == name;
-        let by_id = known().find(|session| Some(session.id) == ours);
-        let found = by_id.or_else(|| known().find(named)).filter(|session| session.device == question.login.device);
-        let Some(session) = found.map(|session| session.id) else { return false };
-        let report = progress.report;
-        account.apply(&match progress.news {
-            News::Start | News::Interim => Event::Progressed { session, report },
-            News::Stop => Event::Stopped { session, report },
-        });
-        true
+        let named = |session: &&Session| {
+            session.contact.nas == *nas && name.is_some() && session.contact.nas_session.as_deref() == name
+        };
+        let ours = progress.session.map(|(id, _)| id);
+        // Who knows our own name for it, and no device, need not name one.
+        let by_id = known().find(|session| Some(session.id) == ours && (device.is_none() || session.device == device));
+        let session = by_id.or_else(|| known().filter(named).find(|session| session.device == device))?;
+        let mut events = Vec::with_capacity(2);
+        let contact = session.contact.updated(&question.contact(&session.code));
+        if contact != session.contact {
+            events.push(Event::Contacted { session: session.id, contact: Box::new(contact) });
+        }
+        events.push(reported(session.id, progress));
+        let live = account.sessions().iter().any(|live| live.id == session.id);
+        let told =
+            live && progress.news == News::Stop && session.ending.as_ref().is_some_and(|ending| ending.tries > 0);
+        let proven = told.then(|| Box::new(session.clone()));
+        let written = self.change(&mut shard, token, question.policy, now, &events);
+        Some(Reported { written, proven })
+    }
+
+    /// A device has begun a session on this token: those it has at the same router on other tokens are over.
+    pub fn moved_on(&self, token: TokenId, question: &Question<'_>, now: Timestamp) {
+        let Some(device) = question.login.device else { return };
+        for other in self.remembered(device).iter().filter(|other| other.token != token) {
+            let mut shard = self.shards.of(other.token);
+            let Some(account) = shard.account(other.token) else { continue };
+            let events = account.device_moved_on(device, &question.nas.name, now);
+            let _ = self.change(&mut shard, other.token, question.policy, now, &events);
+        }
     }
 
     /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
-    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> usize {
-        let mut closed = 0;
-        for shard in &self.shards {
-            for account in lock(shard).values_mut() {
-                settle(account, policy, now);
-                for event in account.router_restarted(nas, address, now) {
-                    account.apply(&event);
-                    closed += 1;
+    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> (usize, Written) {
+        let (mut closed, mut acks, mut failed) = (0, Vec::new(), None);
+        for mut shard in self.shards.each() {
+            for token in shard.tokens() {
+                let events = shard.account(token).map(|account| account.router_restarted(nas, address, now));
+                let events = events.unwrap_or_default();
+                if !events.is_empty() {
+                    closed += events.len();
+                    match self.change(&mut shard, token, policy, now, &events) {
+                        Written::Soon(ack) => acks.push(ack),
+                        Written::Never(error) => failed = Some(error),
+                        Written::Already | Written::All(_) => {}
+                    }
                 }
             }
         }
-        closed
+        (closed, failed.map_or(Written::All(acks), Written::Never))
+    }
+
+    /// Says that a session must go, for `cause`; none if there is no such live session.
+    pub fn order(&self, id: SessionId, cause: Cause, policy: &Policy, now: Timestamp) -> Option<(Found, Written)> {
+        let token = self.find_live(id)?;
+        let mut shard = self.shards.of(token);
+        self.settle(&mut shard, token, policy, now);
+        let account = shard.account(token)?;
+        let session = account.sessions().iter().find(|session| session.id == id)?;
+        let event = Account::order(session, cause, now);
+        let written = self.change(&mut shard, token, policy, now, &[event]);
+        Some((shard.find(token, id)?, written))
     }
 
     /// Decides a login without admitting it.
@@ -134,15 +278,23 @@ impl Ledger {
         now: Timestamp,
         trail: &mut impl Trail,
     ) -> Decision {
-        let mut account = self.shard(token.id).get(&token.id).cloned().unwrap_or_default();
-        settle(&mut account, question.policy, now);
+        let mut account = self.account(token.id).unwrap_or_default();
+        for event in account.due(question.policy, now) {
+            let _ = account.apply(now, &event);
+        }
         decide(token, &account, question, now, trail)
+    }
+
+    /// The account as it stands; none if the token was never used.
+    #[must_use]
+    pub fn account(&self, token: TokenId) -> Option<Account> {
+        self.shards.of(token).account(token).cloned()
     }
 
     /// When the token was last used.
     #[must_use]
     pub fn last_used(&self, token: TokenId) -> Option<Timestamp> {
-        self.shard(token).get(&token).and_then(Account::last_used)
+        self.shards.of(token).account(token).and_then(Account::last_used)
     }
 
     /// The codes a device logged in with, latest first.
@@ -151,65 +303,117 @@ impl Ledger {
         self.devices.get(&device).unwrap_or_default()
     }
 
-    /// Closes what lapsed, and counts the live sessions of each NAS.
-    pub fn sweep(&self, policy: &Policy, now: Timestamp) -> HashMap<NasName, usize> {
-        let mut live = HashMap::new();
-        for shard in &self.shards {
-            for account in lock(shard).values_mut() {
-                settle(account, policy, now);
-                for session in account.sessions() {
-                    *live.entry(session.nas.clone()).or_insert(0) += 1;
-                }
-            }
-        }
-        live
-    }
-
-    /// Every live session with its token, those of one token oldest first.
+    /// Every live session, those of one token oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<(TokenId, Session)> {
         let mut sessions = Vec::new();
-        for shard in &self.shards {
-            for (token, account) in lock(shard).iter() {
-                sessions.extend(account.sessions().iter().map(|session| (*token, session.clone())));
+        for shard in self.shards.each() {
+            for (token, account) in shard.accounts() {
+                sessions.extend(account.sessions().iter().map(|session| (token, session.clone())));
             }
         }
         sessions
     }
 
-    /// One session, live or ended (then with what it counts for). It looks through every account.
+    /// One session, live or ended. It looks through every account, and may read the disk: it blocks.
     #[must_use]
-    pub fn session(&self, id: SessionId) -> Option<(TokenId, Session, Option<Seconds>)> {
-        self.shards.iter().find_map(|shard| {
-            lock(shard).iter().find_map(|(token, account)| {
-                let live = account.sessions().iter().find(|session| session.id == id);
-                let ended = || account.ended().iter().find(|ended| ended.session.id == id);
-                live.map(|session| (*token, session.clone(), None))
-                    .or_else(|| ended().map(|ended| (*token, ended.session.clone(), Some(ended.counts))))
-            })
+    pub fn session(&self, id: SessionId) -> Option<Found> {
+        self.shards.each().find_map(|shard| shard.find_any(id)).or_else(|| self.closed(id))
+    }
+
+    /// A session that ended long ago. It blocks.
+    fn closed(&self, id: SessionId) -> Option<Found> {
+        let Book::Journal(journal) = &self.book else { return None };
+        let closed = journal.closed(&id.to_string());
+        let closed = closed.inspect_err(|error| tracing::warn!(%error, "an ended session could not be looked up"));
+        let closed = closed.ok()??;
+        let ended = written::Reader::default().ended(&closed.payload);
+        let ended = ended.inspect_err(|error| tracing::warn!(%error, "an ended session could not be read")).ok()?;
+        let token = TokenId(closed.token);
+        Some(Found { token, session: ended.session, ended: Some((ended.at, ended.counts)) })
+    }
+
+    fn find_live(&self, id: SessionId) -> Option<TokenId> {
+        self.shards.each().find_map(|shard| {
+            let live = |account: &Account| account.sessions().iter().any(|session| session.id == id);
+            shard.accounts().find_map(|(token, account)| live(account).then_some(token))
         })
     }
 
-    fn remember(&self, device: Mac, token: &AccessToken) {
-        let known = self.remembered(device);
-        if known.first().is_some_and(|latest| latest.token == token.id && latest.code == token.code) {
-            return;
+    /// Applies what is due, but for routers to be told, which is the watch's.
+    fn settle(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp) {
+        // What is applied may make more due; that an end follows from an end is the longest chain.
+        for _ in 0..3 {
+            if shard.deadline(token).is_none_or(|deadline| deadline > now) {
+                return;
+            }
+            let Some(account) = shard.account(token) else { return };
+            let mut due = account.due(policy, now);
+            due.retain(|event| !matches!(event, Event::Telling { .. }));
+            if due.is_empty() {
+                return;
+            }
+            let _ = self.change(shard, token, policy, now, &due);
         }
-        let latest = Remembered { token: token.id, code: token.code.clone() };
-        let others = known.iter().filter(|other| other.token != token.id).take(MAX_TOKENS_OF_A_DEVICE - 1).cloned();
-        self.devices.insert(device, std::iter::once(latest).chain(others).collect());
     }
 
-    fn shard(&self, token: TokenId) -> MutexGuard<'_, HashMap<TokenId, Account>> {
-        let position = usize::try_from(token.0.unsigned_abs()).unwrap_or_default() % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
-        lock(&self.shards[position])
+    /// Applies events at `now` and writes them down, in one order for both.
+    fn change(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp, events: &[Event]) -> Written {
+        if events.is_empty() {
+            return Written::Already;
+        }
+        let before = shard.deadline(token);
+        let closed = shard.apply(token, policy, now, events);
+        if shard.deadline(token).is_some_and(|after| before.is_none_or(|before| after < before) && after <= now) {
+            self.sooner.notify_one();
+        }
+        let written = self.write(token, now, events, closed);
+        if matches!(written, Written::Never(_)) {
+            self.behind.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn write(&self, token: TokenId, now: Timestamp, events: &[Event], closed: Vec<journal::Closed>) -> Written {
+        let journal = match &self.book {
+            Book::Memory => return Written::Already,
+            Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
+            Book::Journal(journal) => journal,
+        };
+        let at_ms = now.as_millisecond();
+        let records = events.iter().filter_map(written::event);
+        let records: Vec<_> = records.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect();
+        if records.is_empty() {
+            return Written::Already;
+        }
+        match journal.append_all(records, closed) {
+            Ok(ack) => Written::Soon(ack),
+            Err(error) => Written::Never(error),
+        }
+    }
+
+    fn remember(&self, device: Mac, token: TokenId, code: &Code) {
+        let known = self.remembered(device);
+        if known.first().is_some_and(|latest| latest.token == token && latest.code == *code) {
+            return;
+        }
+        let latest = Remembered { token, code: code.clone() };
+        let others = known.iter().filter(|other| other.token != token).take(MAX_TOKENS_OF_A_DEVICE - 1).cloned();
+        self.devices.insert(device, std::iter::once(latest).chain(others).collect());
     }
 }
 
-fn settle(account: &mut Account, policy: &Policy, now: Timestamp) {
-    for event in account.due(policy, now) {
-        account.apply(&event);
+/// The event that a token gives something else than was known.
+fn seen(account: &Account, token: &AccessToken, policy: &Policy) -> Option<Event> {
+    let terms = Terms::of(token, policy);
+    (account.terms() != Some(terms)).then_some(Event::Seen(terms))
+}
+
+fn reported(session: SessionId, progress: &Progress) -> Event {
+    let report = progress.report;
+    match progress.news {
+        News::Start | News::Interim => Event::Progressed { session, report },
+        News::Stop => Event::Stopped { session, report },
     }
 }
 

@@ -20,10 +20,13 @@ use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::http;
 use crate::http::routes::App;
+use crate::journal::OpenError;
+use crate::ledger::{self, Ledger, Lost};
 use crate::live::{Current, Live};
 use crate::radius;
 use crate::radius::clients::Learnt;
 use crate::radius::handle::{Handler, OnLearnt, Port};
+use crate::radius::orders::Orders;
 use crate::source;
 use crate::state::StateFile;
 use crate::telemetry;
@@ -32,7 +35,7 @@ use crate::telemetry::metrics::Metrics;
 /// How long requests under way may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(6);
 
-/// How often lapsed sessions are cleared.
+/// How often the gauges are set.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot run.
@@ -57,6 +60,12 @@ pub enum Fatal {
     /// Certificate or key of HTTP cannot be used.
     #[error("http.certificate, http.private_key: {0}")]
     Certificate(io::Error),
+    /// The ledger cannot be opened.
+    #[error("store.path: {0}")]
+    Ledger(OpenError),
+    /// The ledger's disk failed.
+    #[error("{0}")]
+    Lost(Lost),
     /// Something else of the system failed.
     #[error("{what}: {error}")]
     Io {
@@ -82,7 +91,7 @@ impl Fatal {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
-            Self::Listen { .. } | Self::Io { .. } => 74,
+            Self::Listen { .. } | Self::Ledger(_) | Self::Lost(_) | Self::Io { .. } => 74,
         }
     }
 }
@@ -110,6 +119,7 @@ pub struct Daemon {
     feed: Mutex<Feed>,
     state: Arc<StateFile>,
     live: watch::Sender<Arc<Live>>,
+    lost: watch::Sender<Option<Lost>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -121,7 +131,13 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let metrics = Arc::new(Metrics::default());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token()).map_err(Fatal::Source)?;
-    let gate = Arc::new(Gate::new(Arc::clone(feed.supply()), metrics, clock));
+    let (path, policy, now) = (settings.store.path.clone(), settings.policy.clone(), clock.now().wall);
+    let ledger = tokio::task::spawn_blocking(move || Ledger::open(&path, &policy, now)).await;
+    let ledger::Opened { ledger, trouble } = ledger
+        .map_err(|error| Fatal::Io { what: "the ledger", error: io::Error::other(error) })?
+        .map_err(Fatal::Ledger)?;
+    let ledger = Arc::new(ledger);
+    let gate = Arc::new(Gate::new(Arc::clone(feed.supply()), Arc::clone(&ledger), metrics, clock));
 
     let live = Live::new(settings).map_err(Fatal::Certificate)?;
     let (live, current) = watch::channel(Arc::new(live));
@@ -132,14 +148,27 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         app.trouble(format!("store: {folder}: {error}"));
     }
 
+    if let Some(trouble) = trouble {
+        tracing::error!(trouble, "the ledger");
+        // What lasts is asked for anew each time.
+        if gate.ledger.trouble().is_none() {
+            app.trouble(format!("store: {trouble}"));
+        }
+    }
+
     feed.start(&tasks).await;
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
+    let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
+    let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller, tasks.clone());
+    tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+    let (lost, _) = watch::channel(None);
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keep(Arc::clone(&gate), current.clone(), lost.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
     tracing::info!(
         auth = ?addresses.auth, accounting = ?addresses.accounting, http = ?addresses.http, metrics = ?addresses.metrics,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
-    Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, stop, tasks })
+    Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, lost, stop, tasks })
 }
 
 async fn listen(
@@ -231,10 +260,10 @@ fn metrics_router(gate: &Arc<Gate>, live: &Current) -> Router {
     Router::new().route("/metrics", get(metrics))
 }
 
-/// Clears lapsed sessions and sets the gauges.
+/// Sets the gauges.
 fn sweep(gate: &Gate, live: &Current) {
     let live = Arc::clone(&live.borrow());
-    let sessions = gate.ledger.sweep(&live.settings.policy, gate.clock.now().wall);
+    let sessions = gate.ledger.live_sessions();
     let names = live.settings.nas.iter().map(config::Nas::name);
     gate.metrics.sessions(names.map(|name| (name.as_str(), sessions.get(name).copied().unwrap_or_default())));
     gate.metrics.tokens.set(i64::try_from(gate.supply().catalogue.tokens()).unwrap_or(i64::MAX));
@@ -246,6 +275,12 @@ async fn sweep_regularly(gate: Arc<Gate>, live: Current) {
         ticks.tick().await;
         sweep(&gate, &live);
     }
+}
+
+/// Keeps the ledger, and says when it is lost.
+async fn keep(gate: Arc<Gate>, live: Current, lost: watch::Sender<Option<Lost>>) {
+    let why = gate.ledger.keep(&live, &gate.clock).await;
+    lost.send_replace(Some(why));
 }
 
 /// Writes down which routers sign their requests, off the packet path.
@@ -287,17 +322,37 @@ impl Daemon {
             std::mem::replace(&mut *self.feed.lock().unwrap_or_else(PoisonError::into_inner), feed).stop();
         }
         telemetry::log::set_level(&live.settings.telemetry);
-        self.live.send_replace(live);
+        self.live.send_replace(Arc::clone(&live));
+        self.gate.ledger.reckon(&live.settings.policy);
         self.gate.metrics.reloaded(true);
         tracing::info!("reloaded");
         Ok(())
     }
 
-    /// Takes nothing new, and lets what is under way end; whether all of it did within `within`.
+    /// Resolves when the ledger cannot be relied on any more: the daemon must stop, and start anew.
+    pub async fn lost(&self) -> Fatal {
+        let mut lost = self.lost.subscribe();
+        match lost.wait_for(Option::is_some).await.map(|lost| lost.clone()) {
+            Ok(Some(why)) => Fatal::Lost(why),
+            // Its sender is ours.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Takes nothing new, lets what is under way end, and closes the ledger; whether all of it was done within `within`.
     pub async fn stop(self, within: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
-        tokio::time::timeout(within, self.tasks.wait()).await.is_ok()
+        let drained = tokio::time::timeout(within, self.tasks.wait()).await.is_ok();
+        let ledger = Arc::clone(&self.gate.ledger);
+        match tokio::task::spawn_blocking(move || ledger.close()).await {
+            Ok(Ok(())) => drained,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the ledger was not closed cleanly");
+                false
+            }
+            Err(_) => false,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::core::policy::NasRules;
 use crate::feed::Feed;
 use crate::gate::{Gate, Via, Visit};
 use crate::http::authorize::{AuthorizeAnswer, CheckAnswer};
+use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::state::StateFile;
 
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
             Asked::Refused(why) => Err(format!("the running daemon did not answer: {why}")),
             Asked::Nobody => {
                 complain(
-                    "spotgate: no daemon answers under this configuration; decided without it, as if nobody were online",
+                    "spotgate: no daemon answers under this configuration; decided without it, on what its ledger holds",
                 );
                 alone(&question, arguments.nas.as_deref(), settings).await
             }
@@ -174,7 +175,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(address, listen.port())
 }
 
-/// Decides without a daemon: nobody is online as far as is known here.
+/// Decides without a daemon, on what its ledger holds, if it left one that this user may read.
 async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -> Result<AuthorizeAnswer, String> {
     let clock = Clock::system();
     // A sign-in of its own, so that the daemon's stays good.
@@ -182,7 +183,8 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
     let (metrics, stop) = (Arc::default(), CancellationToken::new());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop).map_err(|error| error.to_string())?;
     feed.read();
-    let gate = Gate::new(Arc::clone(feed.supply()), metrics, clock.clone());
+    let ledger = Arc::new(Ledger::read(&settings.store.path, &settings.policy));
+    let gate = Gate::new(Arc::clone(feed.supply()), ledger, metrics, clock.clone());
     let live = Live::new(settings).map_err(|error| error.to_string())?;
     let nas = self::nas(&live, nas)?;
     let login = Login {

@@ -37,13 +37,14 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
 
     let daemon = serve::start(loaded.settings, Clock::system()).await?;
     notify(&[NotifyState::Ready]);
-    loop {
+    let fault = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
             _ = hang_up.recv() => reload(path, &daemon).await,
+            fault = daemon.lost() => break Some(fault),
         }
-    }
+    };
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     if daemon.stop(STOP_WITHIN).await {
@@ -51,7 +52,7 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
     } else {
         tracing::warn!("stopped; some requests were cut off");
     }
-    Ok(())
+    fault.map_or(Ok(()), Err)
 }
 
 async fn reload(path: &Path, daemon: &Daemon) {

@@ -7,29 +7,59 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
-use super::ident::{Mac, NasName, SessionId, TokenId};
+use super::ending::{Cause, Ending, SESSION_CONTEXT_NOT_FOUND, Told};
+use super::ident::{Code, Mac, NasName, SessionId, TokenId};
 use super::policy::{Counting, Policy};
-use super::session::{Endpoint, Place, Report, Session};
+use super::session::{Contact, Endpoint, Report, Session};
 use super::token::AccessToken;
 
 /// Ended sessions that an account remembers, for records that come late.
 const ENDED_KEPT: usize = 8;
 
+/// How long it remembers them: routers keep a record for less (`MAX_DELAY` of `radius::accounting`).
+const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
+
+/// Devices that an account remembers.
+const DEVICES_KEPT: usize = 32;
+
 /// Sessions and usage of one access token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Time used by ended sessions that the token's `MinutesLeft` does not show yet.
-    usage: Seconds,
+    pub(crate) usage: Seconds,
     /// The first login, from which the clock runs under [`Counting::Elapsed`].
-    running_since: Option<Timestamp>,
+    pub(crate) running_since: Option<Timestamp>,
     /// The first device, for `bind_device = "learn"`.
-    first_device: Option<Mac>,
+    pub(crate) first_device: Option<Mac>,
     /// The latest admission.
-    last_used: Option<Timestamp>,
+    pub(crate) last_used: Option<Timestamp>,
+    /// The code of the latest admission.
+    pub(crate) code: Option<Code>,
+    /// The devices that were let in on it, the latest last.
+    pub(crate) devices: Vec<Mac>,
+    /// What the token gave when it was last seen.
+    pub(crate) terms: Option<Terms>,
     /// Live sessions, oldest first.
-    sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
     /// Sessions that ended last, and what each counts for in `usage`; oldest first.
-    ended: VecDeque<Ended>,
+    pub(crate) ended: VecDeque<Ended>,
+}
+
+/// What a token gives, as far as its running sessions depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Its pool, before our own usage is taken out.
+    pub pool: Pool,
+    /// Its `ValidTo`.
+    pub valid_to: Option<Timestamp>,
+}
+
+impl Terms {
+    /// Those of `token`.
+    #[must_use]
+    pub fn of(token: &AccessToken, policy: &Policy) -> Self {
+        Self { pool: token.pool(policy), valid_to: token.valid_to }
+    }
 }
 
 /// A session that ended.
@@ -37,6 +67,8 @@ pub struct Account {
 pub struct Ended {
     /// As it was at its end.
     pub session: Session,
+    /// When.
+    pub at: Timestamp,
     /// What it counts for.
     pub counts: Seconds,
     /// Whether the router said so; if not, news may bring it back.
@@ -69,11 +101,15 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A device was let in, or is found to be in by what its router reports of it. Its old sessions end here.
-    Admitted(Session),
-    /// A session lost its place to another device.
-    Displaced {
+    Admitted(Box<Session>),
+    /// The token was seen to give this.
+    Seen(Terms),
+    /// A session's router is known better.
+    Contacted {
         /// Which.
         session: SessionId,
+        /// How it is known from now on.
+        contact: Box<Contact>,
     },
     /// The router reported a session's time so far (Start: none).
     Progressed {
@@ -96,97 +132,182 @@ pub enum Event {
         /// The time it counts for.
         counts: Seconds,
     },
+    /// A session must go.
+    Ending {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Its router is being told. Not kept: after a restart it is told again.
+    Telling {
+        /// Which.
+        session: SessionId,
+    },
+    /// What its router answered. Not kept.
+    Told {
+        /// Which.
+        session: SessionId,
+        /// The answer.
+        told: Told,
+    },
+}
+
+impl Event {
+    /// Whether the event must outlive the process.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Telling { .. } | Self::Told { .. })
+    }
 }
 
 impl Account {
-    /// Changes the account. An event that bears on a session no longer live changes nothing.
-    pub fn apply(&mut self, event: &Event) {
+    /// Changes the account by what happened at `at`; gives the sessions that ended by it, and those of which it corrects
+    /// what they count for. An event that bears on a session no longer known changes nothing.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) -> Vec<SessionId> {
         match event {
-            Event::Admitted(session) => self.admit(session),
-            Event::Displaced { session } => {
-                if let Some(session) = self.sessions.iter_mut().find(|live| live.id == *session) {
-                    session.place = Place::GivenUp;
+            Event::Admitted(session) => return self.admit(session),
+            Event::Seen(terms) => self.terms = Some(*terms),
+            Event::Contacted { session, contact } => {
+                if let Some(session) = self.live_mut(*session) {
+                    session.contact = contact.as_ref().clone();
                 }
             }
             Event::Progressed { session, report } => {
-                self.bring_back(*session, report);
-                if let Some(session) = self.sessions.iter_mut().find(|live| live.id == *session) {
+                let corrected = self.news_of_ended(*session, report, false);
+                if let Some(session) = self.live_mut(*session) {
                     session.progress(*report);
                 }
+                return corrected;
             }
             Event::Stopped { session, report } => {
-                if let Some(mut ended) = self.take(*session) {
-                    ended.progress(*report);
-                    let counts = ended.reported.map_or(Seconds::ZERO, |report| report.seconds);
-                    self.end(ended, counts, true);
-                } else if let Some(ended) = self.ended.iter_mut().find(|ended| ended.session.id == *session) {
-                    // A Stop that comes late with a higher time than known counts the difference.
-                    ended.session.progress(*report);
-                    ended.stopped = true;
-                    let counts =
-                        ended.session.reported.map_or(Seconds::ZERO, |report| report.seconds).max(ended.counts);
-                    self.usage = self.usage.plus(counts.less(ended.counts));
-                    ended.counts = counts;
-                }
+                let Some(mut ended) = self.take(*session) else {
+                    return self.news_of_ended(*session, report, true);
+                };
+                ended.progress(*report);
+                let counts = ended.reported.map_or(Seconds::ZERO, |report| report.seconds);
+                self.end(ended, at, counts, true);
+                return vec![*session];
             }
             Event::Lapsed { session, counts } => {
                 if let Some(ended) = self.take(*session) {
-                    self.end(ended, *counts, false);
+                    self.end(ended, at, *counts, false);
+                    return vec![*session];
+                }
+            }
+            Event::Ending { session, cause } => self.must_go(*session, *cause, at),
+            Event::Telling { session } => {
+                if let Some(ending) = self.live_mut(*session).and_then(|session| session.ending.as_mut()) {
+                    ending.telling(at);
+                }
+            }
+            Event::Told { session, told } => {
+                if let Some(ending) = self.live_mut(*session).and_then(|session| session.ending.as_mut()) {
+                    ending.told(*told, at);
                 }
             }
         }
+        Vec::new()
     }
 
-    fn admit(&mut self, session: &Session) {
+    fn admit(&mut self, session: &Session) -> Vec<SessionId> {
         let known = self.sessions.iter().chain(self.ended.iter().map(|ended| &ended.session));
         if known.into_iter().any(|known| known.id == session.id) {
-            return;
+            return Vec::new();
         }
         let now = session.admitted_at;
-        let (replaced, others) = self.sessions.drain(..).partition(|live| live.endpoint().is_same(&session.endpoint()));
-        self.sessions = others;
-        for old in Vec::<Session>::into_iter(replaced) {
+        let is_old = |live: &Session| live.endpoint().is_same(&session.endpoint());
+        let replaced: Vec<Session> = self.sessions.extract_if(.., |live| is_old(live)).collect();
+        let ended = replaced.iter().map(|old| old.id).collect();
+        for old in replaced {
             let counts = old.counts_without_stop(now);
-            self.end(old, counts, false);
+            self.end(old, now, counts, false);
         }
         self.running_since.get_or_insert(now);
         self.last_used = self.last_used.max(Some(now));
-        if self.first_device.is_none() {
-            self.first_device = session.device;
+        self.first_device = self.first_device.or(session.device);
+        if self.code.as_ref() != Some(&session.code) {
+            self.code = Some(session.code.clone());
         }
+        if let Some(device) = session.device {
+            self.remember(device);
+        }
+        self.sessions.reserve_exact(1);
         self.sessions.push(session.clone());
+        ended
     }
 
-    fn end(&mut self, session: Session, counts: Seconds, stopped: bool) {
+    fn remember(&mut self, device: Mac) {
+        self.devices.retain(|known| *known != device);
+        if self.devices.len() == DEVICES_KEPT {
+            self.devices.remove(0);
+        }
+        self.devices.reserve_exact(1);
+        self.devices.push(device);
+    }
+
+    fn end(&mut self, session: Session, at: Timestamp, counts: Seconds, stopped: bool) {
         self.usage = self.usage.plus(counts);
+        self.forget_ended(at);
         if self.ended.len() == ENDED_KEPT {
             self.ended.pop_front();
         }
-        self.ended.push_back(Ended { session, counts, stopped });
+        self.ended.push_back(Ended { session, at, counts, stopped });
     }
 
-    /// A session that was given up for gone, and of which news comes after all, is live again, unless its device has
-    /// another by now. What it counted for stays counted: it becomes what it has run up.
-    fn bring_back(&mut self, id: SessionId, report: &Report) {
-        let Some(position) = self.ended.iter().position(|ended| ended.session.id == id && !ended.stopped) else {
-            return;
+    /// Forgets sessions that ended so long before `now` that nothing more can come of them.
+    pub fn forget_ended(&mut self, now: Timestamp) {
+        while self.ended.front().is_some_and(|ended| Seconds::between(ended.at, now) > ENDED_KEPT_FOR) {
+            self.ended.pop_front();
+        }
+        if self.ended.is_empty() {
+            self.ended = VecDeque::new();
+        }
+    }
+
+    /// News of a session that ended. One that was given up for gone is live again, unless its device has another session by
+    /// now or the news is older than what was known: what it counted for stays counted, and becomes what it has run up. Else
+    /// what the router says above what was counted counts too; after a Stop, only another Stop is believed.
+    fn news_of_ended(&mut self, id: SessionId, report: &Report, stops: bool) -> Vec<SessionId> {
+        let Some(position) = self.ended.iter().position(|ended| ended.session.id == id) else { return Vec::new() };
+        let Some(ended) = self.ended.get_mut(position).filter(|ended| stops || !ended.stopped) else {
+            return Vec::new();
         };
-        let taken = self
-            .ended
-            .get(position)
-            .is_some_and(|ended| self.sessions.iter().any(|live| live.endpoint().is_same(&ended.session.endpoint())));
-        let late = self
-            .ended
-            .get(position)
-            .is_some_and(|ended| ended.session.reported.is_some_and(|known| report.at <= known.at));
-        if taken || late {
-            return;
+        let returns = !stops
+            && ended.session.reported.is_none_or(|known| report.at > known.at)
+            && !self.sessions.iter().any(|live| live.endpoint().is_same(&ended.session.endpoint()));
+        if !returns {
+            ended.session.progress(*report);
+            ended.stopped |= stops;
+            let counts = ended.session.reported.map_or(Seconds::ZERO, |report| report.seconds).max(ended.counts);
+            self.usage = self.usage.plus(counts.less(ended.counts));
+            ended.counts = counts;
+            return vec![id];
         }
         if let Some(Ended { mut session, counts, .. }) = self.ended.remove(position) {
             self.usage = self.usage.less(counts);
             session.progress(Report { seconds: counts, ..*report });
+            // It was told to go, and is not gone.
+            let tellable = session.contact.can_disconnect;
+            session.ending = session.ending.map(|ending| Box::new(Ending::new(ending.cause, report.at, tellable)));
             self.sessions.push(session);
         }
+        Vec::new()
+    }
+
+    fn must_go(&mut self, id: SessionId, cause: Cause, at: Timestamp) {
+        let Some(session) = self.live_mut(id) else { return };
+        let tellable = session.contact.can_disconnect;
+        match &mut session.ending {
+            None => session.ending = Some(Box::new(Ending::new(cause, at, tellable))),
+            // Whoever must go anyway and is displaced as well gives the place up; nothing gives one back.
+            Some(ending) if cause.gives_up_place() => ending.cause = cause,
+            Some(_) => {}
+        }
+    }
+
+    fn live_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|live| live.id == id)
     }
 
     fn take(&mut self, id: SessionId) -> Option<Session> {
@@ -194,30 +315,49 @@ impl Account {
         Some(self.sessions.remove(position))
     }
 
-    /// The events that are due because time passed: admissions not taken up, timeouts without a Stop, silence.
+    /// The event by which `session` must go for `cause`: one that was let in over HTTP and of which no router ever spoke
+    /// has nothing to disconnect, and ends at once.
     #[must_use]
-    pub fn due(&self, policy: &Policy, now: Timestamp) -> Vec<Event> {
-        self.sessions
-            .iter()
-            .filter_map(|session| {
-                let (at, counts) = session.lapse(policy);
-                (now >= at).then_some(Event::Lapsed { session: session.id, counts })
-            })
-            .collect()
+    pub fn order(session: &Session, cause: Cause, now: Timestamp) -> Event {
+        if session.contact.router.is_none() && session.reported.is_none() {
+            Event::Lapsed { session: session.id, counts: session.used(now) }
+        } else {
+            Event::Ending { session: session.id, cause }
+        }
+    }
+
+    /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported.
+    #[must_use]
+    pub fn answered(&self, id: SessionId, told: Told, now: Timestamp) -> Option<Event> {
+        let session = self.sessions.iter().find(|live| live.id == id && live.ending.is_some())?;
+        Some(match told {
+            Told::Refused(SESSION_CONTEXT_NOT_FOUND) => {
+                Event::Lapsed { session: id, counts: session.counts_without_stop(now) }
+            }
+            told => Event::Told { session: id, told },
+        })
     }
 
     /// The events that close every session of the router at `address`, which began anew: up to its last news.
     #[must_use]
     pub fn router_restarted(&self, nas: &NasName, address: IpAddr, now: Timestamp) -> Vec<Event> {
-        let of_router = |session: &&Session| session.nas == *nas && session.router == Some(address);
+        let of_router = |session: &&Session| session.contact.nas == *nas && session.contact.router == Some(address);
         let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
         self.sessions.iter().filter(of_router).map(close).collect()
     }
 
-    /// When [`Account::due`] will next have something to say.
+    /// The events that close the sessions that `device` has at `nas`: it began one on another token there.
     #[must_use]
-    pub fn next_deadline(&self, policy: &Policy) -> Option<Timestamp> {
-        self.sessions.iter().map(|session| session.lapse(policy).0).min()
+    pub fn device_moved_on(&self, device: Mac, nas: &NasName, now: Timestamp) -> Vec<Event> {
+        let there = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
+        let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
+        self.sessions.iter().filter(there).map(close).collect()
+    }
+
+    /// What the token gave when it was last seen.
+    #[must_use]
+    pub const fn terms(&self) -> Option<Terms> {
+        self.terms
     }
 
     /// The sessions that ended last, oldest first.
@@ -242,6 +382,12 @@ impl Account {
     #[must_use]
     pub const fn first_device(&self) -> Option<Mac> {
         self.first_device
+    }
+
+    /// The code of the latest admission, and the devices that were let in on it, the latest last.
+    #[must_use]
+    pub fn remembered(&self) -> Option<(&Code, &[Mac])> {
+        self.code.as_ref().map(|code| (code, self.devices.as_slice()))
     }
 
     /// Time used that upstream does not show: by ended sessions and, by `now`, by live ones.
@@ -269,8 +415,10 @@ impl Account {
     /// What other live sessions may still draw from the pool and cannot be stopped from drawing.
     #[must_use]
     pub fn promised_to_others(&self, asking: &Endpoint<'_>, now: Timestamp) -> Seconds {
-        let others =
-            self.sessions.iter().filter(|session| !session.can_disconnect && !session.endpoint().is_same(asking));
+        let others = self
+            .sessions
+            .iter()
+            .filter(|session| !session.contact.can_disconnect && !session.endpoint().is_same(asking));
         others.map(|session| session.promised(now)).sum()
     }
 
@@ -280,7 +428,7 @@ impl Account {
         let mut devices: Vec<Option<Mac>> = self
             .sessions
             .iter()
-            .filter(|session| session.place == Place::Held && !session.endpoint().is_same(asking))
+            .filter(|session| session.holds_place() && !session.endpoint().is_same(asking))
             .map(|session| session.device)
             .collect();
         devices.sort_unstable();
@@ -294,7 +442,7 @@ impl Account {
     pub fn oldest_others(&self, asking: &Endpoint<'_>, count: u32) -> Vec<SessionId> {
         let mut oldest: Vec<&Session> = Vec::new();
         let mut devices = 0u32;
-        for session in self.sessions.iter().filter(|session| session.place == Place::Held) {
+        for session in self.sessions.iter().filter(|session| session.holds_place()) {
             let endpoint = session.endpoint();
             if endpoint.is_same(asking) {
                 continue;

@@ -13,7 +13,7 @@ use super::budget::{Pool, Seconds, budget};
 use super::ident::{Code, SessionId, TokenId};
 use super::login::{Claim, Login};
 use super::policy::{BindDevice, Counting, NasRules, OnUserLimit, Policy};
-use super::session::{Endpoint, Place, Session};
+use super::session::{Contact, Endpoint, Session};
 use super::token::{AccessToken, Window};
 
 /// Why a login is denied. The names are the contract's and stand in answers, metrics and logs.
@@ -379,16 +379,28 @@ impl Question<'_> {
             id,
             device: self.login.device,
             code: token.code.clone(),
-            nas: self.nas.name.clone(),
-            router: self.login.router,
-            nas_session: self.login.nas_session.map(Into::into),
-            ip: self.login.ip,
+            contact: self.contact(&token.code),
             admitted_at: now,
             granted: self.policy.max_session,
+            interim: self.policy.interim_interval,
             accounting: self.nas.accounting,
-            can_disconnect: self.nas.can_disconnect,
-            place: Place::Held,
             reported: None,
+            ending: None,
+        }
+    }
+
+    /// How the asking router knows a session that was admitted on `code`.
+    #[must_use]
+    pub fn contact(&self, code: &Code) -> Contact {
+        let login = self.login;
+        let typed = std::str::from_utf8(login.typed).ok().and_then(|typed| Code::parse(typed).ok());
+        Contact {
+            nas: self.nas.name.clone(),
+            router: login.router,
+            nas_session: login.nas_session.map(Into::into),
+            user_name: typed.filter(|typed| typed != code),
+            ip: login.ip,
+            can_disconnect: self.nas.can_disconnect,
         }
     }
 }

@@ -3,7 +3,9 @@
 
 pub mod account;
 pub mod budget;
+pub mod deadline;
 pub mod decide;
+pub mod ending;
 pub mod ident;
 pub mod login;
 pub mod policy;

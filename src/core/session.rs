@@ -1,18 +1,23 @@
-//! One device online, from its admission to its end: who it is, what it was granted, what its router says of it.
+//! One device online, from its admission to its end: who it is, what it was granted, what its router says of it, and
+//! how it is told to go.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::budget::Seconds;
+use super::ending::Ending;
 use super::ident::{Code, Mac, NasName, SessionId};
 use super::policy::Policy;
 
 /// Grace after a session's own timeout before it is closed without its Stop.
-const STOP_GRACE: Seconds = Seconds(30);
+pub(super) const STOP_GRACE: Seconds = Seconds(30);
 
 /// What a router may report above what a session was granted, and be believed.
 const OVERRUN_BELIEVED: Seconds = Seconds(60);
+
+/// A session that ends by itself within so many seconds is not told to.
+const ENDS_BY_ITSELF: Seconds = Seconds(5);
 
 /// One device online, from admission until something ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,35 +28,53 @@ pub struct Session {
     pub device: Option<Mac>,
     /// The code it was admitted on.
     pub code: Code,
-    /// The router it is at.
-    pub nas: NasName,
-    /// The address that router asks from, where several share a name.
-    pub router: Option<IpAddr>,
-    /// The router's name for it (Acct-Session-Id).
-    pub nas_session: Option<Box<str>>,
-    /// The device's address.
-    pub ip: Option<IpAddr>,
+    /// How its router knows it.
+    pub contact: Contact,
     /// When it was admitted.
     pub admitted_at: Timestamp,
     /// The Session-Timeout it was given.
     pub granted: Seconds,
+    /// The Acct-Interim-Interval it was given.
+    pub interim: Seconds,
     /// Whether the router reports its time; if not, time counts from admission.
     pub accounting: bool,
-    /// Whether the router can be told to end it: then its grant is no promise that others must spare.
-    pub can_disconnect: bool,
-    /// The place it holds.
-    pub place: Place,
     /// What the router said, if it said anything.
     pub reported: Option<Report>,
+    /// That it must go, and how far that is.
+    pub ending: Option<Box<Ending>>,
 }
 
-/// Whether a session counts towards `UserLimit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It does.
-    Held,
-    /// It gave its place up to another device and is on its way out; its time still runs.
-    GivenUp,
+/// How a router knows a session: what finds it in accounting, and what a Disconnect-Request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The router it is at.
+    pub nas: NasName,
+    /// The address that router sends RADIUS from. None: it was admitted over HTTP, and no RADIUS came since.
+    pub router: Option<IpAddr>,
+    /// The router's name for it (Acct-Session-Id).
+    pub nas_session: Option<Box<str>>,
+    /// The User-Name it has at the router, where that is not the code. It may be a code in another spelling, so it is as
+    /// silent as one.
+    pub user_name: Option<Code>,
+    /// The device's address.
+    pub ip: Option<IpAddr>,
+    /// Whether the router can be told to end it: then its grant is no promise that others must spare.
+    pub can_disconnect: bool,
+}
+
+impl Contact {
+    /// This contact with what `later` knows better: a router that speaks of a session has it.
+    #[must_use]
+    pub fn updated(&self, later: &Self) -> Self {
+        Self {
+            nas: later.nas.clone(),
+            router: later.router.or(self.router),
+            nas_session: later.nas_session.clone().or_else(|| self.nas_session.clone()),
+            user_name: later.user_name.clone().or_else(|| self.user_name.clone()),
+            ip: later.ip.or(self.ip),
+            can_disconnect: later.can_disconnect,
+        }
+    }
 }
 
 /// The router's latest word on a session.
@@ -101,7 +124,8 @@ impl Session {
     /// Who it belongs to.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint<'_> {
-        Endpoint { device: self.device, nas: &self.nas, nas_session: self.nas_session.as_deref(), ip: self.ip }
+        let Contact { nas, nas_session, ip, .. } = &self.contact;
+        Endpoint { device: self.device, nas, nas_session: nas_session.as_deref(), ip: *ip }
     }
 
     /// Seconds run up by `now`: as reported, and between reports as the clock runs, at most to the session's own
@@ -120,6 +144,11 @@ impl Session {
         self.granted.less(self.used(now))
     }
 
+    /// The most it can come to run up: its grant, or what was reported beyond.
+    pub(super) fn most(&self) -> Seconds {
+        self.reported.map_or(self.granted, |report| report.seconds.max(self.granted))
+    }
+
     /// What it counts for if it ends now without the router's word: up to the last news, or up to now where no news
     /// is ever sent.
     pub(super) fn counts_without_stop(&self, now: Timestamp) -> Seconds {
@@ -127,6 +156,24 @@ impl Session {
             Some(report) => report.seconds,
             None => self.used(now),
         }
+    }
+
+    /// Whether it counts towards `UserLimit`.
+    #[must_use]
+    pub fn holds_place(&self) -> bool {
+        self.ending.as_ref().is_none_or(|ending| !ending.cause.gives_up_place())
+    }
+
+    /// Whether, at `moment`, it would go on for long enough that its router must be told to end it.
+    pub(super) fn must_be_told(&self, moment: Timestamp) -> bool {
+        self.contact.can_disconnect && self.ending.is_none() && self.promised(moment) > ENDS_BY_ITSELF
+    }
+
+    /// Since when its router has let it run on beyond its timeout.
+    pub(super) fn overran(&self) -> Option<Timestamp> {
+        let report = self.reported?;
+        let far = report.seconds >= self.granted.plus(STOP_GRACE);
+        (far && self.contact.can_disconnect && self.ending.is_none()).then_some(report.at)
     }
 
     /// When it lapses unless news comes, and what it then counts for.
@@ -138,10 +185,14 @@ impl Session {
                 (self.granted.after(self.admitted_at), self.granted)
             };
         };
-        let timed_out = self.granted.less(report.seconds).plus(STOP_GRACE).after(report.at);
-        let silence = Seconds(policy.interim_interval.0.saturating_mul(u64::from(policy.missed_interims)));
+        let silence = Seconds(self.interim.0.saturating_mul(u64::from(policy.missed_interims)));
         let silent = silence.after(report.at);
-        if timed_out <= silent { (timed_out, self.granted.max(report.seconds)) } else { (silent, report.seconds) }
+        if report.seconds > self.granted {
+            // Its router lets it run on: only silence tells that it ended.
+            return (silent, report.seconds);
+        }
+        let timed_out = self.granted.less(report.seconds).plus(STOP_GRACE).after(report.at);
+        if timed_out <= silent { (timed_out, self.granted) } else { (silent, report.seconds) }
     }
 
     /// Takes a report in; counters never go backwards, and no more is believed than the grant and a minute.

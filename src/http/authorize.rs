@@ -10,16 +10,17 @@ use axum::extract::{Extension, State};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::core::decide::{Check, Decision};
-use crate::core::ident::{Code, Mac};
+use crate::core::ident::Mac;
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{NasRules, Policy};
 use crate::gate::{Answer, Via, Visit};
+use crate::http::fields::Fields;
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
-use crate::http::routes::{App, MAX_BODY};
+use crate::http::routes::App;
 use crate::words;
 
 /// The question, as documented; read field by field so that the one that is wrong can be named.
@@ -147,8 +148,7 @@ pub(super) async fn authorize(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<AuthorizeAnswer>, Problem> {
     let received = app.gate.clock.now().mono;
-    let fields = object(&body.map_err(|rejection| refused_body(&rejection))?)?;
-    let question = read(&fields, &caller)?;
+    let question = read(&Fields::read(body)?, &caller)?;
     let login = Login {
         claim: question.claim,
         typed: question.typed.as_bytes(),
@@ -171,57 +171,20 @@ async fn decide(app: &App, caller: &Caller, visit: &Visit<'_>) -> AuthorizeAnswe
     AuthorizeAnswer { checks: visit.dry_run.then(|| checks.into_iter().map(Into::into).collect()), ..spoken }
 }
 
-fn refused_body(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::too_large(MAX_BODY)
-    } else {
-        Problem::unreadable("The body did not arrive whole.")
-    }
-}
-
-fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
-    // The parser's message names a place, never the text there.
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::unreadable(format!("The body is not a JSON object: {error}.")))
-}
-
-fn read<'a>(fields: &Map<String, Value>, caller: &'a Caller) -> Result<Question<'a>, Problem> {
-    let typed = text(fields, "access_code")?;
-    let device = text(fields, "mac")?
-        .map(|mac| mac.parse::<Mac>().map_err(|error| Problem::field("mac", format!("`mac` is {error}."))))
-        .transpose()?;
+fn read<'a>(fields: &Fields, caller: &'a Caller) -> Result<Question<'a>, Problem> {
+    let typed = fields.text("access_code")?;
+    let device = fields.mac()?;
     let claim = match (&typed, device) {
-        (Some(typed), _) => Claim::Code(
-            Code::parse(typed).map_err(|error| Problem::field("access_code", format!("`access_code`: {error}.")))?,
-        ),
+        (Some(_), _) => Claim::Code(fields.code()?.ok_or_else(|| Problem::field("access_code", "It is empty."))?),
         (None, Some(device)) => Claim::Device(device),
         (None, None) => return Err(Problem::field("access_code", "Send `access_code`, or `mac` for a MAC login.")),
     };
-    let nas = match text(fields, "nas")? {
-        Some(name) => caller.live.nas(&name).ok_or_else(|| Problem::field("nas", "No NAS of this name is configured.")),
-        None => caller.live.default_nas(caller.key.nas.as_ref()).ok_or_else(|| {
-            Problem::field("nas", "Several NASes are configured: name one in `nas`, or give the key one.")
-        }),
-    }?;
-    let ip = text(fields, "ip")?
-        .map(|ip| ip.parse().map_err(|_| Problem::field("ip", "`ip` is not an IP address.")))
-        .transpose()?;
-    let session_id = text(fields, "session_id")?;
-    if session_id.as_ref().is_some_and(|id| id.len() > Code::MAX_BYTES) {
-        return Err(Problem::field("session_id", "`session_id` is longer than 253 bytes."));
-    }
+    let nas = fields.nas(caller)?;
+    let session_id = fields.session_id()?;
     let dry_run = match fields.get("dry_run") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(dry_run)) => *dry_run,
         Some(_) => return Err(Problem::field("dry_run", "`dry_run` must be true or false.")),
     };
-    Ok(Question { claim, typed: typed.unwrap_or_default(), device, nas, ip, session_id, dry_run })
-}
-
-fn text(fields: &Map<String, Value>, field: &'static str) -> Result<Option<String>, Problem> {
-    match fields.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Problem::field(field, format!("`{field}` must be text, in quotation marks."))),
-    }
+    Ok(Question { claim, typed: typed.unwrap_or_default(), device, nas, ip: fields.ip()?, session_id, dry_run })
 }

@@ -41,6 +41,7 @@ pub(super) async fn healthz() -> Json<Health> {
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
     let (supply, mut degraded) = (app.gate.supply(), app.troubles());
+    degraded.extend(app.gate.ledger.trouble().map(|trouble| format!("store: {trouble}")));
     let ready = match supply.health.last() {
         Some(Ok(())) => true,
         Some(Err(error)) => {

@@ -32,6 +32,14 @@ pub struct Caller {
     pub key: ApiKey,
 }
 
+impl Caller {
+    /// Whether codes are shown in full.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.key.scopes.contains(&Scope::Admin)
+    }
+}
+
 /// Lets a request through if its key has the scope.
 pub async fn require(State(required): State<Required>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let live = Arc::clone(&required.app.live.borrow());

@@ -1,10 +1,13 @@
-//! The HTTP interface: connections with every limit set ([`server`]), routes ([`routes`]), keys ([`keys`]), and errors as
-//! problem documents ([`problem`]).
+//! The HTTP interface: connections with every limit set ([`server`]), routes ([`routes`]), keys ([`keys`]), bodies, and
+//! errors as problem documents ([`problem`]).
 
+pub mod accounting;
 pub mod authorize;
+mod fields;
 pub mod health;
 pub mod keys;
 pub mod problem;
 pub mod routes;
 pub mod server;
 pub mod sessions;
+pub mod tokens;

@@ -51,6 +51,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "There is nothing here. /openapi.json lists what there is.")
     }
 
+    /// 404: nothing is known of the session that is spoken of.
+    #[must_use]
+    pub fn unknown_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "No session of this name is known; send `access_code` with it to begin one.")
+    }
+
     /// 405.
     #[must_use]
     pub fn method_not_allowed() -> Self {

@@ -20,7 +20,7 @@ use crate::config::Scope;
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
-use crate::http::{authorize, health, sessions};
+use crate::http::{accounting, authorize, health, sessions, tokens};
 use crate::live::Current;
 use crate::telemetry::log::Brake;
 
@@ -93,7 +93,15 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
         .description(Some("Who may use the WiFi, and for how long."));
     let (router, mut document) = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
         .merge(guard(Scope::Authorize, Routes::new().routes(routes!(authorize::authorize))))
-        .merge(guard(Scope::Read, Routes::new().routes(routes!(sessions::sessions)).routes(routes!(sessions::session))))
+        .merge(guard(Scope::Accounting, Routes::new().routes(routes!(accounting::accounting))))
+        .merge(guard(
+            Scope::Read,
+            Routes::new()
+                .routes(routes!(sessions::sessions))
+                .routes(routes!(sessions::session))
+                .routes(routes!(tokens::token)),
+        ))
+        .merge(guard(Scope::Admin, Routes::new().routes(routes!(sessions::disconnect))))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

@@ -1,19 +1,19 @@
-//! `GET /v1/sessions` and `GET /v1/sessions/{id}`: who is online.
+//! `GET /v1/sessions`, `GET` and `DELETE /v1/sessions/{id}`: who is online, and telling a router to end it.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Scope;
-use crate::core::budget::Seconds;
-use crate::core::ident::{SessionId, TokenId};
-use crate::core::session::{Place, Session};
+use crate::core::ending::{Cause, Ending, Told};
+use crate::core::ident::SessionId;
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
+use crate::ledger::Found;
 
 /// The answer of `GET /v1/sessions`.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -43,6 +43,9 @@ pub struct SessionAnswer {
     /// When its router last spoke of it.
     #[schema(value_type = String)]
     pub updated_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>)]
+    pub ended_at: Option<Timestamp>,
     /// Seconds used so far.
     pub seconds_used: u64,
     /// The Session-Timeout it was given.
@@ -53,33 +56,70 @@ pub struct SessionAnswer {
     pub output_octets: u64,
     /// `admitted`, `online`, `disconnecting` or `ended`.
     pub state: String,
+    /// That it must go, and how far that is; also of one that has gone.
+    pub ending: Option<EndingAnswer>,
+}
+
+/// That a session must go, and how far that is.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndingAnswer {
+    /// `displaced`, `operator`, `overran`, `over` (the token's `ValidTo`) or `used_up`.
+    pub cause: String,
+    /// Since when.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
+    /// How often its router was told.
+    pub tries: u32,
+    /// What the router last answered: `acked`, `refused` or `unanswered`; an acknowledgement alone proves nothing.
+    pub answer: Option<String>,
+    /// The Error-Cause of a refusal (RFC 5176 §3.5).
+    pub error_cause: Option<u32>,
+}
+
+impl From<&Ending> for EndingAnswer {
+    fn from(ending: &Ending) -> Self {
+        let (answer, error_cause) = match ending.last {
+            None => (None, None),
+            Some(Told::Refused(cause)) => (Some("refused"), Some(cause).filter(|cause| *cause != 0)),
+            Some(told) => (Some(told.as_str()), None),
+        };
+        Self {
+            cause: ending.cause.as_str().to_owned(),
+            since: ending.since,
+            tries: ending.tries,
+            answer: answer.map(str::to_owned),
+            error_cause,
+        }
+    }
 }
 
 impl SessionAnswer {
-    fn new(token: TokenId, session: &Session, ended: Option<Seconds>, caller: &Caller, now: Timestamp) -> Self {
+    pub(super) fn new(found: &Found, in_full: bool, now: Timestamp) -> Self {
+        let Found { token, session, ended } = found;
         let report = session.reported;
-        let state = match (ended, session.place, report) {
+        let state = match (ended, &session.ending, report) {
             (Some(_), ..) => "ended",
-            (None, Place::GivenUp, _) => "disconnecting",
-            (None, Place::Held, None) if session.accounting => "admitted",
-            (None, Place::Held, _) => "online",
+            (None, Some(_), _) => "disconnecting",
+            (None, None, None) if session.accounting => "admitted",
+            (None, None, _) => "online",
         };
-        let code = &session.code;
-        let in_full = caller.key.scopes.contains(&Scope::Admin);
+        let (code, contact) = (&session.code, &session.contact);
         Self {
             session: session.id.to_string(),
-            nas: session.nas.to_string(),
+            nas: contact.nas.to_string(),
             mac: session.device.map(|mac| mac.to_string()),
-            ip: session.ip.map(|ip| ip.to_string()),
+            ip: contact.ip.map(|ip| ip.to_string()),
             token_id: token.0,
             code: if in_full { code.reveal().to_owned() } else { code.masked() },
             started_at: session.admitted_at,
             updated_at: report.map_or(session.admitted_at, |report| report.at),
-            seconds_used: ended.unwrap_or_else(|| session.used(now)).0,
+            ended_at: ended.map(|(at, _)| at),
+            seconds_used: ended.map_or_else(|| session.used(now), |(_, counts)| counts).0,
             session_timeout: session.granted.0,
             input_octets: report.map_or(0, |report| report.input_octets),
             output_octets: report.map_or(0, |report| report.output_octets),
             state: state.to_owned(),
+            ending: session.ending.as_deref().map(Into::into),
         }
     }
 }
@@ -95,11 +135,10 @@ pub(super) async fn sessions(
     Extension(caller): Extension<Caller>,
 ) -> Json<SessionsAnswer> {
     let now = app.gate.clock.now().wall;
-    app.gate.ledger.sweep(&caller.live.settings.policy, now);
     let mut sessions = app.gate.ledger.sessions();
     sessions.sort_unstable_by_key(|(_, session)| session.id);
-    let sessions = sessions.iter().map(|(token, session)| SessionAnswer::new(*token, session, None, &caller, now));
-    Json(SessionsAnswer { sessions: sessions.collect() })
+    let found = sessions.into_iter().map(|(token, session)| Found { token, session, ended: None });
+    Json(SessionsAnswer { sessions: found.map(|found| SessionAnswer::new(&found, caller.is_admin(), now)).collect() })
 }
 
 /// One session, also ended.
@@ -116,9 +155,44 @@ pub(super) async fn session(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<SessionAnswer>, Problem> {
-    let now = app.gate.clock.now().wall;
-    app.gate.ledger.sweep(&caller.live.settings.policy, now);
+    let found = find(&app, &id).await?;
+    Ok(Json(SessionAnswer::new(&found, caller.is_admin(), app.gate.clock.now().wall)))
+}
+
+/// Tells the router to end a session. What came of it stands in `GET /v1/sessions/{id}`.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "Our name for it")),
+    responses(
+        (status = 202, description = "Its router is told; or it has ended already", body = SessionAnswer),
+        (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "It could not be written down", body = Problem,
+         content_type = "application/problem+json"),
+    ),
+    security(("key" = ["admin"])),
+)]
+pub(super) async fn disconnect(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<SessionAnswer>), Problem> {
+    let (now, policy) = (app.gate.clock.now().wall, &caller.live.settings.policy);
+    let parsed: SessionId = id.parse().map_err(|_| Problem::not_found())?;
+    let found = match app.gate.ledger.order(parsed, Cause::Operator, policy, now) {
+        Some((found, written)) => {
+            tracing::info!(session = %parsed, key = caller.key.name, "an operator ends a session");
+            written.settled().await.map_err(|error| Problem::unavailable(format!("{error}; the session goes on.")))?;
+            found
+        }
+        None => find(&app, &id).await?,
+    };
+    Ok((StatusCode::ACCEPTED, Json(SessionAnswer::new(&found, caller.is_admin(), now))))
+}
+
+async fn find(app: &Arc<App>, id: &str) -> Result<Found, Problem> {
     let id: SessionId = id.parse().map_err(|_| Problem::not_found())?;
-    let (token, session, ended) = app.gate.ledger.session(id).ok_or_else(Problem::not_found)?;
-    Ok(Json(SessionAnswer::new(token, &session, ended, &caller, now)))
+    let ledger = Arc::clone(&app.gate.ledger);
+    // An ended session may have to be read from disk.
+    let found = tokio::task::spawn_blocking(move || ledger.session(id)).await;
+    found.ok().flatten().ok_or_else(Problem::not_found)
 }

@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row as Columns, TransactionBehavior, ffi, params};
 
 use super::queue::{Queued, Work};
-use super::{Entry, Position};
+use super::{Closed, Entry, Position};
 
 /// The file's name in its folder.
 const NAME: &str = "ledger.db";
@@ -28,6 +28,7 @@ const VERSION: i64 = 1;
 const SCHEMA: &str = "
 CREATE TABLE journal (position INTEGER PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
 CREATE TABLE snapshot (token INTEGER PRIMARY KEY, position INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+CREATE TABLE closed (session TEXT PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE covered (position INTEGER NOT NULL) STRICT;
 INSERT INTO covered VALUES (0);
 PRAGMA user_version = 1;
@@ -159,13 +160,24 @@ impl File {
         let mut count = 0;
         {
             let mut append = transaction.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4)")?;
+            let mut close = transaction.prepare("INSERT OR REPLACE INTO closed VALUES (?1, ?2, ?3, ?4)")?;
             for Queued { work, first, .. } in batch {
                 match work {
-                    Work::Append(records) => {
+                    Work::Append(records, closed) => {
                         for (position, record) in (first.0..).zip(records) {
                             append.execute(params![position, record.token, record.at_ms, record.payload])?;
                             count += 1;
                         }
+                        for Closed { session, token, at_ms, payload } in closed {
+                            close.execute(params![session, token, at_ms, payload])?;
+                        }
+                    }
+                    Work::Retain { named_before, ended_before_ms } => {
+                        let mut forget = transaction.prepare(
+                            "DELETE FROM closed WHERE session IN
+                             (SELECT session FROM closed WHERE session < ?1 AND at_ms < ?2 LIMIT ?3)",
+                        )?;
+                        forget.execute(params![named_before, ended_before_ms, SWEEP])?;
                     }
                     Work::Rows(rows) => {
                         // Rows of an earlier snapshot that was overtaken change nothing.
@@ -183,6 +195,7 @@ impl File {
                         transaction.execute("UPDATE covered SET position = max(position, ?1)", [covers.0])?;
                         transaction.execute("DELETE FROM snapshot WHERE position < ?1", [covers.0])?;
                     }
+                    Work::Define(statements) => transaction.execute_batch(statements)?,
                     #[cfg(test)]
                     Work::Statement(_) => {}
                 }
@@ -242,6 +255,43 @@ fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, P
         Ok(()) => {}
     }
     Ok((connection, head))
+}
+
+/// A session that ended, read beside the writer.
+pub(super) fn closed(folder: &Path, session: &str) -> rusqlite::Result<Option<Closed>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(folder.join(NAME), flags)?;
+    connection.busy_timeout(BUSY)?;
+    let mut find = connection.prepare("SELECT token, at_ms, payload FROM closed WHERE session = ?1")?;
+    let mut rows = find.query([session])?;
+    let Some(columns) = rows.next()? else { return Ok(None) };
+    let payload = bytes(columns, 2)?.to_vec();
+    Ok(Some(Closed { session: session.to_owned(), token: columns.get(0)?, at_ms: columns.get(1)?, payload }))
+}
+
+/// Replays a file on a disk that cannot be written.
+pub(super) fn read_only(folder: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(), OpenError> {
+    let path = folder.join(NAME);
+    let attempt = |options: &str, replay: &mut dyn FnMut(Entry<'_>)| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let uri = format!("file:{}?{options}", percent(&path));
+        let connection = Connection::open_with_flags(uri, flags)?;
+        connection.query_row("SELECT position FROM covered", [], |_| Ok(()))?;
+        replay_all(&connection, replay).map(drop)
+    };
+    // Where not even the index of the log can be made, the file alone is read: after a clean end nothing else is there.
+    let read = match attempt("mode=ro", replay) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => attempt("immutable=1", replay),
+        other => other,
+    };
+    read.map_err(|error| OpenError::Sqlite { path, error })
+}
+
+/// A path as SQLite wants it in a URI.
+fn percent(path: &Path) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte);
+    let octets = path.as_os_str().as_encoded_bytes().iter();
+    octets.map(|byte| if plain(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Sets the connection up, makes the tables if there are none, and says which schema it found.

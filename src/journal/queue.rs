@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Error, Position, Record, Row};
+use super::{Closed, Error, Position, Record, Row};
 
 /// A bounded queue from many handles to one writer. Positions are given out under its lock, so that they follow its order.
 #[derive(Debug)]
@@ -27,12 +27,21 @@ struct State {
 /// Something to write.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// New records.
-    Append(Vec<Record>),
+    /// New records, and the sessions that ended by them.
+    Append(Vec<Record>, Vec<Closed>),
     /// Rows of a snapshot.
     Rows(Vec<Row>),
     /// All rows are there: what is at or before this position is no longer needed.
     Cut(Position),
+    /// Some sessions below this name that ended before this time are no longer needed.
+    Retain {
+        /// A name.
+        named_before: String,
+        /// Milliseconds since 1970.
+        ended_before_ms: i64,
+    },
+    /// Statements that make the file readable for people: views.
+    Define(&'static str),
     /// A statement that makes the file misbehave.
     #[cfg(test)]
     Statement(String),
@@ -73,7 +82,7 @@ impl Queue {
             return Err(Error::Full);
         }
         let first = Position(state.head.0.saturating_add(1));
-        if let Work::Append(records) = &work {
+        if let Work::Append(records, _) = &work {
             state.head.0 = state.head.0.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX));
         }
         state.waiting.push_back(Queued { work, first, waiter });

@@ -92,8 +92,8 @@ async fn what_is_appended_is_replayed_in_order() {
     for number in 0..10 {
         journal.append(record(i64::try_from(number).unwrap() % 3 - 1, number)).unwrap().await.unwrap();
     }
-    journal.append_all(vec![record(7, 10), record(7, 11), record(-1, 12)]).unwrap().await.unwrap();
-    journal.append_all(vec![]).unwrap().await.unwrap();
+    journal.append_all(vec![record(7, 10), record(7, 11), record(-1, 12)], vec![]).unwrap().await.unwrap();
+    journal.append_all(vec![], vec![]).unwrap().await.unwrap();
     assert_eq!(journal.counters(), Counters { commits: 12, records: 13 });
     assert_eq!(fs::metadata(deeper.join("ledger.db")).unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(deeper.join("ledger.db-wal")).unwrap().mode() & 0o777, 0o600);
@@ -189,7 +189,7 @@ async fn a_snapshot_and_what_follows_are_the_whole() {
     for number in 0..20_000 {
         append(&mut memory, i64::try_from(number % 5).unwrap(), number);
         if number % 4000 == 0 {
-            journal.append_all(vec![]).unwrap().await.unwrap();
+            journal.append_all(vec![], vec![]).unwrap().await.unwrap();
         }
     }
     // Token 4 is forgotten, records come between the parts, and one token is new since the snapshot began.
@@ -226,7 +226,7 @@ async fn a_snapshot_and_what_follows_are_the_whole() {
 async fn shrinks_to(journal: &Journal, folder: &Path, most: i64) {
     // Each commit is followed by one sweep.
     for _ in 0..5 {
-        journal.append_all(vec![]).unwrap().await.unwrap();
+        journal.append_all(vec![], vec![]).unwrap().await.unwrap();
     }
     let kept = count(folder, "journal");
     assert!(kept <= most + 8, "{kept} records are kept");
@@ -342,7 +342,7 @@ async fn of_a_damaged_file_what_can_be_read_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, ..) = open(folder.path());
     let many = (0..5000).map(|number| record(1, number)).collect();
-    journal.append_all(many).unwrap().await.unwrap();
+    journal.append_all(many, vec![]).unwrap().await.unwrap();
     journal.close().unwrap();
     let path = folder.path().join("ledger.db");
     let mut file = fs::read(&path).unwrap();
@@ -485,7 +485,7 @@ fn appends_until_it_fails() {
     let Some((folder, _)) = started_as("appends_until_it_fails") else { return };
     let (journal, ..) = open(&folder);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let many = || journal.append_all((0..500).map(|number| record(1, number)).collect()).unwrap();
+    let many = || journal.append_all((0..500).map(|number| record(1, number)).collect(), vec![]).unwrap();
     runtime.block_on(async {
         let mut kept = 0;
         let error = loop {

@@ -9,7 +9,6 @@ use crate::core::budget::Seconds;
 use crate::core::decide::{Grant, Reason};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{NasRules, OnUserLimit};
-use crate::core::session::Place;
 use crate::core::token::tests::token;
 
 const NOON: &str = "2026-11-23T12:00:00Z";
@@ -43,7 +42,7 @@ fn by(device: Mac) -> Login<'static> {
         proof: Proof::NotAsked,
         device: Some(device),
         ip: None,
-        router: None,
+        router: Some([192, 0, 2, 1].into()),
         nas_session: None,
     }
 }
@@ -92,12 +91,13 @@ impl World {
     }
 
     fn sweep(&self, now: &str) -> BTreeMap<String, usize> {
-        let live = self.ledger.sweep(&self.policy, at(now));
+        while !self.ledger.due(&self.policy, at(now), usize::MAX).is_empty() {}
+        let live = self.ledger.live_sessions();
         live.into_iter().map(|(nas, count)| (nas.as_str().to_owned(), count)).collect()
     }
 
     fn accounts(&self) -> usize {
-        self.ledger.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.ledger.shards.each().map(|shard| shard.accounts().count()).sum()
     }
 }
 
@@ -196,7 +196,7 @@ fn accounts_are_kept_apart_also_within_a_shard() {
     }
     assert_eq!(world.accounts(), 6);
     assert_eq!(world.devices(2), []);
-    let used = world.ledger.shards.iter().filter(|shard| !lock(shard).is_empty()).count();
+    let used = world.ledger.shards.each().filter(|shard| shard.accounts().count() > 0).count();
     assert_eq!(used, 3, "1, 65 and -1 share one; 0 and i64::MIN another");
 }
 
@@ -213,8 +213,11 @@ fn an_admission_is_kept_as_it_was_granted() {
     let sessions = world.sessions(1);
     assert_eq!(sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [id(1), id(2)]);
     let first = &sessions[0];
-    assert_eq!((first.device, first.nas_session.as_deref(), first.ip), (Some(mac(1)), Some("80a00001"), login.ip));
-    assert_eq!((first.admitted_at, first.granted, first.nas.as_str()), (at(NOON), Seconds(3600), "front-desk"));
+    assert_eq!(
+        (first.device, first.contact.nas_session.as_deref(), first.contact.ip),
+        (Some(mac(1)), Some("80a00001"), login.ip)
+    );
+    assert_eq!((first.admitted_at, first.granted, first.contact.nas.as_str()), (at(NOON), Seconds(3600), "front-desk"));
 }
 
 #[test]
@@ -224,8 +227,8 @@ fn the_displaced_give_their_places_up_in_the_same_step() {
     let one = limited(1, 1);
     assert!(world.admit(&one, mac(1), NOON).is_ok());
     assert_eq!(world.admit(&one, mac(2), "2026-11-23T12:00:01Z").unwrap().displaces, [id(1)]);
-    let places: Vec<_> = world.sessions(1).iter().map(|session| session.place).collect();
-    assert_eq!(places, [Place::GivenUp, Place::Held]);
+    let places: Vec<_> = world.sessions(1).iter().map(Session::holds_place).collect();
+    assert_eq!(places, [false, true]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 
 use crate::config::{Nas, RequireMessageAuthenticator};
+use crate::core::ident::NasName;
 use crate::radius::secret::Secret;
 
 /// Routers whose Message-Authenticator was seen: at most so many addresses are kept apart.
@@ -44,6 +45,16 @@ impl Clients {
         }
         this.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
         this
+    }
+
+    /// The router of this name, and the address to reach it at: `address`, or its own if it has just one.
+    #[must_use]
+    pub fn named(&self, name: &NasName, address: Option<IpAddr>) -> Option<(&Arc<Client>, IpAddr)> {
+        if let Some(address) = address {
+            return self.find(address).filter(|client| client.nas.name() == name).map(|client| (client, address));
+        }
+        let host = self.hosts.iter().find(|(_, client)| client.nas.name() == name);
+        host.map(|(address, client)| (client, *address))
     }
 
     /// The router at this address. An IPv4 address inside IPv6 counts as the IPv4 address.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::ident::NasName;
-use crate::gate::{Answer, Gate, Step, Via};
+use crate::gate::{Accounted, Answer, Gate, Step, Via};
+use crate::ledger::Written;
 use crate::live::Live;
 use crate::radius::accounting::{self, Record};
 use crate::radius::attribute::{self as a, code};
@@ -38,6 +39,13 @@ pub enum Handled<'b> {
     Silence,
     /// The source must be asked first.
     Pending,
+    /// This goes back once what it acknowledges is on disk: see [`Handler::acknowledge`].
+    Owed {
+        /// The answer.
+        reply: &'b [u8],
+        /// What must be on disk.
+        written: Written,
+    },
 }
 
 /// Why a datagram gets no answer.
@@ -72,6 +80,8 @@ const NO_STATUS: Cause = Cause {
     name: "malformed",
     hint: "an Accounting-Request without Acct-Status-Type, or without the session it speaks of",
 };
+const NOT_ON_DISK: Cause =
+    Cause { name: "not_on_disk", hint: "what it says could not be written down; the router sends it again" };
 const TOO_LONG: Cause =
     Cause { name: "reply_too_long", hint: "the answer with every Proxy-State does not fit into a packet" };
 
@@ -166,11 +176,18 @@ impl Handler {
                 auth::alive(buffer, code, &packet, client).map(|reply| (reply, "status")).map_err(|Full| TOO_LONG)
             }
             _ => {
-                if let Err(cause) = self.account(live, client, &packet, from) {
-                    lock(recent).forget(&identity);
-                    return self.drop(nas, kind, from, cause, now);
+                let accounted = match self.account(live, client, &packet, from) {
+                    Ok(accounted) => accounted,
+                    Err(cause) => {
+                        lock(recent).forget(&identity);
+                        return self.drop(nas, kind, from, cause, now);
+                    }
+                };
+                match (accounting::response(buffer, &packet, client), accounted) {
+                    (Err(Full), _) => Err(TOO_LONG),
+                    (Ok(reply), Written::Already) => Ok((reply, "response")),
+                    (Ok(reply), written) => return Handled::Owed { reply, written },
                 }
-                accounting::response(buffer, &packet, client).map(|reply| (reply, "response")).map_err(|Full| TOO_LONG)
             }
         };
         match replied {
@@ -215,6 +232,33 @@ impl Handler {
             Err(cause) => {
                 self.drop(nas, kind(packet.code()), from, cause, now);
                 None
+            }
+        }
+    }
+
+    /// Waits until what an Accounting-Request says is on disk; whether its answer may go back then. If it does not get
+    /// there, the router's repetition is taken in anew.
+    pub async fn acknowledge(
+        &self,
+        nas: &NasName,
+        identity: &Identity,
+        written: Written,
+        recent: &Mutex<Recent>,
+        reply: &[u8],
+    ) -> bool {
+        let undecided = Undecided { recent, identity: *identity };
+        let outcome = written.settled().await;
+        let (now, kind) = (self.gate.clock.now().mono, kind(identity.code));
+        match outcome {
+            Ok(()) => {
+                self.gate.metrics.packet(nas.as_str(), kind, "response");
+                lock(recent).answered(&undecided.identity, reply, now)
+            }
+            Err(error) => {
+                tracing::debug!(%nas, %error, "an accounting record is not acknowledged");
+                self.gate.metrics.accounting("not_on_disk");
+                self.drop(nas, kind, identity.from, NOT_ON_DISK, now);
+                false
             }
         }
     }
@@ -302,19 +346,19 @@ impl Handler {
     }
 
     /// Records what an Accounting-Request says.
-    fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<(), Cause> {
+    fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<Written, Cause> {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
-        let result = match &record {
+        let Accounted { result, written } = match &record {
             Record::Restart => self.gate.restarted(client.nas.name(), from.ip(), &live.settings.policy),
             Record::Session { login, progress } => {
                 let visit = live.visit(login, &client.nas.rules, Via::Radius, Duration::ZERO);
                 self.gate.account(&visit, progress)
             }
-            Record::Other => "ignored",
+            Record::Other => Accounted { result: "ignored", written: Written::Already },
         };
         self.gate.metrics.accounting(result);
-        Ok(())
+        Ok(written)
     }
 
     fn reply<'b>(

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod clients;
 pub mod disconnect;
 pub mod handle;
+pub mod orders;
 pub mod packet;
 pub mod recent;
 pub mod secret;

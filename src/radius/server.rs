@@ -14,10 +14,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::live::Current;
+use crate::ledger::Written;
+use crate::live::{Current, Live};
 use crate::radius::handle::{Handled, Handler, Port};
 use crate::radius::packet::Packet;
-use crate::radius::recent::Recent;
+use crate::radius::recent::{Identity, Recent};
 
 /// Datagrams taken with one system call.
 const BATCH: usize = 16;
@@ -152,6 +153,7 @@ impl Worker {
         match self.handler.handle(&live, self.port, datagram, meta.addr, &self.recent, buffer) {
             Handled::Reply(reply) => self.socket.send(reply, meta.addr, meta.dst_ip).await,
             Handled::Silence => {}
+            Handled::Owed { reply, written } => self.owe(&live, datagram, reply, written, meta),
             Handled::Pending => {
                 let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
                     return self.handler.give_up(datagram, meta.addr, &self.recent);
@@ -169,6 +171,22 @@ impl Worker {
                 });
             }
         }
+    }
+}
+
+impl Worker {
+    /// Answers an Accounting-Request when the disk has it. How many wait is bounded by the journal's queue.
+    fn owe(&self, live: &Live, datagram: &[u8], reply: &[u8], written: Written, meta: &RecvMeta) {
+        let (Ok(packet), Some(client)) = (Packet::parse(datagram), live.clients.find(meta.addr.ip())) else { return };
+        let (identity, nas) = (Identity::of(meta.addr, &packet), client.nas.name().clone());
+        let (from, to, reply) = (meta.addr, meta.dst_ip, Box::<[u8]>::from(reply));
+        let (socket, handler) = (Arc::clone(&self.socket), Arc::clone(&self.handler));
+        let recent = Arc::clone(&self.recent);
+        self.tasks.spawn(async move {
+            if handler.acknowledge(&nas, &identity, written, &recent, &reply).await {
+                socket.send(&reply, from, to).await;
+            }
+        });
     }
 }
 

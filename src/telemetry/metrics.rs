@@ -62,6 +62,13 @@ pub struct ResultLabel {
     result: &'static str,
 }
 
+/// Labels of `spotgate_disconnects_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DisconnectLabels {
+    nas: String,
+    result: &'static str,
+}
+
 /// Label `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Version {
@@ -88,6 +95,7 @@ pub struct Metrics {
     pub tokens: Gauge,
     sessions: Family<NasLabel, Gauge>,
     accounting: Family<ResultLabel, Counter>,
+    disconnects: Family<DisconnectLabels, Counter>,
     malformed_records: Counter,
     http_problems: Family<StatusLabel, Counter>,
     reloads: Family<ResultLabel, Counter>,
@@ -114,6 +122,7 @@ impl Default for Metrics {
             tokens: Gauge::default(),
             sessions: Family::default(),
             accounting: Family::default(),
+            disconnects: Family::default(),
             malformed_records: Counter::default(),
             http_problems: Family::default(),
             reloads: Family::default(),
@@ -131,6 +140,7 @@ impl Default for Metrics {
         registry.register("tokens", "Token records held", this.tokens.clone());
         registry.register("sessions", "Live sessions", this.sessions.clone());
         registry.register("accounting_records", "Accounting records by result", this.accounting.clone());
+        registry.register("disconnects", "Routers told to end a session, by what came of it", this.disconnects.clone());
         registry.register("malformed_records", "Token records that could not be read", this.malformed_records.clone());
         registry.register("reloads", "Reloads of the configuration by result", this.reloads.clone());
         registry.register("http_problems", "HTTP requests answered with a problem", this.http_problems.clone());
@@ -205,6 +215,12 @@ impl Metrics {
     /// Counts an accounting record.
     pub fn accounting(&self, result: &'static str) {
         self.accounting.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts what came of telling a router to end a session: `acked`, `refused`, `unanswered`; or that the end is known:
+    /// `proven` by a Stop, `gone` by Error-Cause 503; or that no Stop came after an acknowledgement: `unproven`.
+    pub fn disconnect(&self, nas: &str, result: &'static str) {
+        self.disconnects.get_or_create(&DisconnectLabels { nas: nas.to_owned(), result }).inc();
     }
 
     /// Counts a request that could not wait for the source.

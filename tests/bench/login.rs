@@ -109,7 +109,7 @@ fn world() -> World {
     let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, clock.clone()));
     catalogue.replace(tokens());
     let supply = Arc::new(Supply { catalogue, health: Arc::default() });
-    let gate = Arc::new(Gate::new(supply, Arc::new(Metrics::default()), clock.clone()));
+    let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
     let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
     let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));
     World { live, gate, handler, recent, clock }

@@ -34,5 +34,8 @@ fn systemd_accepts_the_unit() {
     let path = folder.path().join("spotgate.service");
     std::fs::write(&path, unit).unwrap();
     let output = run(tool("systemd-analyze").arg("verify").arg(&path));
-    assert!(output.status.success() && printed(&output).is_empty(), "{}", printed(&output));
+    // Units of other packages that ours orders itself after are read too; what is said of them is not our affair.
+    let said = printed(&output);
+    let ours: Vec<_> = said.lines().filter(|line| !line.is_empty() && !line.starts_with("/lib/systemd/")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{said}");
 }

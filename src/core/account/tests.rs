@@ -17,16 +17,20 @@ fn session(number: u8, granted: u64) -> Session {
         id: id(number),
         device: Some(Mac::new([2, 0, 0, 0, 0, number])),
         code: Code::parse("abc").unwrap(),
-        nas: NasName::new("front-desk"),
-        router: None,
-        nas_session: None,
-        ip: None,
+        contact: Contact {
+            nas: NasName::new("front-desk"),
+            router: Some([192, 0, 2, 1].into()),
+            nas_session: None,
+            user_name: None,
+            ip: None,
+            can_disconnect: true,
+        },
         admitted_at: at(0),
         granted: Seconds(granted),
+        interim: Seconds(300),
         accounting: true,
-        can_disconnect: true,
-        place: Place::Held,
         reported: None,
+        ending: None,
     }
 }
 
@@ -34,13 +38,32 @@ fn report(second: i64, seconds: u64) -> Report {
     Report { at: at(second), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 }
 }
 
+fn displaced(number: u8) -> Event {
+    Event::Ending { session: id(number), cause: Cause::Displaced }
+}
+
 fn progressed(second: i64, seconds: u64) -> Event {
     Event::Progressed { session: id(1), report: report(second, seconds) }
 }
 
+fn admitted(session: Session) -> Event {
+    Event::Admitted(Box::new(session))
+}
+
+/// When an event happened, as the journal would have it: reports at their own time.
+fn happened(event: &Event) -> Timestamp {
+    match event {
+        Event::Admitted(session) => session.admitted_at,
+        Event::Progressed { report, .. } | Event::Stopped { report, .. } => report.at,
+        _ => at(5000),
+    }
+}
+
 fn account(events: &[Event]) -> Account {
     let mut account = Account::default();
-    events.iter().for_each(|event| account.apply(event));
+    for event in events {
+        account.apply(happened(event), event);
+    }
     account
 }
 
@@ -50,7 +73,7 @@ fn used(events: &[Event], second: i64) -> u64 {
 
 #[test]
 fn time_counts_from_the_start_and_as_reported() {
-    let admitted = Event::Admitted(session(1, 3600));
+    let admitted = admitted(session(1, 3600));
     let started = progressed(10, 0);
     assert_eq!(used(std::slice::from_ref(&admitted), 100), 0, "an admission that is not taken up");
     assert_eq!(used(&[admitted.clone(), started.clone()], 100), 90, "the clock runs on between reports");
@@ -65,7 +88,7 @@ fn time_counts_from_the_start_and_as_reported() {
 #[test]
 fn where_nothing_is_reported_time_counts_from_admission() {
     let quiet = Session { accounting: false, ..session(1, 3600) };
-    let events = [Event::Admitted(quiet)];
+    let events = [admitted(quiet)];
     assert_eq!((used(&events, 600), used(&events, 10_000)), (600, 3600));
     let account = account(&events);
     assert_eq!(account.next_deadline(&Policy::default()), Some(at(3600)));
@@ -83,7 +106,7 @@ fn sessions_lapse_each_in_its_way() {
         let Event::Lapsed { counts, .. } = account.due(&policy, deadline)[0] else { panic!() };
         (deadline.as_second(), counts.0)
     };
-    let admitted = Event::Admitted(session(1, 3600));
+    let admitted = admitted(session(1, 3600));
     assert_eq!(lapse(std::slice::from_ref(&admitted)), (120, 0), "never started: grant_timeout");
     assert_eq!(
         lapse(&[admitted.clone(), progressed(10, 0)]),
@@ -102,7 +125,7 @@ fn sessions_lapse_each_in_its_way() {
 #[test]
 fn an_end_is_counted_once() {
     let stop = Event::Stopped { session: id(1), report: report(500, 480) };
-    let events = [Event::Admitted(session(1, 3600)), progressed(10, 0), stop.clone(), stop, progressed(600, 590)];
+    let events = [admitted(session(1, 3600)), progressed(10, 0), stop.clone(), stop, progressed(600, 590)];
     assert_eq!(used(&events, 9999), 480);
     assert!(account(&events).sessions().is_empty());
 }
@@ -110,7 +133,7 @@ fn an_end_is_counted_once() {
 #[test]
 fn a_device_that_comes_again_takes_its_old_session_over() {
     let again = Session { id: id(2), admitted_at: at(700), ..session(1, 3000) };
-    let events = [Event::Admitted(session(1, 3600)), progressed(10, 0), progressed(610, 600), Event::Admitted(again)];
+    let events = [admitted(session(1, 3600)), progressed(10, 0), progressed(610, 600), admitted(again)];
     let account = account(&events);
     assert_eq!(account.sessions().len(), 1);
     assert_eq!(account.usage(&Policy::default(), at(700)).0, 600, "up to the last news");
@@ -118,21 +141,20 @@ fn a_device_that_comes_again_takes_its_old_session_over() {
 
 #[test]
 fn a_report_is_news_if_it_is_later_or_higher_and_neither_is_less() {
-    let used_at_400 = |second, seconds| {
-        used(&[Event::Admitted(session(1, 3600)), progressed(310, 290), progressed(second, seconds)], 400)
-    };
+    let used_at_400 =
+        |second, seconds| used(&[admitted(session(1, 3600)), progressed(310, 290), progressed(second, seconds)], 400);
     assert_eq!(used_at_400(310, 290), 380, "the same again");
     assert_eq!(used_at_400(310, 300), 390, "more at the same second");
     assert_eq!(used_at_400(340, 290), 350, "the same later: the router's clock stood still");
     assert_eq!(used_at_400(340, 289), 380, "less is a slip of the router");
     assert_eq!(used_at_400(309, 290), 380, "the same again, by a delay rounded up");
-    let repeated = account(&[Event::Admitted(session(1, 3600)), progressed(310, 290), progressed(340, 290)]);
+    let repeated = account(&[admitted(session(1, 3600)), progressed(310, 290), progressed(340, 290)]);
     assert_eq!(repeated.next_deadline(&Policy::default()), Some(at(340 + 900)), "no silence");
 }
 
 #[test]
 fn an_admission_told_again_changes_nothing() {
-    let admitted = Event::Admitted(session(1, 3600));
+    let admitted = admitted(session(1, 3600));
     let once = account(&[admitted.clone(), progressed(10, 0), progressed(310, 300)]);
     let twice = account(&[admitted.clone(), progressed(10, 0), progressed(310, 300), admitted]);
     assert_eq!(once, twice);
@@ -140,18 +162,18 @@ fn an_admission_told_again_changes_nothing() {
 
 #[test]
 fn an_event_bears_on_its_own_session_alone() {
-    let mut account = account(&[Event::Admitted(session(1, 3600)), Event::Admitted(session(2, 3600))]);
-    let places = |account: &Account| account.sessions().iter().map(|session| session.place).collect::<Vec<_>>();
+    let mut account = account(&[admitted(session(1, 3600)), admitted(session(2, 3600))]);
+    let places = |account: &Account| account.sessions().iter().map(Session::holds_place).collect::<Vec<_>>();
     let reports = |account: &Account| account.sessions().iter().map(|session| session.reported).collect::<Vec<_>>();
-    account.apply(&Event::Progressed { session: id(2), report: report(10, 5) });
+    account.apply(at(10), &Event::Progressed { session: id(2), report: report(10, 5) });
     assert_eq!(reports(&account), [None, Some(report(10, 5))]);
-    account.apply(&Event::Displaced { session: id(2) });
-    assert_eq!(places(&account), [Place::Held, Place::GivenUp]);
-    for gone in [Event::Displaced { session: id(3) }, Event::Lapsed { session: id(3), counts: Seconds(60) }] {
-        account.apply(&gone);
+    account.apply(at(10), &displaced(2));
+    assert_eq!(places(&account), [true, false]);
+    for gone in [displaced(3), Event::Lapsed { session: id(3), counts: Seconds(60) }] {
+        account.apply(at(10), &gone);
     }
-    assert_eq!(places(&account), [Place::Held, Place::GivenUp]);
-    account.apply(&Event::Stopped { session: id(2), report: report(20, 15) });
+    assert_eq!(places(&account), [true, false]);
+    account.apply(at(20), &Event::Stopped { session: id(2), report: report(20, 15) });
     assert_eq!(account.sessions(), [session(1, 3600)]);
     assert_eq!(account.usage, Seconds(15));
 }
@@ -159,8 +181,8 @@ fn an_event_bears_on_its_own_session_alone() {
 #[test]
 fn the_latest_admission_is_the_last_use() {
     assert_eq!(Account::default().last_used(), None);
-    let admitted = |number, second| Event::Admitted(Session { admitted_at: at(second), ..session(number, 60) });
-    let account = account(&[admitted(1, 100), admitted(2, 300), admitted(3, 200)]);
+    let came = |number, second| admitted(Session { admitted_at: at(second), ..session(number, 60) });
+    let account = account(&[came(1, 100), came(2, 300), came(3, 200)]);
     assert_eq!(account.last_used(), Some(at(300)));
 }
 
@@ -199,14 +221,15 @@ proptest! {
             let event = match (kind, live) {
                 (0, _) | (_, None) => {
                     next += 1;
-                    Event::Admitted(Session { id: id(next), admitted_at: at(second), ..session(number, 3600) })
+                    admitted(Session { id: id(next), admitted_at: at(second), ..session(number, 3600) })
                 }
                 (1, Some(session)) => Event::Progressed { session, report },
                 (_, Some(session)) => Event::Stopped { session, report },
             };
-            once.apply(&event);
-            twice.apply(&event);
-            twice.apply(&event);
+            for account in [&mut once, &mut twice] {
+                account.apply(at(second), &event);
+            }
+            twice.apply(at(second), &event);
             prop_assert_eq!(&once, &twice);
             // What a live session ran up by the clock alone may turn out lower; what was reported may not.
             let settled = |account: &Account| account.usage.0
@@ -214,8 +237,8 @@ proptest! {
             prop_assert!(settled(&once) >= before);
             before = settled(&once);
             for event in once.due(&policy, at(second)) {
-                once.apply(&event);
-                twice.apply(&event);
+                once.apply(at(second), &event);
+                twice.apply(at(second), &event);
             }
             before = before.max(settled(&once));
         }
@@ -225,7 +248,7 @@ proptest! {
 #[test]
 fn a_stop_that_comes_late_counts_the_difference() {
     let stop = |seconds| Event::Stopped { session: id(1), report: report(900, seconds) };
-    let admitted = Event::Admitted(session(1, 3600));
+    let admitted = admitted(session(1, 3600));
     assert_eq!(used(&[admitted.clone(), stop(100), stop(480), stop(200)], 9999), 480);
     let silent = Event::Lapsed { session: id(1), counts: Seconds(300) };
     assert_eq!(used(&[admitted, progressed(310, 300), silent, stop(900)], 9999), 900, "also after silence");
@@ -234,7 +257,7 @@ fn a_stop_that_comes_late_counts_the_difference() {
 #[test]
 fn news_of_a_session_given_up_for_gone_brings_it_back() {
     let silent = Event::Lapsed { session: id(1), counts: Seconds(300) };
-    let events = [Event::Admitted(session(1, 3600)), progressed(310, 300), silent, progressed(1510, 1500)];
+    let events = [admitted(session(1, 3600)), progressed(310, 300), silent, progressed(1510, 1500)];
     let back = account(&events);
     assert_eq!((back.sessions().len(), back.usage(&Policy::default(), at(1510)).0), (1, 1500));
     let late = [&events[..3], &[progressed(300, 290)]].concat();
@@ -252,7 +275,7 @@ proptest! {
         let mut records: Vec<Event> =
             times.iter().map(|&seconds| progressed(i64::try_from(seconds).unwrap() + 10, seconds)).collect();
         records.push(Event::Stopped { session: id(1), report: report(4000, last) });
-        let mut shuffled = vec![Event::Admitted(session(1, 3600))];
+        let mut shuffled = vec![admitted(session(1, 3600))];
         shuffled.extend(order.iter().map(|index| index.get(&records).clone()));
         shuffled.extend(records);
         prop_assert_eq!(used(&shuffled, 9999), last);

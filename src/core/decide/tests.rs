@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::account::Event;
+use crate::core::ending::Cause;
 use crate::core::ident::{BusinessId, Mac, NasName};
 use crate::core::login::Proof;
 use crate::core::policy::ZeroMinutes;
@@ -74,16 +75,17 @@ impl World {
     /// Lets the login in if it may, as the ledger does.
     fn admit(&mut self, token: &AccessToken, login: &Login<'_>, now: &str) -> Option<Grant> {
         for event in self.account.due(&self.policy, at(now)) {
-            self.account.apply(&event);
+            self.account.apply(at(now), &event);
         }
         let question = Question { login, nas: &self.nas, policy: &self.policy };
         let Decision::Allow(grant) = decide(token, &self.account, &question, at(now), &mut ()) else { return None };
         for session in &grant.displaces {
-            self.account.apply(&Event::Displaced { session: *session });
+            self.account.apply(at(now), &Event::Ending { session: *session, cause: Cause::Displaced });
         }
         self.next += 1;
         let id = SessionId::new(at(now), [self.next; 10]);
-        self.account.apply(&Event::Admitted(grant.session(id, token, &question, at(now))));
+        let session = grant.session(id, token, &question, at(now));
+        self.account.apply(at(now), &Event::Admitted(Box::new(session)));
         Some(grant)
     }
 }
@@ -470,7 +472,7 @@ fn an_old_session_counts_up_to_its_last_news_for_its_own_device() {
     world.admit(&two, &typing("abc", mac(1)), NOON).unwrap();
     let session = world.account.sessions()[0].id;
     let report = Report { at: at("2026-11-23T12:05:00Z"), seconds: Seconds(290), input_octets: 0, output_octets: 0 };
-    world.account.apply(&Event::Progressed { session, report });
+    world.account.apply(report.at, &Event::Progressed { session, report });
     let ten_past = "2026-11-23T12:10:00Z";
     assert_eq!(world.budget(&two, &typing("abc", mac(2)), ten_past), 3600 - 590, "for another the clock runs on");
     assert_eq!(
@@ -684,7 +686,7 @@ proptest! {
                 if let (Pool::Holds(held), Pool::Holds(_)) = (token.pool(&world.policy), before) {
                     prop_assert!(given <= held);
                 }
-                let held = world.account.sessions().iter().filter(|session| session.place == Place::Held).count();
+                let held = world.account.sessions().iter().filter(|session| session.holds_place()).count();
                 prop_assert!(held <= token.user_limit(&world.policy) as usize);
                 prop_assert!(grant.view.devices_online <= grant.view.user_limit);
             }

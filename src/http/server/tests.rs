@@ -40,7 +40,7 @@ fn connect_with(bytes: usize) -> DuplexStream {
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
     let catalogue = Arc::new(Catalogue::new(&settings.cache, None, clock.clone()));
     let supply = Arc::new(Supply { catalogue, health: Arc::default() });
-    let gate = Arc::new(Gate::new(supply, Arc::new(Metrics::default()), clock));
+    let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock));
     let (_, live) = watch::channel(Arc::new(Live::new(settings).unwrap()));
     let (ours, theirs) = tokio::io::duplex(bytes);
     // A connection ends with the value that watches over it.

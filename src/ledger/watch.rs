@@ -1,0 +1,128 @@
+//! What happens because time passes: sessions lapse, pools run empty, tokens end, routers are told. The cost is that of
+//! what is due; accounts in which nothing is due cost nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::Ledger;
+use crate::clock::Clock;
+use crate::core::account::Event;
+use crate::core::ending::Told;
+use crate::core::ident::{NasName, SessionId, TokenId};
+use crate::core::policy::Policy;
+use crate::core::session::Session;
+use crate::live::Current;
+
+/// The longest sleep: something may be due earlier than was thought.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Accounts of one shard looked at in one go: logins wait meanwhile.
+const LOOKS_AT_MOST: usize = 1000;
+
+/// Routers told at once; each takes seconds where the router does not answer.
+const TOLD_AT_ONCE: usize = 256;
+
+/// A router that is to be told to end a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// The session's token.
+    pub token: TokenId,
+    /// The session as it stands.
+    pub session: Session,
+}
+
+/// Tells a router to end a session, once.
+pub trait Teller: Send + Sync + 'static {
+    /// What came of it.
+    fn tell(&self, session: &Session) -> impl Future<Output = Told> + Send;
+}
+
+impl Ledger {
+    /// Does what is due at `now`, and gives the routers to be told, at most `room`; the others stay due.
+    pub fn due(&self, policy: &Policy, now: Timestamp, room: usize) -> Vec<Tell> {
+        let mut tells = Vec::new();
+        for mut shard in self.shards.each() {
+            for _ in 0..LOOKS_AT_MOST {
+                let Some(token) = shard.overdue(now).filter(|_| tells.len() < room) else { break };
+                let Some(account) = shard.account(token) else { break };
+                let due = account.due(policy, now);
+                let _ = self.change(&mut shard, token, policy, now, &due);
+                for event in &due {
+                    if let Event::Telling { session: id } = event
+                        && let Some(account) = shard.account(token)
+                        && let Some(session) = account.sessions().iter().find(|session| session.id == *id)
+                    {
+                        tells.push(Tell { token, session: session.clone() });
+                    }
+                }
+                if due.is_empty() {
+                    shard.reckon(token, policy);
+                }
+            }
+        }
+        tells
+    }
+
+    /// Takes in what a router answered at `now`; the session, if that was the proof that it is gone.
+    pub fn told(&self, token: TokenId, id: SessionId, told: Told, policy: &Policy, now: Timestamp) -> Option<Session> {
+        let mut shard = self.shards.of(token);
+        let account = shard.account(token)?;
+        let event = account.answered(id, told, now)?;
+        let gone = matches!(event, Event::Lapsed { .. });
+        let session = account.sessions().iter().find(|session| session.id == id).cloned();
+        let _ = self.change(&mut shard, token, policy, now, &[event]);
+        session.filter(|_| gone)
+    }
+
+    /// When something is due next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.shards.next_deadline()
+    }
+
+    /// Counts the live sessions of each NAS, by name.
+    #[must_use]
+    pub fn live_sessions(&self) -> HashMap<NasName, usize> {
+        let mut live = HashMap::new();
+        for shard in self.shards.each() {
+            for session in shard.accounts().flat_map(|(_, account)| account.sessions()) {
+                *live.entry(session.contact.nas.clone()).or_insert(0) += 1;
+            }
+        }
+        live
+    }
+}
+
+/// Watches the ledger for ever: does what is due when it is due, to the second, and tells routers by `teller`.
+pub async fn watch<T: Teller>(ledger: Arc<Ledger>, live: Current, clock: Clock, teller: Arc<T>, tasks: TaskTracker) {
+    let room = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+    loop {
+        let now = clock.now().wall;
+        let tells = ledger.due(&live.borrow().settings.policy, now, room.available_permits());
+        for Tell { token, session } in tells {
+            let place = Arc::clone(&room).try_acquire_owned();
+            let (ledger, live, clock, teller) = (Arc::clone(&ledger), live.clone(), clock.clone(), Arc::clone(&teller));
+            tasks.spawn(async move {
+                let _place = place;
+                let told = teller.tell(&session).await;
+                let policy = live.borrow().settings.policy.clone();
+                ledger.told(token, session.id, told, &policy, clock.now().wall);
+            });
+        }
+        let until = ledger.next_deadline().map_or(LOOK_EVERY, |next| {
+            let millis = next.as_millisecond().saturating_sub(clock.now().wall.as_millisecond()).max(0);
+            Duration::from_millis(millis.unsigned_abs()).min(LOOK_EVERY)
+        });
+        // Never spinning, even where nothing can be done about what is due.
+        let until = until.max(Duration::from_millis(10));
+        tokio::select! {
+            () = tokio::time::sleep(until) => {}
+            () = ledger.sooner.notified() => {}
+        }
+    }
+}
