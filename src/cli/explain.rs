@@ -1,20 +1,18 @@
 //! `spotgate explain`: decides without admitting, by the running daemon if there is one, which knows who is online; else
 //! alone, on the source and the rules, and says so.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use reqwest::Method;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::daemon::{Daemon, Nobody};
 use crate::cli::{block_on, complain, load, print};
 use crate::clock::Clock;
-use crate::config::{ApiKey, Scope, Settings};
+use crate::config::{Scope, Settings};
 use crate::core::decide::Reason;
 use crate::core::ident::{Code, Mac};
 use crate::core::login::{Claim, Login, Proof};
@@ -25,10 +23,6 @@ use crate::http::authorize::{AuthorizeAnswer, CheckAnswer};
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::state::StateFile;
-
-/// How long a running daemon may take to be found, and to answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
 /// Nothing could be decided.
 const UNDECIDED: u8 = 1;
@@ -113,66 +107,22 @@ enum Asked {
     Nobody,
 }
 
-/// The key by which this command asks: the first that may.
-fn key(settings: &Settings) -> Option<&ApiKey> {
-    settings.http.api_keys.iter().find(|key| key.scopes.contains(&Scope::Authorize))
-}
-
 async fn ask_daemon(question: &Question<'_>, nas: Option<&str>, settings: &Settings) -> Asked {
-    let (Some(key), Some(listen)) = (key(settings), settings.http.listen.first()) else { return Asked::Nobody };
-    let address = reachable(*listen);
-    if tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await.is_ok_and(|tried| tried.is_err()) {
-        return Asked::Nobody;
-    }
+    let daemon = match Daemon::find(settings, Scope::Authorize).await {
+        Ok(daemon) => daemon,
+        Err(Nobody::NoKey(_) | Nobody::Silent) => return Asked::Nobody,
+        Err(error) => return Asked::Refused(error.to_string()),
+    };
     let body = json!({
         "access_code": matches!(question.claim, Claim::Code(_)).then_some(question.typed),
         "mac": question.device.map(|mac| mac.to_string()),
         "nas": nas,
         "dry_run": true,
     });
-    match exchange(address, key, &body, settings).await {
+    match daemon.ask(Method::POST, "/v1/authorize", Some(&body)).await {
         Ok(answer) => Asked::Answer(Box::new(answer)),
         Err(why) => Asked::Refused(why),
     }
-}
-
-async fn exchange(
-    address: SocketAddr,
-    key: &ApiKey,
-    body: &Value,
-    settings: &Settings,
-) -> Result<AuthorizeAnswer, String> {
-    let mut client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_WITHIN)
-        .timeout(ANSWER_WITHIN);
-    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
-    if settings.http.tls.is_some() {
-        // It is our own daemon at our own address, whatever name its certificate has; the key goes nowhere else.
-        client = client.tls_danger_accept_invalid_certs(true);
-    }
-    let words = |error: reqwest::Error| error.without_url().to_string();
-    let client = client.build().map_err(words)?;
-    let url = format!("{scheme}://{address}/v1/authorize");
-    let answer = client.post(url).bearer_auth(key.key.expose_secret()).json(body).send().await.map_err(words)?;
-    let status = answer.status();
-    if !status.is_success() {
-        let problem: Value = answer.json().await.unwrap_or_default();
-        let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
-        return Err(format!("{status}. {detail}"));
-    }
-    answer.json().await.map_err(words)
-}
-
-/// The address by which this machine reaches its own listening socket.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let address = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        address => address,
-    };
-    SocketAddr::new(address, listen.port())
 }
 
 /// Decides without a daemon, on what its ledger holds, if it left one that this user may read.

@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
 mod check;
+mod daemon;
 mod demo;
 mod explain;
 mod openapi;
 mod sandbox;
 mod serve;
+mod sessions;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,10 @@ enum Command {
     Check(ConfigArgument),
     /// Decide without admitting: the token, every check with its outcome, the budget
     Explain(explain::ExplainArguments),
+    /// Show who is online, by the running daemon
+    Sessions(sessions::SessionsArguments),
+    /// Have a router end a session, by the running daemon
+    Disconnect(sessions::DisconnectArguments),
     /// Run the sandbox Nexudus API alone (user demo@example.org, password demo)
     Sandbox(sandbox::SandboxArguments),
     /// Everything on loopback, with no account and no router
@@ -56,6 +62,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments.config),
         Command::Check(arguments) => check::run(&arguments.config),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Sessions(arguments) => sessions::sessions(&arguments),
+        Command::Disconnect(arguments) => sessions::disconnect(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Openapi => openapi::run(),

@@ -1,0 +1,94 @@
+//! The running daemon, asked over its HTTP interface with the first key of the configuration that may.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::config::{ApiKey, Scope, Settings};
+
+/// How long a running daemon may take to be found, and to answer.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(35);
+
+/// A daemon that was found.
+pub(super) struct Daemon<'s> {
+    client: reqwest::Client,
+    base: String,
+    key: &'s ApiKey,
+}
+
+/// Why there is no daemon to ask.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Nobody {
+    #[error("no API key in the configuration has the scope `{}`", .0.as_str())]
+    NoKey(Scope),
+    #[error("no daemon answers under this configuration")]
+    Silent,
+    #[error("the daemon cannot be asked: {0}")]
+    Client(String),
+}
+
+impl<'s> Daemon<'s> {
+    /// The daemon that runs under this configuration, asked with the first key that has `scope`.
+    pub(super) async fn find(settings: &'s Settings, scope: Scope) -> Result<Self, Nobody> {
+        let key = settings.http.api_keys.iter().find(|key| key.scopes.contains(&scope));
+        let key = key.ok_or(Nobody::NoKey(scope))?;
+        let address = reachable(*settings.http.listen.first().ok_or(Nobody::Silent)?);
+        if tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await.is_ok_and(|tried| tried.is_err()) {
+            return Err(Nobody::Silent);
+        }
+        let mut client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_WITHIN)
+            .timeout(ANSWER_WITHIN);
+        let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+        if settings.http.tls.is_some() {
+            // It is our own daemon at our own address, whatever name its certificate has; the key goes nowhere else.
+            client = client.tls_danger_accept_invalid_certs(true);
+        }
+        let client = client.build().map_err(|error| Nobody::Client(words(error)))?;
+        Ok(Self { client, base: format!("{scheme}://{address}"), key })
+    }
+
+    /// Asks, and reads the answer. The error is in words for people.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, String> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        request = request.bearer_auth(self.key.key.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(words)?;
+        let status = answer.status();
+        if !status.is_success() {
+            let problem: Value = answer.json().await.unwrap_or_default();
+            let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
+            return Err(format!("{status}. {detail}"));
+        }
+        answer.json().await.map_err(words)
+    }
+}
+
+fn words(error: reqwest::Error) -> String {
+    error.without_url().to_string()
+}
+
+/// The address by which this machine reaches its own listening socket.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let address = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        address => address,
+    };
+    SocketAddr::new(address, listen.port())
+}
