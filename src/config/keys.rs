@@ -57,6 +57,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "business_ids",
             "disconnect_port",
             "disconnect_style",
+            "extend_sessions",
             "accounting",
             "hotspot_hosts",
             "code_in",

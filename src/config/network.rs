@@ -139,12 +139,19 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
     let accounting = flag(section, "accounting", true);
     let require_message_authenticator =
         choice(section, "require_message_authenticator", &require, RequireMessageAuthenticator::Auto);
+    let extend_sessions = flag(section, "extend_sessions", false);
     let disconnect_style = choice(section, "disconnect_style", &styles, DisconnectStyle::Mikrotik);
     let code_in = choice(section, "code_in", &places, CodeIn::Username);
     let rate_limit = section.given("rate_limit").and_then(|given| given.attribute("10M/10M"));
     let group = section.given("group").and_then(|given| given.attribute("guests"));
     Some(Nas {
-        rules: NasRules { name: NasName::new(&name?), businesses, can_disconnect: disconnect_port != 0, accounting },
+        rules: NasRules {
+            name: NasName::new(&name?),
+            businesses,
+            can_disconnect: disconnect_port != 0,
+            can_extend: disconnect_port != 0 && extend_sessions,
+            accounting,
+        },
         address: address?,
         secret: secret?.0,
         require_message_authenticator,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
 use super::ending::{Cause, Ending, SESSION_CONTEXT_NOT_FOUND, Told};
+use super::extension::{self, Extension};
 use super::ident::{Code, Mac, NasName, SessionId, TokenId};
 use super::policy::{Counting, Policy};
 use super::session::{Contact, Endpoint, Report, Session};
@@ -139,6 +140,20 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A session may last longer, and its router is to be offered that. Not kept.
+    Extending {
+        /// Which.
+        session: SessionId,
+        /// The Session-Timeout, counted from its begin.
+        to: Seconds,
+    },
+    /// Its router gave it another timeout.
+    Granted {
+        /// Which.
+        session: SessionId,
+        /// The Session-Timeout, counted from its begin.
+        granted: Seconds,
+    },
     /// Its router is being told. Not kept: after a restart it is told again.
     Telling {
         /// Which.
@@ -157,7 +172,7 @@ impl Event {
     /// Whether the event must outlive the process.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
-        !matches!(self, Self::Telling { .. } | Self::Told { .. })
+        !matches!(self, Self::Extending { .. } | Self::Telling { .. } | Self::Told { .. })
     }
 }
 
@@ -196,14 +211,25 @@ impl Account {
                 }
             }
             Event::Ending { session, cause } => self.must_go(*session, *cause, at),
+            Event::Extending { session, to } => {
+                if let Some(session) = self.live_mut(*session) {
+                    session.extension = Some(Box::new(Extension { to: *to, tries: 0, next_try: at }));
+                }
+            }
+            Event::Granted { session, granted } => {
+                if let Some(session) = self.live_mut(*session) {
+                    session.granted = *granted;
+                    session.extension = None;
+                }
+            }
             Event::Telling { session } => {
-                if let Some(ending) = self.live_mut(*session).and_then(|session| session.ending.as_mut()) {
-                    ending.telling(at);
+                if let Some(session) = self.live_mut(*session) {
+                    session.telling(at);
                 }
             }
             Event::Told { session, told } => {
-                if let Some(ending) = self.live_mut(*session).and_then(|session| session.ending.as_mut()) {
-                    ending.told(*told, at);
+                if let Some(session) = self.live_mut(*session) {
+                    session.told(*told, at);
                 }
             }
         }
@@ -299,7 +325,10 @@ impl Account {
         let Some(session) = self.live_mut(id) else { return };
         let tellable = session.contact.can_disconnect;
         match &mut session.ending {
-            None => session.ending = Some(Box::new(Ending::new(cause, at, tellable))),
+            None => {
+                session.ending = Some(Box::new(Ending::new(cause, at, tellable)));
+                session.extension = None;
+            }
             // Whoever must go anyway and is displaced as well gives the place up; nothing gives one back.
             Some(ending) if cause.gives_up_place() => ending.cause = cause,
             Some(_) => {}
@@ -329,13 +358,15 @@ impl Account {
     /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported.
     #[must_use]
     pub fn answered(&self, id: SessionId, told: Told, now: Timestamp) -> Option<Event> {
-        let session = self.sessions.iter().find(|live| live.id == id && live.ending.is_some())?;
-        Some(match told {
-            Told::Refused(SESSION_CONTEXT_NOT_FOUND) => {
-                Event::Lapsed { session: id, counts: session.counts_without_stop(now) }
+        let session = self.sessions.iter().find(|live| live.id == id)?;
+        let told_of = session.ending.is_some() || session.extension.is_some();
+        match told {
+            Told::Refused(SESSION_CONTEXT_NOT_FOUND) if told_of => {
+                Some(Event::Lapsed { session: id, counts: session.counts_without_stop(now) })
             }
-            told => Event::Told { session: id, told },
-        })
+            told if session.ending.is_some() => Some(Event::Told { session: id, told }),
+            told => extension::answered(session, told),
+        }
     }
 
     /// The events that close every session of the router at `address`, which began anew: up to its last news.

@@ -41,7 +41,7 @@ impl Account {
             if let Some(at) = session.overran() {
                 note((at, Event::Ending { session: session.id, cause: Cause::Overran }));
             }
-            if let Some(at) = session.ending.as_ref().and_then(|ending| ending.next_try) {
+            if let Some(at) = session.next_try() {
                 note((at, Event::Telling { session: session.id }));
             }
         }

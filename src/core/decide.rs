@@ -386,6 +386,7 @@ impl Question<'_> {
             accounting: self.nas.accounting,
             reported: None,
             ending: None,
+            extension: None,
         }
     }
 
@@ -401,6 +402,7 @@ impl Question<'_> {
             user_name: typed.filter(|typed| typed != code),
             ip: login.ip,
             can_disconnect: self.nas.can_disconnect,
+            can_extend: self.nas.can_extend,
         }
     }
 }

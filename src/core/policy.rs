@@ -92,6 +92,8 @@ pub struct NasRules {
     pub businesses: Vec<BusinessId>,
     /// Whether it can be told to end a session (`disconnect_port` is not 0).
     pub can_disconnect: bool,
+    /// Whether it takes a new Session-Timeout for a running session (`extend_sessions`).
+    pub can_extend: bool,
     /// Whether it reports sessions; if not, time counts from admission.
     pub accounting: bool,
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::budget::Seconds;
-use super::ending::Ending;
+use super::ending::{Ending, Told};
+use super::extension::Extension;
 use super::ident::{Code, Mac, NasName, SessionId};
 use super::policy::Policy;
 
@@ -42,6 +43,8 @@ pub struct Session {
     pub reported: Option<Report>,
     /// That it must go, and how far that is.
     pub ending: Option<Box<Ending>>,
+    /// A longer timeout that its router is being offered. Not kept over a restart.
+    pub extension: Option<Box<Extension>>,
 }
 
 /// How a router knows a session: what finds it in accounting, and what a Disconnect-Request names.
@@ -60,6 +63,8 @@ pub struct Contact {
     pub ip: Option<IpAddr>,
     /// Whether the router can be told to end it: then its grant is no promise that others must spare.
     pub can_disconnect: bool,
+    /// Whether the router takes a new Session-Timeout for it.
+    pub can_extend: bool,
 }
 
 impl Contact {
@@ -73,6 +78,7 @@ impl Contact {
             user_name: later.user_name.clone().or_else(|| self.user_name.clone()),
             ip: later.ip.or(self.ip),
             can_disconnect: later.can_disconnect,
+            can_extend: later.can_extend,
         }
     }
 }
@@ -167,6 +173,31 @@ impl Session {
     /// Whether, at `moment`, it would go on for long enough that its router must be told to end it.
     pub(super) fn must_be_told(&self, moment: Timestamp) -> bool {
         self.contact.can_disconnect && self.ending.is_none() && self.promised(moment) > ENDS_BY_ITSELF
+    }
+
+    /// When its router is to be told something, if it is.
+    pub(super) fn next_try(&self) -> Option<Timestamp> {
+        match &self.ending {
+            Some(ending) => ending.next_try,
+            None => self.extension.as_ref().map(|extension| extension.next_try),
+        }
+    }
+
+    /// Its router is being told.
+    pub(super) fn telling(&mut self, at: Timestamp) {
+        match (&mut self.ending, &mut self.extension) {
+            (Some(ending), _) => ending.telling(at),
+            (None, Some(extension)) => extension.telling(at),
+            (None, None) => {}
+        }
+    }
+
+    /// What its router answered, other than that it is gone or has done so.
+    pub(super) fn told(&mut self, told: Told, at: Timestamp) {
+        match &mut self.ending {
+            Some(ending) => ending.told(told, at),
+            None => self.extension = self.extension.take().and_then(|extension| extension.failed(at)).map(Box::new),
+        }
     }
 
     /// Since when its router has let it run on beyond its timeout.

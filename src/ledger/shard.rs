@@ -89,6 +89,11 @@ impl Shard {
                 closed.extend(ended.map(|ended| kept(token, ended)));
             }
         }
+        if events.iter().any(|event| matches!(event, Event::Seen(_))) {
+            for event in slot.account.longer(policy, now) {
+                slot.account.apply(now, &event);
+            }
+        }
         self.reckon(token, policy);
         closed
     }

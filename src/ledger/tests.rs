@@ -27,7 +27,13 @@ fn id(number: u64) -> SessionId {
 }
 
 fn nas(name: &str) -> NasRules {
-    NasRules { name: NasName::new(name), businesses: Vec::new(), can_disconnect: true, accounting: true }
+    NasRules {
+        name: NasName::new(name),
+        businesses: Vec::new(),
+        can_disconnect: true,
+        can_extend: false,
+        accounting: true,
+    }
 }
 
 fn limited(id: i64, user_limit: i64) -> AccessToken {

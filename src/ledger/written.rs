@@ -54,6 +54,11 @@ enum WrittenEvent<'a> {
         #[serde(borrow)]
         cause: Cow<'a, str>,
     },
+    Granted {
+        #[serde(with = "text")]
+        session: SessionId,
+        granted: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +104,8 @@ struct WrittenContact<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
     can_disconnect: bool,
+    #[serde(default)]
+    can_extend: bool,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -195,7 +202,8 @@ pub(super) fn event(event: &Event) -> Option<Vec<u8>> {
         Event::Stopped { session, report } => WrittenEvent::Stopped { session: *session, report: report.into() },
         Event::Lapsed { session, counts } => WrittenEvent::Lapsed { session: *session, counts: counts.0 },
         Event::Ending { session, cause } => WrittenEvent::Ending { session: *session, cause: cause.as_str().into() },
-        Event::Telling { .. } | Event::Told { .. } => return None,
+        Event::Granted { session, granted } => WrittenEvent::Granted { session: *session, granted: granted.0 },
+        Event::Extending { .. } | Event::Telling { .. } | Event::Told { .. } => return None,
     };
     Some(bytes(&written))
 }
@@ -256,6 +264,7 @@ impl Reader {
             WrittenEvent::Progressed { session, report } => Event::Progressed { session, report: report.read()? },
             WrittenEvent::Stopped { session, report } => Event::Stopped { session, report: report.read()? },
             WrittenEvent::Lapsed { session, counts } => Event::Lapsed { session, counts: Seconds(counts) },
+            WrittenEvent::Granted { session, granted } => Event::Granted { session, granted: Seconds(granted) },
             WrittenEvent::Ending { session, cause } => Event::Ending { session, cause: cause_of(&cause)? },
         })
     }
@@ -316,6 +325,7 @@ impl Reader {
             accounting: written.accounting,
             reported: written.reported.map(WrittenReport::read).transpose()?,
             ending,
+            extension: None,
         })
     }
 
@@ -327,6 +337,7 @@ impl Reader {
             user_name: written.user_name.as_deref().map(code_of).transpose()?,
             ip: written.ip,
             can_disconnect: written.can_disconnect,
+            can_extend: written.can_extend,
         })
     }
 
@@ -381,6 +392,7 @@ impl<'a> From<&'a Contact> for WrittenContact<'a> {
             user_name: contact.user_name.as_ref().map(|name| name.reveal().into()),
             ip: contact.ip,
             can_disconnect: contact.can_disconnect,
+            can_extend: contact.can_extend,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::core::ending::{Ending, SESSION_CONTEXT_NOT_FOUND, Told};
+use crate::core::ending::{SESSION_CONTEXT_NOT_FOUND, Told};
 use crate::core::session::Session;
 use crate::gate::Gate;
 use crate::ledger::Teller;
@@ -12,7 +12,7 @@ use crate::radius::attribute::ErrorCause;
 use crate::radius::clients::Client;
 use crate::radius::disconnect::{Attributes, Order, Outcome, Subject, Target, tell};
 
-/// Tells routers to end sessions.
+/// Tells routers to end sessions, or to let them last longer.
 #[derive(Debug)]
 pub struct Orders {
     gate: Arc<Gate>,
@@ -29,52 +29,39 @@ impl Orders {
 
 impl Teller for Orders {
     async fn tell(&self, session: &Session) -> Told {
-        let (nas, id) = (&session.contact.nas, session.id);
-        let Some(ending) = session.ending.as_deref() else { return Told::Unanswered };
-        self.unproven(session, ending);
+        let (order, attributes) = match (&session.ending, &session.extension) {
+            (Some(ending), _) if ending.reduced() => (Order::Disconnect, Attributes::Reduced),
+            (Some(_), _) => (Order::Disconnect, Attributes::Full),
+            (None, Some(extension)) => (Order::SessionTimeout(extension.to), Attributes::Full),
+            (None, None) => return Told::Unanswered,
+        };
+        self.unproven(session);
+        let nas = &session.contact.nas;
         let live = Arc::clone(&self.live.borrow());
-        let Some((client, address)) = live.clients.named(nas, session.contact.router) else {
-            tracing::debug!(%nas, session = %id, "no router of this name and address is configured any more");
+        let known = live.clients.named(nas, session.contact.router);
+        let Some((client, address)) = known.filter(|(client, _)| client.nas.disconnect_port != 0) else {
+            tracing::debug!(%nas, session = %session.id, "no router of this name and address can be told any more");
             return Told::Unanswered;
         };
-        if client.nas.disconnect_port == 0 {
-            return Told::Unanswered;
-        }
-        let outcome = self.exchange(client, address, session, ending).await;
-        let (told, result) = match outcome {
-            Outcome::Ack => (Told::Acked, "acked"),
-            Outcome::Nak(Some(ErrorCause(SESSION_CONTEXT_NOT_FOUND))) => {
-                (Told::Refused(SESSION_CONTEXT_NOT_FOUND), "gone")
-            }
-            Outcome::Nak(cause) => (Told::Refused(cause.map_or(0, |cause| cause.0)), "refused"),
-            Outcome::NoAnswer => (Told::Unanswered, "unanswered"),
-            Outcome::Unsendable(_) => (Told::Unanswered, "unsendable"),
-        };
-        self.gate.metrics.disconnect(nas.as_str(), result);
-        let cause = ending.cause.as_str();
+        let outcome = self.exchange(client, address, session, order, attributes).await;
+        self.say(session, address, order, outcome);
         match outcome {
-            Outcome::Ack => tracing::info!(%nas, session = %id, cause, "disconnect: acknowledged; its Stop is awaited"),
-            Outcome::Nak(_) if result == "gone" => {
-                tracing::info!(%nas, session = %id, cause, "disconnected: the router has no such session");
-            }
-            Outcome::Nak(error) => {
-                let error = error.map(|error| tracing::field::display(error.0));
-                tracing::warn!(%nas, session = %id, cause, tries = ending.tries, error, "disconnect: refused");
-            }
-            Outcome::NoAnswer => {
-                tracing::warn!(%nas, %address, session = %id, cause, tries = ending.tries,
-                    "disconnect: no answer; is `/radius incoming` accepting on this port, and the address ours?");
-            }
-            Outcome::Unsendable(why) => {
-                tracing::warn!(%nas, session = %id, cause, tries = ending.tries, %why, "disconnect: not sent");
-            }
+            Outcome::Ack => Told::Acked,
+            Outcome::Nak(cause) => Told::Refused(cause.map_or(0, |cause| cause.0)),
+            Outcome::NoAnswer | Outcome::Unsendable(_) => Told::Unanswered,
         }
-        told
     }
 }
 
 impl Orders {
-    async fn exchange(&self, client: &Client, address: IpAddr, session: &Session, ending: &Ending) -> Outcome {
+    async fn exchange(
+        &self,
+        client: &Client,
+        address: IpAddr,
+        session: &Session,
+        order: Order,
+        attributes: Attributes,
+    ) -> Outcome {
         let nas = &client.nas;
         let target = Target {
             address: SocketAddr::new(address, nas.disconnect_port),
@@ -88,13 +75,48 @@ impl Orders {
             ip: contact.ip,
             device: session.device,
         };
-        let attributes = if ending.reduced() { Attributes::Reduced } else { Attributes::Full };
-        tell(&target, &subject, Order::Disconnect, attributes, self.gate.clock.now().wall).await
+        tell(&target, &subject, order, attributes, self.gate.clock.now().wall).await
+    }
+
+    fn say(&self, session: &Session, address: IpAddr, order: Order, outcome: Outcome) {
+        let (nas, id) = (&session.contact.nas, session.id);
+        let gone = matches!(outcome, Outcome::Nak(Some(ErrorCause(SESSION_CONTEXT_NOT_FOUND))));
+        let result = match outcome {
+            Outcome::Ack => "acked",
+            Outcome::Nak(_) if gone => "gone",
+            Outcome::Nak(_) => "refused",
+            Outcome::NoAnswer => "unanswered",
+            Outcome::Unsendable(_) => "unsendable",
+        };
+        let Some(ending) = session.ending.as_deref() else {
+            self.gate.metrics.extension(nas.as_str(), result);
+            tracing::info!(%nas, session = %id, ?order, result, "a longer session was offered");
+            return;
+        };
+        self.gate.metrics.disconnect(nas.as_str(), result);
+        let (cause, tries) = (ending.cause.as_str(), ending.tries);
+        match outcome {
+            Outcome::Ack => tracing::info!(%nas, session = %id, cause, "disconnect: acknowledged; its Stop is awaited"),
+            Outcome::Nak(_) if gone => {
+                tracing::info!(%nas, session = %id, cause, "disconnected: the router has no such session");
+            }
+            Outcome::Nak(error) => {
+                let error = error.map(|error| tracing::field::display(error.0));
+                tracing::warn!(%nas, session = %id, cause, tries, error, "disconnect: refused");
+            }
+            Outcome::NoAnswer => {
+                tracing::warn!(%nas, %address, session = %id, cause, tries,
+                    "disconnect: no answer; does the router accept it (`/radius incoming`) on this port, from us?");
+            }
+            Outcome::Unsendable(why) => {
+                tracing::warn!(%nas, session = %id, cause, tries, %why, "disconnect: not sent");
+            }
+        }
     }
 
     /// An acknowledgement that no Stop followed is worth a line: the guest may still be online.
-    fn unproven(&self, session: &Session, ending: &Ending) {
-        if ending.last == Some(Told::Acked) {
+    fn unproven(&self, session: &Session) {
+        if session.ending.as_ref().is_some_and(|ending| ending.last == Some(Told::Acked)) {
             let nas = &session.contact.nas;
             self.gate.metrics.disconnect(nas.as_str(), "unproven");
             tracing::warn!(%nas, session = %session.id,

@@ -96,6 +96,7 @@ pub struct Metrics {
     sessions: Family<NasLabel, Gauge>,
     accounting: Family<ResultLabel, Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
+    extensions: Family<DisconnectLabels, Counter>,
     malformed_records: Counter,
     http_problems: Family<StatusLabel, Counter>,
     reloads: Family<ResultLabel, Counter>,
@@ -123,6 +124,7 @@ impl Default for Metrics {
             sessions: Family::default(),
             accounting: Family::default(),
             disconnects: Family::default(),
+            extensions: Family::default(),
             malformed_records: Counter::default(),
             http_problems: Family::default(),
             reloads: Family::default(),
@@ -141,6 +143,11 @@ impl Default for Metrics {
         registry.register("sessions", "Live sessions", this.sessions.clone());
         registry.register("accounting_records", "Accounting records by result", this.accounting.clone());
         registry.register("disconnects", "Routers told to end a session, by what came of it", this.disconnects.clone());
+        registry.register(
+            "extensions",
+            "Routers offered a longer Session-Timeout, by what came of it",
+            this.extensions.clone(),
+        );
         registry.register("malformed_records", "Token records that could not be read", this.malformed_records.clone());
         registry.register("reloads", "Reloads of the configuration by result", this.reloads.clone());
         registry.register("http_problems", "HTTP requests answered with a problem", this.http_problems.clone());
@@ -221,6 +228,11 @@ impl Metrics {
     /// `proven` by a Stop, `gone` by Error-Cause 503; or that no Stop came after an acknowledgement: `unproven`.
     pub fn disconnect(&self, nas: &str, result: &'static str) {
         self.disconnects.get_or_create(&DisconnectLabels { nas: nas.to_owned(), result }).inc();
+    }
+
+    /// Counts what came of offering a router a longer Session-Timeout, under the same names.
+    pub fn extension(&self, nas: &str, result: &'static str) {
+        self.extensions.get_or_create(&DisconnectLabels { nas: nas.to_owned(), result }).inc();
     }
 
     /// Counts a request that could not wait for the source.

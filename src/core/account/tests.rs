@@ -24,6 +24,7 @@ fn session(number: u8, granted: u64) -> Session {
             user_name: None,
             ip: None,
             can_disconnect: true,
+            can_extend: false,
         },
         admitted_at: at(0),
         granted: Seconds(granted),
@@ -31,6 +32,7 @@ fn session(number: u8, granted: u64) -> Session {
         accounting: true,
         reported: None,
         ending: None,
+        extension: None,
     }
 }
 

@@ -27,6 +27,7 @@ fn session(number: u8, admitted_at: i64, granted: u64, can_disconnect: bool) -> 
             user_name: None,
             ip: None,
             can_disconnect,
+            can_extend: false,
         },
         admitted_at: at(admitted_at),
         granted: Seconds(granted),
@@ -34,6 +35,7 @@ fn session(number: u8, admitted_at: i64, granted: u64, can_disconnect: bool) -> 
         accounting: true,
         reported: None,
         ending: None,
+        extension: None,
     }
 }
 

@@ -25,7 +25,13 @@ fn mac(last: u8) -> Mac {
 }
 
 fn nas() -> NasRules {
-    NasRules { name: NasName::new("front-desk"), businesses: Vec::new(), can_disconnect: true, accounting: true }
+    NasRules {
+        name: NasName::new("front-desk"),
+        businesses: Vec::new(),
+        can_disconnect: true,
+        can_extend: false,
+        accounting: true,
+    }
 }
 
 /// A device typing a code, with the proof that a plain login page sends: the code again.

@@ -16,14 +16,15 @@ fn report() -> impl Strategy<Value = Report> {
 fn contact() -> impl Strategy<Value = Contact> {
     let text = || proptest::option::of("[ -~äß\"\\\\]{1,20}");
     let ip = || proptest::option::of(any::<IpAddr>());
-    ("[a-z-]{1,9}", ip(), text(), text(), ip(), any::<bool>()).prop_map(
-        |(nas, router, nas_session, user_name, ip, can_disconnect)| Contact {
+    ("[a-z-]{1,9}", ip(), text(), text(), ip(), any::<bool>(), any::<bool>()).prop_map(
+        |(nas, router, nas_session, user_name, ip, can_disconnect, can_extend)| Contact {
             nas: NasName::new(&nas),
             router,
             nas_session: nas_session.map(Into::into),
             user_name: user_name.and_then(|name| Code::parse(&name).ok()),
             ip,
             can_disconnect,
+            can_extend,
         },
     )
 }
@@ -48,6 +49,7 @@ fn session() -> impl Strategy<Value = Session> {
             reported,
             ending: ending.map(|(cause, since)| Box::new(Ending::new(cause, at(since), contact.can_disconnect))),
             contact,
+            extension: None,
         })
 }
 
@@ -69,6 +71,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (id(), report()).prop_map(|(session, report)| Event::Stopped { session, report }),
         (id(), any::<u32>()).prop_map(|(session, counts)| Event::Lapsed { session, counts: Seconds(counts.into()) }),
         (id(), cause()).prop_map(|(session, cause)| Event::Ending { session, cause }),
+        (id(), any::<u32>())
+            .prop_map(|(session, granted)| Event::Granted { session, granted: Seconds(granted.into()) }),
     ]
 }
 
@@ -118,8 +122,7 @@ proptest! {
 fn the_form_is_kept_so_that_later_versions_read_it() {
     let report = r#"{"at":1790000300000,"seconds":300,"input_octets":5,"output_octets":7}"#;
     let id = "01KE000000000000000000000A";
-    let contact =
-        r#""nas":"front-desk","router":"192.0.2.1","nas_session":"80a00001","ip":"10.5.88.41","can_disconnect":true"#;
+    let contact = r#""nas":"front-desk","router":"192.0.2.1","nas_session":"80a00001","ip":"10.5.88.41","can_disconnect":true,"can_extend":false"#;
     let session = format!(
         r#""session":"{id}","mac":"02:00:00:00:00:01","code":"abc","contact":{{{contact}}},"admitted_at":1790000000000,"granted":3600,"interim":300,"accounting":true"#
     );
@@ -130,6 +133,7 @@ fn the_form_is_kept_so_that_later_versions_read_it() {
         format!(r#"{{"event":"progressed","session":"{id}",{}"#, &report[1..]),
         format!(r#"{{"event":"stopped","session":"{id}",{}"#, &report[1..]),
         format!(r#"{{"event":"lapsed","session":"{id}","counts":300}}"#),
+        format!(r#"{{"event":"granted","session":"{id}","granted":7200}}"#),
         format!(r#"{{"event":"ending","session":"{id}","cause":"used_up"}}"#),
     ] {
         let event = Reader::default().event(form.as_bytes()).unwrap_or_else(|error| panic!("{form}: {error}"));

@@ -16,8 +16,13 @@ const DEVICE: Mac = Mac::new([0x9A, 0x4C, 0x10, 0x7E, 0x22, 0xD1]);
 const CALLING: (u8, &[u8]) = (a::CALLING_STATION_ID, b"9A:4C:10:7E:22:D1");
 
 fn client(code_in: CodeIn) -> Client {
-    let rules =
-        NasRules { name: NasName::new("front-desk"), businesses: Vec::new(), can_disconnect: true, accounting: true };
+    let rules = NasRules {
+        name: NasName::new("front-desk"),
+        businesses: Vec::new(),
+        can_disconnect: true,
+        can_extend: false,
+        accounting: true,
+    };
     Client {
         nas: Nas {
             rules,
