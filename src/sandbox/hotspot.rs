@@ -18,10 +18,19 @@ use crate::radius::attribute::{self as attr, ErrorCause, code, mikrotik};
 use crate::radius::packet::{Attribute, Drop, Packet};
 use crate::radius::secret::Secret;
 
+pub(in crate::sandbox) use request::{NAS_ADDRESS, address_of};
 pub use request::{Password, Record};
 
 /// Where the Message-Authenticator's sixteen octets are if it stands first.
 const FIRST_VALUE: usize = 22;
+
+/// The running number of a session has five hexadecimal digits, its boot counter one before them.
+const RUNNING_BITS: u32 = 20;
+const RUNNING: u32 = (1 << RUNNING_BITS) - 1;
+/// What the first two digits say: a session of the hotspot.
+const HOTSPOT_SERVICE: u32 = 0x8000_0000;
+/// The boot counter of a router that was never restarted.
+const FIRST_BOOT: u32 = 3;
 
 /// One router. It may be shared: each request has a socket of its own, as on RouterOS.
 #[derive(Debug)]
@@ -35,7 +44,7 @@ pub struct Hotspot {
     tries: u32,
     /// Identifiers count over logins and accounting together.
     identifier: AtomicU8,
-    /// Sessions since the router started.
+    /// The boot counter in the high four of 24 bits; below them, how many sessions there were since that boot.
     sessions: AtomicU32,
 }
 
@@ -93,6 +102,9 @@ pub enum HotspotError {
     /// A user name or password is longer than an attribute holds.
     #[error("a value is too long for its attribute")]
     TooLong,
+    /// The router has no power, or lost it before an answer came.
+    #[error("the router is off")]
+    Off,
     /// The socket failed.
     #[error("the socket failed")]
     Io(#[from] io::Error),
@@ -138,7 +150,7 @@ impl Hotspot {
             timeout: Duration::from_secs(1),
             tries: 3,
             identifier: AtomicU8::new(0),
-            sessions: AtomicU32::new(0),
+            sessions: AtomicU32::new(FIRST_BOOT << RUNNING_BITS),
         }
     }
 
@@ -158,6 +170,12 @@ impl Hotspot {
     #[must_use]
     pub fn patience(self, timeout: Duration, tries: u32) -> Self {
         Self { timeout, tries, ..self }
+    }
+
+    /// Its NAS-Identifier.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The secret it shares with the server.
@@ -205,18 +223,38 @@ impl Hotspot {
 
     /// As [`Hotspot::exchange`], with any server.
     pub async fn exchange_with(&self, server: SocketAddr, request: &[u8]) -> Result<Answer, HotspotError> {
+        self.exchange_on(&self.open(server).await?, request).await
+    }
+
+    /// A socket on a new port, connected, so that only what comes from the address that was asked is heard.
+    async fn open(&self, server: SocketAddr) -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind((self.source, 0)).await?;
-        // Connected, so that only what comes from the address that was asked is heard.
         socket.connect(server).await?;
-        self.exchange_on(&socket, request).await
+        Ok(socket)
+    }
+
+    /// Sends an Accounting-Request for the first time and does not wait: [`Hotspot::wait_for_answer`] does.
+    pub(super) async fn send_accounting(&self, request: &[u8]) -> io::Result<UdpSocket> {
+        let socket = self.open(self.accounting).await?;
+        unless_refused(socket.send(request).await)?;
+        Ok(socket)
     }
 
     /// As [`Hotspot::exchange`], on a socket that is connected to a server; for a repetition from the same port.
     pub async fn exchange_on(&self, socket: &UdpSocket, request: &[u8]) -> Result<Answer, HotspotError> {
+        let packet = Packet::parse(request).map_err(HotspotError::Request)?;
+        unless_refused(socket.send(packet.bytes()).await)?;
+        self.wait_for_answer(socket, request).await
+    }
+
+    /// Waits for the answer to what was sent once on this socket, and repeats it until patience ends.
+    pub(super) async fn wait_for_answer(&self, socket: &UdpSocket, request: &[u8]) -> Result<Answer, HotspotError> {
         let request = Packet::parse(request).map_err(HotspotError::Request)?;
         let mut bad_replies = Vec::new();
         for tries in 1..=self.tries {
-            unless_refused(socket.send(request.bytes()).await)?;
+            if tries > 1 {
+                unless_refused(socket.send(request.bytes()).await)?;
+            }
             if let Ok(answer) = timeout(self.timeout, self.hear(socket, &request, tries, &mut bad_replies)).await {
                 return Ok(answer?);
             }
@@ -319,8 +357,16 @@ impl Hotspot {
         self.identifier.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The number of the next session as RouterOS counts: service 80, boot counter 3, running number.
+    /// The number of the next session as RouterOS counts: service 80, boot counter, running number.
     fn next_session(&self) -> u32 {
-        0x8030_0000 | (self.sessions.fetch_add(1, Ordering::Relaxed) & 0xF_FFFF)
+        let next = |now: u32| (now & !RUNNING) | (now.wrapping_add(1) & RUNNING);
+        let taken = self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(next(now)));
+        HOTSPOT_SERVICE | taken.unwrap_or_else(|now| now)
+    }
+
+    /// The router starts anew: its boot counter, which knows sixteen values, goes on, and sessions count from nothing.
+    pub(super) fn reboot(&self) {
+        let next = |now: u32| (((now >> RUNNING_BITS) + 1) % 16) << RUNNING_BITS;
+        let _ = self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(next(now)));
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod hotspot;
 pub mod nexudus;
+pub mod router;

@@ -11,7 +11,7 @@ use crate::radius::attribute::{self as attr, StatusType, TerminateCause, code, m
 use crate::radius::packet::{Full, Packet, Request};
 
 /// The router's own address (NAS-IP-Address), whatever address it sends from.
-const NAS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 1);
+pub(in crate::sandbox) const NAS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 1);
 /// The name of its hotspot server (Called-Station-Id).
 const HOTSPOT_SERVER: &str = "guest-hs";
 /// The interface the guests are on (NAS-Port-Id).
@@ -40,6 +40,8 @@ pub struct Record<'a> {
     pub session_id: &'a str,
     /// The Class of the Access-Accept.
     pub class: Option<&'a [u8]>,
+    /// The address the device has; none: the one that [`Hotspot`] gives it.
+    pub address: Option<Ipv4Addr>,
     /// When it happened.
     pub at: Timestamp,
     /// Seconds between the event and this record.
@@ -64,6 +66,7 @@ impl<'a> Record<'a> {
             mac,
             session_id,
             class: None,
+            address: None,
             at,
             delay: 0,
             seconds: 0,
@@ -83,6 +86,17 @@ impl From<Full> for HotspotError {
 impl Hotspot {
     /// The Access-Request of a login that is the next session, with the Message-Authenticator last.
     pub fn access_request(&self, user_name: &str, password: Password<'_>, mac: Mac) -> Result<Vec<u8>, HotspotError> {
+        self.access_request_from(address_of(mac), user_name, password, mac)
+    }
+
+    /// As [`Hotspot::access_request`], for a device with another address.
+    pub(in crate::sandbox) fn access_request_from(
+        &self,
+        address: Ipv4Addr,
+        user_name: &str,
+        password: Password<'_>,
+        mac: Mac,
+    ) -> Result<Vec<u8>, HotspotError> {
         let (authenticator, session) = (random()?, self.next_session());
         let mut buffer = [0; Packet::MAX];
         let mut request = Request::new(&mut buffer, code::ACCESS_REQUEST, self.next_identifier(), &authenticator);
@@ -90,7 +104,7 @@ impl Hotspot {
         request.attribute(attr::USER_NAME, user_name.as_bytes())?;
         request.integer(attr::NAS_PORT, session)?;
         request.attribute(attr::ACCT_SESSION_ID, format!("{session:08x}").as_bytes())?;
-        addresses(&mut request, mac)?;
+        addresses(&mut request, address)?;
         match password {
             Password::Pap(password) => {
                 let mut hidden = [0; 128];
@@ -149,7 +163,7 @@ fn session(request: &mut Request<'_>, record: &Record<'_>) -> Result<(), Full> {
     // the session's number is its name
     request.integer(attr::NAS_PORT, u32::from_str_radix(record.session_id, 16).unwrap_or(0))?;
     request.attribute(attr::ACCT_SESSION_ID, record.session_id.as_bytes())?;
-    addresses(request, record.mac)?;
+    addresses(request, record.address.unwrap_or_else(|| address_of(record.mac)))?;
     record.class.map_or(Ok(()), |class| request.attribute(attr::CLASS, class))
 }
 
@@ -177,14 +191,13 @@ fn device(request: &mut Request<'_>, mac: Mac) -> Result<(), Full> {
     request.attribute(attr::NAS_PORT_ID, INTERFACE.as_bytes())
 }
 
-fn addresses(request: &mut Request<'_>, mac: Mac) -> Result<(), Full> {
-    let address = address_of(mac).octets();
-    request.attribute(attr::FRAMED_IP_ADDRESS, &address)?;
-    request.vendor(mikrotik::VENDOR, mikrotik::HOST_IP, &address)
+fn addresses(request: &mut Request<'_>, address: Ipv4Addr) -> Result<(), Full> {
+    request.attribute(attr::FRAMED_IP_ADDRESS, &address.octets())?;
+    request.vendor(mikrotik::VENDOR, mikrotik::HOST_IP, &address.octets())
 }
 
 /// The address that the router's DHCP server gives a device: one of 10.5.88.0/24, but not the router's.
-fn address_of(mac: Mac) -> Ipv4Addr {
+pub(in crate::sandbox) fn address_of(mac: Mac) -> Ipv4Addr {
     let [.., last] = mac.octets();
     Ipv4Addr::new(10, 5, 88, last.clamp(2, 254))
 }

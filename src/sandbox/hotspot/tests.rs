@@ -101,6 +101,31 @@ fn identifiers_and_sessions_count_on() {
 }
 
 #[test]
+fn a_reboot_counts_sessions_from_nothing_and_the_sixteenth_repeats_them() {
+    let hotspot = nowhere();
+    let session = || {
+        let bytes = hotspot.access_request("a", Password::Pap(""), MAC).unwrap();
+        lossy(Packet::parse(&bytes).unwrap().first(attr::ACCT_SESSION_ID).unwrap())
+    };
+    assert_eq!([session(), session()], ["80300000", "80300001"]);
+    hotspot.reboot();
+    assert_eq!([session(), session()], ["80400000", "80400001"]);
+    (0..11).for_each(|_| hotspot.reboot());
+    assert_eq!(session(), "80f00000");
+    hotspot.reboot();
+    assert_eq!(session(), "80000000");
+    (0..3).for_each(|_| hotspot.reboot());
+    assert_eq!(session(), "80300000");
+}
+
+#[test]
+fn running_numbers_start_again_within_one_boot() {
+    let hotspot = nowhere();
+    hotspot.sessions.store((3 << RUNNING_BITS) | RUNNING, Ordering::Relaxed);
+    assert_eq!([hotspot.next_session(), hotspot.next_session()], [0x803F_FFFF, 0x8030_0000]);
+}
+
+#[test]
 fn what_is_too_long_is_said() {
     let hotspot = nowhere();
     for (name, password) in [("x".repeat(254), String::new()), ("x".into(), "x".repeat(129))] {
@@ -134,6 +159,12 @@ fn accounting_looks_like_the_routers() {
     assert_eq!((integer(attr::ACCT_TERMINATE_CAUSE), integer(attr::ACCT_SESSION_TIME)), (Some(5), Some(3600)));
     assert_eq!((integer(attr::ACCT_INPUT_OCTETS), integer(attr::ACCT_INPUT_GIGAWORDS)), (Some(90_177_536), Some(0)));
     assert_eq!((integer(attr::ACCT_OUTPUT_OCTETS), integer(attr::ACCT_OUTPUT_GIGAWORDS)), (Some(104_857_600), Some(1)));
+
+    let address = Some(Ipv4Addr::new(10, 5, 91, 7));
+    let bytes = hotspot.accounting_request(&Record { address, ..start }).unwrap();
+    let packet = Packet::parse(&bytes).unwrap();
+    assert_eq!(packet.first(attr::FRAMED_IP_ADDRESS).and_then(attr::ipv4), address);
+    assert_eq!(packet.vendor(mikrotik::VENDOR).collect::<Vec<_>>(), [(10, &[10, 5, 91, 7][..])]);
 
     let on = Record { status: StatusType::AccountingOn, ..start };
     let bytes = hotspot.accounting_request(&on).unwrap();
