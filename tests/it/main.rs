@@ -1,4 +1,4 @@
-//! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, systemd.
+//! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, systemd, hostapd behind FreeRADIUS.
 
 // What clippy asks of code that serves strangers does not bind tests; and nothing here is anybody's interface.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -8,6 +8,7 @@ mod accounting;
 mod commands;
 mod daemon;
 mod disconnect;
+mod foreign;
 mod nexudus;
 mod peers;
 mod shipped;

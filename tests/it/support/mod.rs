@@ -1,6 +1,7 @@
 //! The daemon as its users run it: the real binary, a folder of its own, ports that the kernel picks.
 
 pub mod pcap;
+pub mod wired;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -111,11 +112,16 @@ impl Spotgate {
 
     /// Starts the daemon with this configuration in this folder.
     pub fn start_in(folder: TempDir, configuration: &str) -> Self {
+        Self::start_by(spotgate(&[]), folder, configuration)
+    }
+
+    /// The same by this command, to which the arguments are added.
+    pub fn start_by(mut command: Command, folder: TempDir, configuration: &str) -> Self {
         let path = folder.path().join("spotgate.toml");
         std::fs::write(&path, configuration).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let mut command = spotgate(&["serve", "--config"]);
-        let mut child = command.arg(&path).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(["serve", "--config"]).arg(&path);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
         // The daemon says where it listens once it answers; it says so or ends.
