@@ -5,7 +5,10 @@ cd "$(dirname "$0")/.."
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-packages=(build-essential ca-certificates curl freeradius freeradius-utils hostapd iproute2 procps python3-venv systemd tshark wpasupplicant)
+packages=(
+  build-essential ca-certificates curl freeradius freeradius-utils hostapd iproute2 procps python3-venv systemd tshark
+  wpasupplicant
+)
 services=(freeradius hostapd wpa_supplicant)
 missing=()
 for package in "${packages[@]}"; do

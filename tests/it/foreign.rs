@@ -117,6 +117,8 @@ async fn the_switch_takes_a_disconnect_and_proves_it_by_a_stop() {
     let late = format!("Event-Timestamp = {}\nAcct-Session-Id = \"{name}\"\n", moment - 400);
     assert!(tell(&late).contains("No reply"), "outside of the window");
     assert_eq!(site.session(&session)["state"], "online");
+    let causes: Vec<_> = site.packets_of("Disconnect-NAK").iter().map(|nak| nak.number("Error-Cause")).collect();
+    assert_eq!(causes, [503, 503, 401]);
 
     let said = tell(&full(OUTER, &name));
     assert!(said.contains("Received Disconnect-ACK"), "{said}");
@@ -154,7 +156,7 @@ async fn spotgate_disconnects_at_the_switch() {
 
     // A session that the switch knows nothing of any more: reported from its address, but not by it.
     let device = "User-Name = \"kx7q-91mp\"\nCalling-Station-Id = \"02-00-00-00-00-52\"\nAcct-Session-Id = \"gone\"\n";
-    let login = format!("{device}User-Password = \"\"\nMessage-Authenticator = 0x00\n");
+    let login = format!("{device}User-Password = \"{CODE}\"\nMessage-Authenticator = 0x00\n");
     assert!(site.radclient("switch", "192.0.2.2:1812", "auth", &login).contains("Received Access-Accept"));
     let start = format!("{device}Acct-Status-Type = Start\n");
     assert!(site.radclient("switch", "192.0.2.2:1813", "acct", &start).contains("Received Accounting-Response"));

@@ -34,8 +34,7 @@ fn systemd_accepts_the_unit() {
     let path = folder.path().join("spotgate.service");
     std::fs::write(&path, unit).unwrap();
     let output = run(tool("systemd-analyze").arg("verify").arg(&path));
-    // Units of other packages that ours orders itself after are read too; what is said of them is not our affair.
-    let said = printed(&output);
-    let ours: Vec<_> = said.lines().filter(|line| !line.is_empty() && !line.starts_with("/lib/systemd/")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{said}");
+    // It also complains of other units that are enabled on this machine.
+    let complaints = printed(&output).lines().any(|line| line.contains("spotgate"));
+    assert!(output.status.success() && !complaints, "{}", printed(&output));
 }
