@@ -332,7 +332,10 @@ impl Gate {
         }
         let id = new_session(now);
         let decision = self.ledger.admit(token, &visit.question, id, now, trail);
-        let session = matches!(decision, Decision::Allow(_)).then_some(id);
+        let session = match &decision {
+            Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),
+            Decision::Deny(_) => None,
+        };
         Answer { decision, session }
     }
 

@@ -161,7 +161,13 @@ impl Ledger {
             for session in account.sessions().iter().filter(|session| grant.displaces.contains(&session.id)) {
                 events.push(Account::order(session, Cause::Displaced, now));
             }
-            events.push(Event::Admitted(Box::new(grant.session(id, token, question, now))));
+            let renewed = account.sessions().iter().find(|session| Some(session.id) == grant.renews);
+            events.push(match renewed {
+                Some(session) => {
+                    Event::Renewed { session: session.id, granted: session.used(now).plus(grant.session_timeout) }
+                }
+                None => Event::Admitted(Box::new(grant.session(id, token, question, now))),
+            });
             // Nobody waits for the disk to be let in: what a power cut takes is less than a second (contract).
             let _ = self.change(&mut shard, token.id, policy, now, &events);
             drop(shard);

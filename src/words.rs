@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(denied(Reason::Expired, today), "This code expired on 23 November at 18:00.");
         assert_eq!(denied(Reason::NotYetValid, today), "This code is valid from 23 November at 09:00.");
         assert_eq!(denied(Reason::Expired, next_year), "This code expired on 23 November 2026 at 18:00.");
-        let grant = Grant { session_timeout: Seconds(3599), displaces: Vec::new(), view: view() };
+        let grant = Grant { session_timeout: Seconds(3599), renews: None, displaces: Vec::new(), view: view() };
         assert_eq!(
             message(&Decision::Allow(grant), &zone, at(today)),
             "You are online. 59 minutes are left on this code."

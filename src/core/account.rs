@@ -103,6 +103,13 @@ pub struct Progress {
 pub enum Event {
     /// A device was let in, or is found to be in by what its router reports of it. Its old sessions end here.
     Admitted(Box<Session>),
+    /// A session authenticated again, and goes on.
+    Renewed {
+        /// Which.
+        session: SessionId,
+        /// The Session-Timeout, counted from its begin.
+        granted: Seconds,
+    },
     /// The token was seen to give this.
     Seen(Terms),
     /// A session's router is known better.
@@ -182,10 +189,16 @@ impl Account {
     pub fn apply(&mut self, at: Timestamp, event: &Event) -> Vec<SessionId> {
         match event {
             Event::Admitted(session) => return self.admit(session),
+            Event::Renewed { session, granted } => {
+                self.last_used = self.last_used.max(Some(at));
+                if let Some(session) = self.live_mut(*session) {
+                    session.renew(*granted, at);
+                }
+            }
             Event::Seen(terms) => self.terms = Some(*terms),
             Event::Contacted { session, contact } => {
                 if let Some(session) = self.live_mut(*session) {
-                    session.contact = contact.as_ref().clone();
+                    session.contacted(contact.as_ref().clone());
                 }
             }
             Event::Progressed { session, report } => {
@@ -438,7 +451,8 @@ impl Account {
             return pool.less(self.usage(policy, now));
         }
         let live = self.sessions.iter().map(|session| {
-            if session.endpoint().is_same(asking) { session.counts_without_stop(now) } else { session.used(now) }
+            let replaced = session.endpoint().is_same(asking) && !session.is_continued_by(asking);
+            if replaced { session.counts_without_stop(now) } else { session.used(now) }
         });
         pool.less(self.usage.plus(live.sum()))
     }

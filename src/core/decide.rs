@@ -107,6 +107,8 @@ pub enum Decision {
 pub struct Grant {
     /// The budget: what Session-Timeout carries.
     pub session_timeout: Seconds,
+    /// The session that goes on by it: its router authenticated it again. None: this is a new one.
+    pub renews: Option<SessionId>,
     /// The sessions that must give their places up for this one.
     pub displaces: Vec<SessionId>,
     /// The token as it stands once this device is in.
@@ -326,7 +328,9 @@ pub fn decide(
         return deny(Reason::UserLimitReached);
     }
     let devices_online = others.saturating_add(1).min(user_limit);
-    Decision::Allow(Grant { session_timeout, displaces, view: View { devices_online, ..view } })
+    let renews = account.sessions().iter().rfind(|session| session.is_continued_by(&asking));
+    let renews = renews.map(|session| session.id);
+    Decision::Allow(Grant { session_timeout, renews, displaces, view: View { devices_online, ..view } })
 }
 
 /// Whether the password fits: the code as typed or as in the record, for a MAC login the MAC; or nothing.
@@ -380,6 +384,7 @@ impl Question<'_> {
             device: self.login.device,
             code: token.code.clone(),
             contact: self.contact(&token.code),
+            asker: None,
             admitted_at: now,
             granted: self.policy.max_session,
             interim: self.policy.interim_interval,

@@ -111,6 +111,7 @@ mod tests {
             reported: None,
             ending: None,
             extension: None,
+            asker: None,
         };
         seen(&mut account, 3600, None);
         account.apply(at(0), &Event::Admitted(Box::new(session)));

@@ -31,6 +31,8 @@ pub struct Session {
     pub code: Code,
     /// How its router knows it.
     pub contact: Contact,
+    /// The NAS that asked for it, where another has it: a RADIUS proxy asks for the router behind it.
+    pub asker: Option<NasName>,
     /// When it was admitted.
     pub admitted_at: Timestamp,
     /// The Session-Timeout it was given.
@@ -127,6 +129,34 @@ impl Endpoint<'_> {
 }
 
 impl Session {
+    /// Whether a login from `asking` is this very session authenticating again: the router knows it by the same name, and
+    /// goes on to count from its begin (hostapd does so at each EAP reauthentication).
+    #[must_use]
+    pub fn is_continued_by(&self, asking: &Endpoint<'_>) -> bool {
+        let named = asking.nas_session.is_some() && self.contact.nas_session.as_deref() == asking.nas_session;
+        let there = self.contact.nas == *asking.nas || self.asker.as_ref() == Some(asking.nas);
+        named && there && self.device.is_some() && self.device == asking.device
+    }
+
+    /// It authenticated again at `at`, and may last for `granted` from its begin.
+    pub(super) fn renew(&mut self, granted: Seconds, at: Timestamp) {
+        self.granted = granted;
+        self.ending = None;
+        self.extension = None;
+        if self.accounting && self.reported.is_none() {
+            // Its start is awaited anew.
+            self.admitted_at = at;
+        }
+    }
+
+    /// Its router is known better, and may be another than the one that asked.
+    pub(super) fn contacted(&mut self, contact: Contact) {
+        let former = std::mem::replace(&mut self.contact, contact);
+        if former.nas != self.contact.nas {
+            self.asker.get_or_insert(former.nas);
+        }
+    }
+
     /// Who it belongs to.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint<'_> {

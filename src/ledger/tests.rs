@@ -350,3 +350,31 @@ fn a_sweep_counts_each_router_and_closes_what_lapsed() {
     assert_eq!(again, Err(Reason::NoMinutesLeft), "closed, and counted");
     assert_eq!(world.ledger.last_used(TokenId(3)), Some(at("2026-11-23T12:01:00Z")));
 }
+
+#[test]
+fn a_session_that_authenticates_again_goes_on_and_counts_once() {
+    let world = World::new();
+    let one = limited(1, 1);
+    let login = Login { nas_session: Some("4A1C"), ..by(mac(1)) };
+    let first = world.admit_login(&one, &login, NOON).unwrap();
+    assert_eq!((first.session_timeout, first.renews), (Seconds(3600), None));
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = |session: SessionId, news, second: i64| {
+        let at = at(NOON).saturating_add(std::time::Duration::from_secs(second.unsigned_abs())).unwrap();
+        let seconds = Seconds(second.unsigned_abs());
+        let report = crate::core::session::Report { at, seconds, input_octets: 0, output_octets: 0 };
+        let progress = Progress { session: Some((session, TokenId(1))), news, report };
+        assert!(world.ledger.report(TokenId(1), &question, &progress, at).is_some());
+    };
+    report(id(1), News::Start, 0);
+    report(id(1), News::Interim, 600);
+    let again = world.admit_login(&one, &login, "2026-11-23T12:10:00Z").unwrap();
+    assert_eq!((again.session_timeout, again.renews), (Seconds(3000), Some(id(1))));
+    let sessions = world.sessions(1);
+    assert_eq!((sessions.len(), sessions[0].id, sessions[0].granted), (1, id(1), Seconds(3600)));
+    report(id(1), News::Stop, 700);
+    let after = world.judge(&one, mac(2), "2026-11-23T13:00:00Z").unwrap();
+    assert_eq!(after.session_timeout, Seconds(2900), "700 s, once");
+    let other = Login { nas_session: Some("4A1D"), ..by(mac(1)) };
+    assert_eq!(world.admit_login(&one, &other, "2026-11-23T13:00:00Z").unwrap().renews, None);
+}

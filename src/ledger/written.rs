@@ -24,6 +24,11 @@ pub(super) const VIEWS: &str = include_str!("views.sql");
 #[serde(tag = "event", rename_all = "snake_case")]
 enum WrittenEvent<'a> {
     Admitted(#[serde(borrow)] Box<WrittenSession<'a>>),
+    Renewed {
+        #[serde(with = "text")]
+        session: SessionId,
+        granted: u64,
+    },
     Seen(WrittenTerms),
     Contacted {
         #[serde(with = "text")]
@@ -81,6 +86,8 @@ struct WrittenSession<'a> {
     code: Option<Cow<'a, str>>,
     #[serde(borrow)]
     contact: WrittenContact<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    asker: Option<Cow<'a, str>>,
     admitted_at: i64,
     granted: u64,
     interim: u64,
@@ -202,6 +209,7 @@ pub(super) fn event(event: &Event) -> Option<Vec<u8>> {
         Event::Stopped { session, report } => WrittenEvent::Stopped { session: *session, report: report.into() },
         Event::Lapsed { session, counts } => WrittenEvent::Lapsed { session: *session, counts: counts.0 },
         Event::Ending { session, cause } => WrittenEvent::Ending { session: *session, cause: cause.as_str().into() },
+        Event::Renewed { session, granted } => WrittenEvent::Renewed { session: *session, granted: granted.0 },
         Event::Granted { session, granted } => WrittenEvent::Granted { session: *session, granted: granted.0 },
         Event::Extending { .. } | Event::Telling { .. } | Event::Told { .. } => return None,
     };
@@ -264,6 +272,7 @@ impl Reader {
             WrittenEvent::Progressed { session, report } => Event::Progressed { session, report: report.read()? },
             WrittenEvent::Stopped { session, report } => Event::Stopped { session, report: report.read()? },
             WrittenEvent::Lapsed { session, counts } => Event::Lapsed { session, counts: Seconds(counts) },
+            WrittenEvent::Renewed { session, granted } => Event::Renewed { session, granted: Seconds(granted) },
             WrittenEvent::Granted { session, granted } => Event::Granted { session, granted: Seconds(granted) },
             WrittenEvent::Ending { session, cause } => Event::Ending { session, cause: cause_of(&cause)? },
         })
@@ -319,6 +328,7 @@ impl Reader {
             device: written.mac,
             code,
             contact,
+            asker: written.asker.map(|name| self.nas(&name)),
             admitted_at: moment(written.admitted_at)?,
             granted: Seconds(written.granted),
             interim: Seconds(written.interim),
@@ -359,6 +369,7 @@ impl<'a> WrittenSession<'a> {
             mac: session.device,
             code: (of_account != Some(&session.code)).then(|| session.code.reveal().into()),
             contact: (&session.contact).into(),
+            asker: session.asker.as_ref().map(|name| name.as_str().into()),
             admitted_at: session.admitted_at.as_millisecond(),
             granted: session.granted.0,
             interim: session.interim.0,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::config::DisconnectStyle;
 use crate::core::ending::{SESSION_CONTEXT_NOT_FOUND, Told};
 use crate::core::session::Session;
 use crate::gate::Gate;
@@ -43,7 +44,15 @@ impl Teller for Orders {
             tracing::debug!(%nas, session = %session.id, "no router of this name and address can be told any more");
             return Told::Unanswered;
         };
-        let outcome = self.exchange(client, address, session, order, attributes).await;
+        let mut outcome = self.exchange(client, address, session, order, attributes).await;
+        if is_gone(outcome) && attributes == Attributes::Full && client.nas.disconnect_style == DisconnectStyle::Rfc5176
+        {
+            // It may have compared what we write otherwise than it does. Its own name for the session names no other.
+            outcome = match self.exchange(client, address, session, order, Attributes::Reduced).await {
+                Outcome::NoAnswer | Outcome::Unsendable(_) => outcome,
+                other => other,
+            };
+        }
         self.say(session, address, order, outcome);
         match outcome {
             Outcome::Ack => Told::Acked,
@@ -80,7 +89,7 @@ impl Orders {
 
     fn say(&self, session: &Session, address: IpAddr, order: Order, outcome: Outcome) {
         let (nas, id) = (&session.contact.nas, session.id);
-        let gone = matches!(outcome, Outcome::Nak(Some(ErrorCause(SESSION_CONTEXT_NOT_FOUND))));
+        let gone = is_gone(outcome);
         let result = match outcome {
             Outcome::Ack => "acked",
             Outcome::Nak(_) if gone => "gone",
@@ -123,4 +132,9 @@ impl Orders {
                 "the router acknowledged a disconnect, but no Stop has come; it is told again");
         }
     }
+}
+
+/// Whether the router says that it has no such session.
+fn is_gone(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Nak(Some(ErrorCause(SESSION_CONTEXT_NOT_FOUND))))
 }

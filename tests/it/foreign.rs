@@ -141,7 +141,6 @@ async fn the_switch_takes_a_disconnect_and_proves_it_by_a_stop() {
 }
 
 #[tokio::test]
-#[ignore = "spotgate cannot disconnect yet"]
 async fn spotgate_disconnects_at_the_switch() {
     let mut site = Site::start(&[with(record(1, CODE), json!({"UserLimit": 2}))]).await;
     let session = online(&mut site, CODE).await;
@@ -168,7 +167,6 @@ async fn spotgate_disconnects_at_the_switch() {
 }
 
 #[tokio::test]
-#[ignore = "a session is closed only by the Accounting-On of the NAS that asked for it, here FreeRADIUS"]
 async fn a_switch_that_lost_power_has_nobody_online() {
     let mut site = Site::start(&[record(1, CODE)]).await;
     let session = online(&mut site, CODE).await;
@@ -179,7 +177,6 @@ async fn a_switch_that_lost_power_has_nobody_online() {
 }
 
 #[tokio::test]
-#[ignore = "what the router's session ran up before is counted again"]
 async fn authenticating_again_counts_no_second_twice() {
     let mut site = Site::start(&[record(1, CODE)]).await;
     online(&mut site, CODE).await;

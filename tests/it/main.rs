@@ -11,5 +11,6 @@ mod disconnect;
 mod foreign;
 mod nexudus;
 mod peers;
+mod sessions;
 mod shipped;
 mod support;

@@ -33,6 +33,7 @@ fn session(number: u8, granted: u64) -> Session {
         reported: None,
         ending: None,
         extension: None,
+        asker: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn session(number: u8, admitted_at: i64, granted: u64, can_disconnect: bool) -> 
         reported: None,
         ending: None,
         extension: None,
+        asker: None,
     }
 }
 

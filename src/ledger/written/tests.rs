@@ -48,6 +48,7 @@ fn session() -> impl Strategy<Value = Session> {
             accounting,
             reported,
             ending: ending.map(|(cause, since)| Box::new(Ending::new(cause, at(since), contact.can_disconnect))),
+            asker: (granted % 3 == 0).then(|| NasName::new("proxy")),
             contact,
             extension: None,
         })
@@ -71,6 +72,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (id(), report()).prop_map(|(session, report)| Event::Stopped { session, report }),
         (id(), any::<u32>()).prop_map(|(session, counts)| Event::Lapsed { session, counts: Seconds(counts.into()) }),
         (id(), cause()).prop_map(|(session, cause)| Event::Ending { session, cause }),
+        (id(), any::<u32>())
+            .prop_map(|(session, granted)| Event::Renewed { session, granted: Seconds(granted.into()) }),
         (id(), any::<u32>())
             .prop_map(|(session, granted)| Event::Granted { session, granted: Seconds(granted.into()) }),
     ]
@@ -133,6 +136,7 @@ fn the_form_is_kept_so_that_later_versions_read_it() {
         format!(r#"{{"event":"progressed","session":"{id}",{}"#, &report[1..]),
         format!(r#"{{"event":"stopped","session":"{id}",{}"#, &report[1..]),
         format!(r#"{{"event":"lapsed","session":"{id}","counts":300}}"#),
+        format!(r#"{{"event":"renewed","session":"{id}","granted":7200}}"#),
         format!(r#"{{"event":"granted","session":"{id}","granted":7200}}"#),
         format!(r#"{{"event":"ending","session":"{id}","cause":"used_up"}}"#),
     ] {

@@ -243,7 +243,7 @@ fn grant(seconds: u64, user_limit: u32) -> Grant {
         user_limit,
         devices_online: 1,
     };
-    Grant { session_timeout: Seconds(seconds), displaces: Vec::new(), view }
+    Grant { session_timeout: Seconds(seconds), renews: None, displaces: Vec::new(), view }
 }
 
 /// Attributes after the Message-Authenticator, which must come first and be good; the request carried two Proxy-States.
