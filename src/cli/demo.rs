@@ -4,14 +4,16 @@ mod tour;
 
 use std::fmt::Write as _;
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{block_on, complain, interrupted, print};
 use crate::clock::Clock;
 use crate::config::{self, LogForm, Telemetry};
-use crate::sandbox::nexudus::{Options, Sandbox, demo_tokens};
+use crate::core::ident::Mac;
+use crate::sandbox::nexudus::{self, Sandbox, demo_tokens};
+use crate::sandbox::router::{Options, Router};
 use crate::serve::{self, Daemon};
 use crate::telemetry;
 
@@ -30,6 +32,7 @@ pub(super) struct DemoArguments {
 struct Demo {
     sandbox: Sandbox,
     daemon: Daemon,
+    router: Router,
     folder: Folder,
 }
 
@@ -54,6 +57,8 @@ pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
         let good = if arguments.once {
             tour::play(&demo).await
         } else {
+            // Somebody to see, and to disconnect.
+            let _ = demo.router.login("DEMO-TEAM", "", Mac::new([0x02, 0, 0x5E, 0, 0, 0x77])).await;
             print(&described(&demo));
             interrupted().await;
             true
@@ -74,7 +79,7 @@ pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
 
 async fn start(once: bool) -> Result<Demo, String> {
     let clock = Clock::system();
-    let options = Options { tokens: demo_tokens(clock.now().wall), ..Options::default() };
+    let options = nexudus::Options { tokens: demo_tokens(clock.now().wall), ..nexudus::Options::default() };
     let sandbox = Sandbox::start_local(options, clock.clone()).await.map_err(|error| error.to_string())?;
     let folder = std::env::temp_dir().join(format!("spotgate-demo-{}", std::process::id()));
     std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -82,11 +87,26 @@ async fn start(once: bool) -> Result<Demo, String> {
     let path = folder.0.join("spotgate.toml");
     // A person finds the same ports again; a tour takes what is free.
     let port = |wished| if once { 0 } else { free(wished) };
-    let text = configuration(&sandbox.base_url(), [port(21812), port(21813), port(21880), port(21881)]);
+    let incoming = any_port().map_err(|error| error.to_string())?;
+    let text = configuration(&sandbox.base_url(), [port(21812), port(21813), port(21880), port(21881)], incoming);
     std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     let loaded = config::from_str(&text, &path, &|_| None).map_err(|report| report.to_string())?;
     let daemon = serve::start(loaded.settings, clock).await.map_err(|error| error.to_string())?;
-    Ok(Demo { sandbox, daemon, folder })
+    let addresses = &daemon.addresses;
+    let (Some(&auth), Some(&accounting)) = (addresses.auth.first(), addresses.accounting.first()) else {
+        return Err("RADIUS listens nowhere".to_owned());
+    };
+    let mut options = Options::new(auth, SECRET.as_bytes());
+    options.name = NAS.to_owned();
+    options.accounting = accounting;
+    options.incoming.set_port(incoming);
+    let router = Router::start(options).await.map_err(|error| error.to_string())?;
+    Ok(Demo { sandbox, daemon, router, folder })
+}
+
+/// A port that is free: the configuration must name it before the router can listen there.
+fn any_port() -> std::io::Result<u16> {
+    Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// The port, or 0 if somebody has it.
@@ -96,7 +116,7 @@ fn free(port: u16) -> u16 {
     if taken { 0 } else { port }
 }
 
-fn configuration(base_url: &str, [auth, accounting, http, metrics]: [u16; 4]) -> String {
+fn configuration(base_url: &str, [auth, accounting, http, metrics]: [u16; 4], incoming: u16) -> String {
     format!(
         r#"[source]
 kind = "nexudus"
@@ -115,6 +135,7 @@ name = "{NAS}"
 address = "127.0.0.1"
 secret = "{SECRET}"
 business_ids = [1]
+disconnect_port = {incoming}
 [http]
 listen = ["127.0.0.1:{http}"]
 [[http.api_key]]
@@ -144,9 +165,10 @@ fn described(demo: &Demo) -> String {
   RADIUS            {auth} (accounting {}), shared secret {SECRET}
   HTTP              http://{http}   API key {KEY}
   metrics           http://{}/metrics
+  hotspot           an emulated router with a guest on it
   configuration     {}
 
-Codes: DEMO-HOUR (an hour, one device)  DEMO-TWO (two devices)  DEMO-MINUTE  00421  DEMO-TEAM
+Codes: DEMO-HOUR (an hour, one device)  DEMO-TWO (two devices)  DEMO-POOL (three)  DEMO-MINUTE  00421  DEMO-TEAM
        DEMO-SOON  DEMO-PAST  DEMO-EMPTY  DEMO-ELSEWHERE  DEMO-TWIN  DEMO-BOUND  (each denied for its own reason)
 
 Ask like a hotspot, in another terminal (radclient is in Debian's freeradius-utils):
@@ -154,6 +176,10 @@ Ask like a hotspot, in another terminal (radclient is in Debian's freeradius-uti
 {}
 
 Ask over HTTP:
+
+{}
+
+See who is online, and end the guest's session at the emulated router:
 
 {}
 
@@ -171,7 +197,11 @@ Stop with Ctrl-C.
             curl(r#"{"access_code":"DEMO-TWO","mac":"02:00:5E:00:00:03"}"#, &http),
             curl(r#"{"access_code":"DEMO-EMPTY","dry_run":true}"#, &http),
             format!("curl -s http://{http}/readyz"),
-            explain(&config),
+            format!("{} explain --config {} DEMO-PAST", program(), config.display()),
+        ]),
+        lines(&[
+            format!("{} sessions --config {}", program(), config.display()),
+            format!("{} disconnect --config {} SESSION", program(), config.display()),
         ]),
     );
     text
@@ -192,7 +222,6 @@ fn curl(body: &str, http: &str) -> String {
     format!("curl -s -H 'Authorization: Bearer {KEY}' -d '{body}' http://{http}/v1/authorize")
 }
 
-fn explain(config: &Path) -> String {
-    let program = std::env::current_exe().map_or_else(|_| "spotgate".to_owned(), |path| path.display().to_string());
-    format!("{program} explain --config {} DEMO-PAST", config.display())
+fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "spotgate".to_owned(), |path| path.display().to_string())
 }

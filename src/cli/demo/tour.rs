@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Demo, KEY, NAS, SECRET};
@@ -11,8 +12,10 @@ use crate::clock::Clock;
 use crate::core::decide::Reason;
 use crate::core::ident::Mac;
 use crate::http::authorize::AuthorizeAnswer;
+use crate::radius::attribute::StatusType;
 use crate::sandbox::hotspot::{Answer, Hotspot, HotspotError, Record};
 use crate::sandbox::nexudus::{Fail, Mode, Often};
+use crate::sandbox::router::Login;
 
 /// Plays the tour; whether each step did what it says.
 pub(super) async fn play(demo: &Demo) -> bool {
@@ -27,6 +30,8 @@ pub(super) async fn play(demo: &Demo) -> bool {
     tour.allowed().await;
     tour.denied().await;
     tour.limited().await;
+    tour.counted(demo).await;
+    tour.told_to_go(demo).await;
     tour.without_the_source(demo).await;
     tour.over_http().await;
     tour.at_the_door().await;
@@ -107,6 +112,87 @@ impl Tour {
         self.accept("the second once more takes over its own place", &answer, 7100..=7200);
     }
 
+    async fn counted(&mut self, demo: &Demo) {
+        heading("Time counts as the router reports it, and all devices of a code draw on one pool");
+        for last in [60, 61] {
+            let online = matches!(demo.router.login("DEMO-POOL", "", device(last)).await, Ok(Login::Admitted(_)));
+            self.step(online, "a guest of DEMO-POOL comes online at the emulated router", "Accounting-Start");
+        }
+        let third = self.hotspot.login_pap("DEMO-POOL", "", device(62)).await;
+        self.accept("a third device", &third, 3580..=3600);
+        let Ok(Answer { session_id: Some(id), class, .. }) = &third else { return };
+        let now = Clock::system().now().wall;
+        let start = Record { class: class.as_deref(), ..Record::start("DEMO-POOL", device(62), id, now) };
+        let interim = Record { status: StatusType::InterimUpdate, seconds: 1800, ..start };
+        let answered = self.hotspot.account(&start).await.is_ok() && self.hotspot.account(&interim).await.is_ok();
+        self.step(answered, "it reports half an hour", "acknowledged: on disk");
+        let left = at(&self.get("/v1/tokens/DEMO-POOL").await, "/minutes_left").as_u64();
+        self.step(
+            matches!(left, Some(29 | 30)),
+            "GET /v1/tokens/DEMO-POOL",
+            &format!("{} minutes left", left.unwrap_or_default()),
+        );
+        let stop = Record { status: StatusType::Stop, seconds: 3594, ..interim };
+        let answered = self.hotspot.account(&stop).await.is_ok() && self.hotspot.account(&stop).await.is_ok();
+        self.step(answered, "it stops after all but six seconds of the hour, twice", "counted once");
+        let gone = async { (demo.router.gone(device(60)).await, demo.router.gone(device(61)).await) };
+        let gone = tokio::time::timeout(Duration::from_secs(15), gone).await.is_ok();
+        self.step(gone, "the pool is empty: the other two are disconnected", "Disconnect-Request, ACK, Stop");
+        let token = self.settled("/v1/tokens/DEMO-POOL", |token| *at(token, "/sessions") == json!([])).await;
+        let used = at(&token, "/usage_seconds").as_u64().unwrap_or_default();
+        self.step((3598..=3606).contains(&used), "what they used together", &format!("{used} s of 3600"));
+    }
+
+    async fn told_to_go(&mut self, demo: &Demo) {
+        heading("A session that must go is told so until its end is proven");
+        let online = matches!(demo.router.login("DEMO-TEAM", "", device(64)).await, Ok(Login::Admitted(_)));
+        self.step(online, "a guest comes online at the emulated router", "Accounting-Start");
+        let sessions = self.get("/v1/sessions").await;
+        let mac = json!(device(64).to_string());
+        let session =
+            at(&sessions, "/sessions").as_array().into_iter().flatten().find(|session| *at(session, "/mac") == mac);
+        let id = session.and_then(|session| at(session, "/session").as_str()).unwrap_or_default().to_owned();
+        demo.router.change(|quirks| quirks.keep_disconnected = true);
+        let path = format!("/v1/sessions/{id}");
+        let told = self.call(Method::DELETE, &path).await;
+        self.step(*at(&told, "/state") == "disconnecting", "DELETE /v1/sessions/{id}", "the router is told");
+        let acked = self.settled(&path, |session| *at(session, "/ending/answer") == "acked").await;
+        self.step(
+            *at(&acked, "/state") == "disconnecting",
+            "it acknowledges, and the guest stays",
+            "not over: disconnecting",
+        );
+        demo.router.logout(device(64));
+        let ended = self.settled(&path, |session| *at(session, "/state") == "ended").await;
+        self.step(*at(&ended, "/state") == "ended", "its Stop comes", "over: ended");
+    }
+
+    /// What a path answers once it is as it should be, or after five seconds.
+    async fn settled(&self, path: &str, met: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..50 {
+            let answer = self.get(path).await;
+            if met(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.get(path).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.call(Method::GET, path).await
+    }
+
+    async fn call(&self, method: Method, path: &str) -> Value {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
+        let Ok(client) = client else { return Value::Null };
+        let request = client.request(method, format!("http://{}{path}", self.http)).bearer_auth(KEY);
+        match request.send().await {
+            Ok(answer) => answer.json().await.unwrap_or(Value::Null),
+            Err(_) => Value::Null,
+        }
+    }
+
     async fn without_the_source(&mut self, demo: &Demo) {
         heading("Nexudus does not answer");
         demo.sandbox.set_fail(Some(Fail { mode: Mode::Down, often: Often::Always }));
@@ -134,11 +220,8 @@ impl Tour {
 
     async fn at_the_door(&mut self) {
         heading("At the door");
-        let now = Clock::system().now().wall;
         let answer = self.hotspot.status().await;
         self.step(answer.is_ok_and(|answer| answer.accept), "Status-Server", "answered");
-        let answer = self.hotspot.account(&Record::start("DEMO-HOUR", device(1), "80300001", now)).await;
-        self.step(answer.is_ok(), "Accounting-Request", "answered");
         let stranger = Hotspot::new(self.auth, b"not the shared secret", NAS).patience(Duration::from_millis(300), 1);
         let answer = stranger.login_pap("DEMO-HOUR", "", device(1)).await;
         self.step(matches!(answer, Err(HotspotError::NoAnswer { .. })), "a wrong shared secret", "silence");
@@ -182,4 +265,9 @@ fn told(answer: &Outcome) -> String {
 
 fn heading(text: &str) {
     print(&format!("\n{text}\n"));
+}
+
+/// What stands at a place in an answer; null if nothing does.
+fn at<'a>(answer: &'a Value, pointer: &str) -> &'a Value {
+    answer.pointer(pointer).unwrap_or(&Value::Null)
 }

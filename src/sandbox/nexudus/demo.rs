@@ -17,6 +17,7 @@ pub const ELSEWHERE: i64 = 2;
 /// | --- | --- |
 /// | `DEMO-HOUR` | allowed: 60 minutes, one device |
 /// | `DEMO-TWO` | allowed on two devices, `user_limit_reached` on the third |
+/// | `DEMO-POOL` | an hour for three devices together |
 /// | `DEMO-TEAM` | allowed on ten devices for a month |
 /// | `DEMO-MINUTE` | allowed for a minute or so |
 /// | `DEMO-OPEN` | no end and no minutes: `no_minutes_left`, unlimited with `zero_minutes = "unlimited"` |
@@ -74,6 +75,7 @@ pub fn demo_tokens(now: Timestamp) -> Vec<Value> {
         token(1013, "DEMO-TWIN", 30),
         with(token(1014, "DEMO-BOUND", 60), json!({"MacAddress": "02-00-5E-10-00-01"})),
         with(token(1015, "DEMO-DEVICE", 60), json!({"MacAddress": "02:00:5E:10:00:02"})),
+        with(token(1016, "DEMO-POOL", 60), json!({"UserLimit": 3})),
     ]
 }
 
