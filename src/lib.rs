@@ -4,15 +4,16 @@
 //! [`throttle`] whether its device has guessed too often, the [`catalogue`] for the tokens it may mean, and the [`ledger`] to
 //! decide and admit it in its token's account; the decision becomes a reply.
 //!
-//! Arrows go one way: cli → serve → radius, http, feed → gate → catalogue, ledger → core.
+//! Arrows go one way: cli → serve → radius, http, feed → gate → catalogue, ledger → journal, core.
 //!
 //! - [`core`]: the heart. Deciding and counting as plain functions over plain values, the time passed in. No I/O, no lock, no
 //!   clock; it imports nothing else of this crate.
 //! - [`gate`]: a login from any door to its decision.
 //! - [`catalogue`]: tokens at hand, found in memory or fetched once however many ask. [`source`]: where they come from, the
 //!   Nexudus API or a file. [`feed`]: what keeps the one supplied from the other.
-//! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard.
-//! - [`journal`]: records that are on disk before they are acknowledged. The ledger does not write to it yet.
+//! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard by events that are written down under
+//!   the same lock; what is due in them, and the routers to be told. [`journal`]: records that are on disk before they are
+//!   acknowledged.
 //! - [`throttle`]: failed codes per device and per NAS.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words.

@@ -156,6 +156,8 @@ fn described(demo: &Demo) -> String {
     let first = |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
     let (auth, http) = (first(&addresses.auth), first(&addresses.http));
     let config = demo.folder.0.join("spotgate.toml");
+    let sessions = demo.daemon.gate.ledger.sessions();
+    let guest = sessions.first().map_or_else(|| "SESSION".to_owned(), |(_, session)| session.id.to_string());
     let mut text = String::new();
     let _ = write!(
         text,
@@ -201,7 +203,7 @@ Stop with Ctrl-C.
         ]),
         lines(&[
             format!("{} sessions --config {}", program(), config.display()),
-            format!("{} disconnect --config {} SESSION", program(), config.display()),
+            format!("{} disconnect --config {} {guest}", program(), config.display()),
         ]),
     );
     text

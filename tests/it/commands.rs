@@ -53,10 +53,12 @@ fn the_lines_of_the_demo_work_when_pasted() {
         "\"reason\":\"no_minutes_left\"",
         "\"ready\":true",
         "deny: expired",
+        "02:00:5E:00:00:77  10.5.88.119  DEMO-TEAM",
+        "has ended",
     ]) {
         assert!(said.contains(expected), "{expected} in {said}");
     }
-    assert_eq!(said.len(), 6, "{commands:?}");
+    assert_eq!(said.len(), 8, "{commands:?}");
 }
 
 #[test]
