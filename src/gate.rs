@@ -294,6 +294,10 @@ impl Gate {
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
         let Claim::Code(code) = claim else { return unknown };
         let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown };
+        // One of ours that ended so long ago that its account has forgotten it has been counted.
+        if progress.session.is_some_and(|(id, _)| self.ledger.has_ended(id)) {
+            return Accounted { result: "late", written: Written::Already };
+        }
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
         let id = progress.session.map_or_else(|| new_session(began), |(id, _)| id);
         let session = question.session(id, token, began);

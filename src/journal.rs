@@ -151,6 +151,8 @@ pub struct Counters {
     pub commits: u64,
     /// Records on disk.
     pub records: u64,
+    /// Commits that failed: what they held is not on disk.
+    pub failures: u64,
 }
 
 /// Resolves once a record is on disk, or failed to get there. The record is written whether or not somebody waits.
@@ -184,6 +186,7 @@ struct Shared {
     health: Mutex<Health>,
     commits: AtomicU64,
     records: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Journal {
@@ -222,6 +225,7 @@ impl Journal {
             health: Mutex::default(),
             commits: AtomicU64::default(),
             records: AtomicU64::default(),
+            failures: AtomicU64::default(),
         });
         let (finished, done) = sync_channel(0);
         thread::Builder::new()
@@ -322,8 +326,9 @@ impl Journal {
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let Shared { commits, records, .. } = &*self.0.shared;
-        Counters { commits: commits.load(Ordering::Relaxed), records: records.load(Ordering::Relaxed) }
+        let Shared { commits, records, failures, .. } = &*self.0.shared;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters { commits: load(commits), records: load(records), failures: load(failures) }
     }
 
     /// Takes nothing more, from any clone, and waits at most 5 s until what is queued is on disk and the file closed.

@@ -327,6 +327,12 @@ impl Ledger {
         self.shards.each().find_map(|shard| shard.find_any(id)).or_else(|| self.closed(id))
     }
 
+    /// Whether a session that no account knows has ended. It may read the disk, and blocks.
+    #[must_use]
+    pub fn has_ended(&self, id: SessionId) -> bool {
+        self.closed(id).is_some()
+    }
+
     /// A session that ended long ago. It blocks.
     fn closed(&self, id: SessionId) -> Option<Found> {
         let Book::Journal(journal) = &self.book else { return None };

@@ -61,6 +61,7 @@ fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fa
             Ok(())
         }
         Err(Fault::Disk(why)) => {
+            shared.failures.fetch_add(1, Ordering::Relaxed);
             fare(shared, Health::Failing(why.clone()));
             Err(Error::Disk(why.clone()))
         }

@@ -14,11 +14,14 @@ use crate::clock::Clock;
 use crate::core::account::Account;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::journal::{self, Entry, Health, Journal, OpenError, Row};
+use crate::journal::{self, Counters, Entry, Health, Journal, OpenError, Row};
 use crate::live::Current;
 
 /// Records that may be replayed at a start before a snapshot is taken: about a second's worth.
 const REPLAYED_AT_MOST: u64 = 500_000;
+
+/// Accounts in one commit of a snapshot: routers wait meanwhile, for a few milliseconds.
+const ROWS_AT_ONCE: usize = 256;
 
 /// How often the state of the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -132,7 +135,7 @@ impl Ledger {
     /// The disk failed. What was written by then is right.
     pub async fn snapshot(&self, now: Timestamp, ended_before: Timestamp) -> Result<(), journal::Error> {
         let Book::Journal(journal) = &self.book else { return Ok(()) };
-        let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Row> {
+        let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Vec<Row>> {
             shard.forget(now, ended_before);
             let row = |(token, account): (TokenId, &Account)| Row {
                 token: token.0,
@@ -140,10 +143,14 @@ impl Ledger {
                 at: journal.head(),
                 payload: written::account(account),
             };
-            shard.accounts().map(row).collect()
+            let mut rows = shard.accounts().map(row);
+            std::iter::from_fn(|| {
+                Some(rows.by_ref().take(ROWS_AT_ONCE).collect::<Vec<_>>()).filter(|rows| !rows.is_empty())
+            })
+            .collect()
         };
         // Boxed for the compiler, which else cannot tell that it may be sent.
-        let parts: Box<dyn Iterator<Item = Vec<Row>> + Send + '_> = Box::new(self.shards.each().map(rows));
+        let parts: Box<dyn Iterator<Item = Vec<Row>> + Send + '_> = Box::new(self.shards.each().flat_map(rows));
         journal.snapshot(parts).await
     }
 
@@ -151,15 +158,20 @@ impl Ledger {
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
         let Book::Journal(journal) = &self.book else { return std::future::pending().await };
         let mut since_snapshot = REPLAYED_AT_MOST;
-        let (mut counted, mut forgot) = (0, Duration::ZERO);
+        let (mut counted, mut forgot) = (Counters::default(), Duration::ZERO);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
             let (now, retain) = (clock.now(), live.borrow().settings.store.retain_sessions);
+            let counters = journal.counters();
+            if counters.failures > counted.failures {
+                self.behind.store(true, Ordering::Relaxed);
+            }
+            since_snapshot += counters.records - counted.records;
+            counted = counters;
             match journal.health() {
                 Health::Stopped(why) => return Lost(why),
                 Health::Failing(_) => {
-                    self.behind.store(true, Ordering::Relaxed);
                     // An empty append finds out whether it goes better; nobody waits for it.
                     drop(journal.append_all(Vec::new(), Vec::new()));
                     continue;
@@ -167,9 +179,6 @@ impl Ledger {
                 Health::Good => {}
             }
             let before = now.wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
-            let records = journal.counters().records;
-            since_snapshot += records - counted;
-            counted = records;
             if self.behind.swap(false, Ordering::Relaxed) || since_snapshot > REPLAYED_AT_MOST {
                 since_snapshot = 0;
                 if let Err(error) = self.snapshot(now.wall, before).await {
