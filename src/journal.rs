@@ -35,8 +35,8 @@ const QUEUE: usize = 8192;
 /// Appends in one commit; more gain little and make the first wait for the last.
 const BATCH: usize = 512;
 
-/// How long closing waits for what is queued: less than the 10 s in which the daemon stops.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How long closing waits for what is queued: a part of the 10 s in which the daemon stops.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// A handle on the journal; clones share it. The last one to go closes it as [`Journal::close`] does.
 #[derive(Clone, Debug)]
@@ -331,7 +331,7 @@ impl Journal {
         Counters { commits: load(commits), records: load(records), failures: load(failures) }
     }
 
-    /// Takes nothing more, from any clone, and waits at most 5 s until what is queued is on disk and the file closed.
+    /// Takes nothing more, from any clone, and waits at most 3 s until what is queued is on disk and the file closed.
     /// It blocks.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::http;
 use crate::http::routes::App;
-use crate::journal::OpenError;
+use crate::journal::{CLOSE_WITHIN, OpenError};
 use crate::ledger::{self, Ledger, Lost};
 use crate::live::{Current, Live};
 use crate::radius;
@@ -159,7 +159,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     feed.start(&tasks).await;
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
-    let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller, tasks.clone());
+    let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller);
     tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
     let (lost, _) = watch::channel(None);
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep(Arc::clone(&gate), current.clone(), lost.clone())));
@@ -343,7 +343,7 @@ impl Daemon {
     pub async fn stop(self, within: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
-        let drained = tokio::time::timeout(within, self.tasks.wait()).await.is_ok();
+        let drained = tokio::time::timeout(within.saturating_sub(CLOSE_WITHIN), self.tasks.wait()).await.is_ok();
         let ledger = Arc::clone(&self.gate.ledger);
         match tokio::task::spawn_blocking(move || ledger.close()).await {
             Ok(Ok(())) => drained,

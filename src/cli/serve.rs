@@ -14,7 +14,7 @@ use crate::serve::{self, Daemon, Fatal};
 use crate::telemetry;
 
 /// SIGTERM drains within this, so that everything has ended within 10 s.
-const STOP_WITHIN: Duration = Duration::from_secs(8);
+const STOP_WITHIN: Duration = Duration::from_secs(9);
 
 pub(super) fn run(path: &Path) -> ExitCode {
     let loaded = match load(path) {

@@ -196,7 +196,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what is queued and closes the file. It blocks for 5 s at most.
+    /// Writes what is queued and closes the file. It blocks for 3 s at most.
     ///
     /// # Errors
     ///

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 use super::Ledger;
 use crate::clock::Clock;
@@ -99,16 +98,17 @@ impl Ledger {
 }
 
 /// Watches the ledger for ever: does what is due when it is due, to the second, and tells routers by `teller`.
-pub async fn watch<T: Teller>(ledger: Arc<Ledger>, live: Current, clock: Clock, teller: Arc<T>, tasks: TaskTracker) {
-    let room = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+/// Ends, and tells nobody any more, when it is dropped: after a restart they are told again.
+pub async fn watch<T: Teller>(ledger: Arc<Ledger>, live: Current, clock: Clock, teller: Arc<T>) {
+    let mut under_way = JoinSet::new();
     loop {
         let now = clock.now().wall;
-        let tells = ledger.due(&live.borrow().settings.policy, now, room.available_permits());
+        while under_way.try_join_next().is_some() {}
+        let room = TOLD_AT_ONCE.saturating_sub(under_way.len());
+        let tells = ledger.due(&live.borrow().settings.policy, now, room);
         for Tell { token, session } in tells {
-            let place = Arc::clone(&room).try_acquire_owned();
             let (ledger, live, clock, teller) = (Arc::clone(&ledger), live.clone(), clock.clone(), Arc::clone(&teller));
-            tasks.spawn(async move {
-                let _place = place;
+            under_way.spawn(async move {
                 let told = teller.tell(&session).await;
                 let policy = live.borrow().settings.policy.clone();
                 ledger.told(token, session.id, told, &policy, clock.now().wall);
