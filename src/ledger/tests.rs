@@ -98,7 +98,7 @@ impl World {
 
     fn sweep(&self, now: &str) -> BTreeMap<String, usize> {
         while !self.ledger.due(&self.policy, at(now), usize::MAX).is_empty() {}
-        let live = self.ledger.live_sessions();
+        let (live, _) = self.ledger.count(&self.policy, at(now));
         live.into_iter().map(|(nas, count)| (nas.as_str().to_owned(), count)).collect()
     }
 

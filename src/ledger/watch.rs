@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::Ledger;
 use crate::clock::Clock;
 use crate::core::account::Event;
+use crate::core::budget::Seconds;
 use crate::core::ending::Told;
 use crate::core::ident::{NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
@@ -84,16 +85,19 @@ impl Ledger {
         self.shards.next_deadline()
     }
 
-    /// Counts the live sessions of each NAS, by name.
+    /// Counts the live sessions of each NAS, by name, and the time used that the source does not show.
     #[must_use]
-    pub fn live_sessions(&self) -> HashMap<NasName, usize> {
-        let mut live = HashMap::new();
+    pub fn count(&self, policy: &Policy, now: Timestamp) -> (HashMap<NasName, usize>, Seconds) {
+        let (mut live, mut used) = (HashMap::new(), Seconds::ZERO);
         for shard in self.shards.each() {
-            for session in shard.accounts().flat_map(|(_, account)| account.sessions()) {
-                *live.entry(session.contact.nas.clone()).or_insert(0) += 1;
+            for (_, account) in shard.accounts() {
+                used = used.plus(account.usage(policy, now));
+                for session in account.sessions() {
+                    *live.entry(session.contact.nas.clone()).or_insert(0) += 1;
+                }
             }
         }
-        live
+        (live, used)
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Metrics {
     /// `spotgate_tokens`: token records held.
     pub tokens: Gauge,
     sessions: Family<NasLabel, Gauge>,
+    /// `spotgate_usage_unwritten_seconds`: WiFi used that the tokens' `MinutesLeft` do not show.
+    pub usage_unwritten: Gauge,
     accounting: Family<ResultLabel, Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
     extensions: Family<DisconnectLabels, Counter>,
@@ -122,6 +124,7 @@ impl Default for Metrics {
             source_up: OnceLock::new(),
             tokens: Gauge::default(),
             sessions: Family::default(),
+            usage_unwritten: Gauge::default(),
             accounting: Family::default(),
             disconnects: Family::default(),
             extensions: Family::default(),
@@ -141,6 +144,11 @@ impl Default for Metrics {
         registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
         registry.register("tokens", "Token records held", this.tokens.clone());
         registry.register("sessions", "Live sessions", this.sessions.clone());
+        registry.register(
+            "usage_unwritten_seconds",
+            "Seconds of WiFi used that the source does not show",
+            this.usage_unwritten.clone(),
+        );
         registry.register("accounting_records", "Accounting records by result", this.accounting.clone());
         registry.register("disconnects", "Routers told to end a session, by what came of it", this.disconnects.clone());
         registry.register(

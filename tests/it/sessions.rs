@@ -247,6 +247,7 @@ async fn accounting_over_http() {
     let token = get("/v1/tokens/abc-123".to_owned()).await;
     assert_eq!((&token["usage_seconds"], &token["unwritten_seconds"]), (&json!(600), &json!(600)));
     assert_eq!((&token["minutes_left"], &token["token"]["Id"]), (&json!(50), &json!(1)));
+    assert_eq!(spotgate.metric("spotgate_usage_unwritten_seconds").await, 600.0);
     assert!(token["fetched_at"].is_string() && token["token"]["AccessCode"] == "abc-123", "{token}");
 
     let unknown = json!({"event": "interim", "session_id": "h-2", "mac": mac(2).to_string()});
