@@ -290,10 +290,11 @@ impl Gate {
                 return self.accounted(Some(token), "recorded", reported, visit, progress);
             }
         }
-        let unknown = Accounted { result: "unknown_session", written: Written::Already };
+        // Where accounts are not written down, it may be one that another daemon, or this one later, knows.
+        let unknown = || Accounted { result: "unknown_session", written: self.ledger.all_written() };
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
-        let Claim::Code(code) = claim else { return unknown };
-        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown };
+        let Claim::Code(code) = claim else { return unknown() };
+        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown() };
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
         let id = progress.session.map_or_else(|| new_session(began), |(id, _)| id);
         let session = question.session(id, token, began);

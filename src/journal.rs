@@ -120,7 +120,8 @@ pub enum Error {
     #[error("the journal is closed")]
     Closed,
     /// Go on without, and say so: there is no room, or no permission, or somebody else holds the file. A later attempt
-    /// may succeed; records that did not make it are made good by a snapshot.
+    /// may succeed; records that did not make it are made good by a snapshot, and until then no later one of their tokens
+    /// is acknowledged, since it would be replayed without them.
     #[error("the journal cannot be written: {0}")]
     Disk(Arc<str>),
     /// Try again: the disk is behind.
@@ -251,7 +252,7 @@ impl Journal {
         self.append_all(vec![record], Vec::new())
     }
 
-    /// Queues records, and the sessions that ended by them, which reach the disk all or none.
+    /// Queues records, and the sessions that ended by them, which reach the disk all or none. Without records, it resolves well once everything before is on disk.
     ///
     /// # Errors
     ///
@@ -305,10 +306,10 @@ impl Journal {
     /// As [`Journal::append`] and [`Ack`]. What was written by then is right; the file is merely longer than it need be.
     pub async fn snapshot(&self, parts: impl IntoIterator<Item = Vec<Row>>) -> Result<(), Error> {
         let mut covers = self.head();
-        for rows in parts {
+        for rows in parts.into_iter().filter(|rows| !rows.is_empty()) {
             // Were a row older than this call, the records it does not contain must stay.
             covers = rows.iter().map(|row| row.at).fold(covers, Position::min);
-            self.push(Work::Rows(rows))?.await?;
+            self.put(rows).await?;
         }
         self.push(Work::Cut(covers))?.await
     }
@@ -317,6 +318,21 @@ impl Journal {
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The tokens of which a record did not get to the disk. Their rows ([`Journal::put`]) make it good.
+    #[must_use]
+    pub fn missing(&self) -> Vec<i64> {
+        self.0.shared.queue.missing()
+    }
+
+    /// Puts rows in the place of the records they contain, as in a snapshot, and leaves other tokens as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`] and [`Ack`].
+    pub async fn put(&self, rows: Vec<Row>) -> Result<(), Error> {
+        self.push(Work::Rows(rows))?.await
     }
 
     /// What was counted.

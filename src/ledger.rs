@@ -8,7 +8,7 @@ mod watch;
 mod written;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ pub struct Ledger {
     shards: Shards,
     devices: Cache<Mac, Arc<[Remembered]>>,
     book: Book,
-    /// Something happened that is not on disk: a snapshot makes it good.
+    /// What was read at the start is not all on disk: a snapshot makes it good.
     behind: AtomicBool,
     /// Something is due earlier than was thought.
     sooner: Notify,
@@ -66,8 +66,6 @@ pub enum Written {
     Already,
     /// The disk has not answered yet.
     Soon(Ack),
-    /// The same, of several accounts.
-    All(Vec<Ack>),
     /// It is not, and will not be.
     Never(journal::Error),
 }
@@ -82,12 +80,6 @@ impl Written {
         match self {
             Self::Already => Ok(()),
             Self::Soon(ack) => ack.await,
-            Self::All(acks) => {
-                for ack in acks {
-                    ack.await?;
-                }
-                Ok(())
-            }
             Self::Never(error) => Err(error),
         }
     }
@@ -240,22 +232,17 @@ impl Ledger {
 
     /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
     pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> (usize, Written) {
-        let (mut closed, mut acks, mut failed) = (0, Vec::new(), None);
+        let mut closed = 0;
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
                 let events = shard.account(token).map(|account| account.router_restarted(nas, address, now));
                 let events = events.unwrap_or_default();
-                if !events.is_empty() {
-                    closed += events.len();
-                    match self.change(&mut shard, token, policy, now, &events) {
-                        Written::Soon(ack) => acks.push(ack),
-                        Written::Never(error) => failed = Some(error),
-                        Written::Already | Written::All(_) => {}
-                    }
-                }
+                closed += events.len();
+                let _ = self.change(&mut shard, token, policy, now, &events);
             }
         }
-        (closed, failed.map_or(Written::All(acks), Written::Never))
+        // Also what an earlier try of the router closed and could not write down.
+        (closed, self.all_written())
     }
 
     /// Says that a session must go, for `cause`; none if there is no such live session.
@@ -367,11 +354,18 @@ impl Ledger {
         if shard.deadline(token).is_some_and(|after| before.is_none_or(|before| after < before) && after <= now) {
             self.sooner.notify_one();
         }
-        let written = self.write(token, now, events, closed);
-        if matches!(written, Written::Never(_)) {
-            self.behind.store(true, Ordering::Relaxed);
+        self.write(token, now, events, closed)
+    }
+
+    /// Settled once everything that happened so far is on disk.
+    pub fn all_written(&self) -> Written {
+        match &self.book {
+            Book::Memory => Written::Already,
+            Book::Shut(why) => Written::Never(journal::Error::Disk(Arc::clone(why))),
+            Book::Journal(journal) => {
+                journal.append_all(Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
+            }
         }
-        written
     }
 
     fn write(&self, token: TokenId, now: Timestamp, events: &[Event], closed: Vec<journal::Closed>) -> Written {

@@ -158,7 +158,8 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
     for ack in taken {
         ack.await.unwrap();
     }
-    journal.append(record(1, count)).unwrap().await.unwrap();
+    assert!(matches!(journal.append(record(1, count)).unwrap().await, Err(Error::Disk(_))), "one before it is missing");
+    journal.append(record(2, count + 1)).unwrap().await.unwrap();
     journal.close().unwrap();
     assert_eq!(told(folder.path()).0[&1], (0..=count).collect::<Vec<_>>());
 }
@@ -299,9 +300,46 @@ async fn whoever_holds_the_file_too_long_costs_records_and_no_more() {
     let held = hold(folder.path());
     assert!(matches!(journal.append(record(1, 0)).unwrap().await, Err(Error::Disk(_))));
     drop(held);
-    journal.append(record(1, 1)).unwrap().await.unwrap();
+    journal.append(record(2, 1)).unwrap().await.unwrap();
     journal.close().unwrap();
-    assert_eq!(told(folder.path()).0[&1], [1]);
+    assert_eq!(told(folder.path()).0, BTreeMap::from([(2, vec![1])]));
+}
+
+#[tokio::test]
+async fn what_follows_a_record_that_is_missing_is_not_acknowledged_before_a_row_makes_it_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    statement(&journal, "PRAGMA busy_timeout = 0").await;
+    let held = hold(folder.path());
+    let early = journal.head();
+    assert!(matches!(journal.append(record(1, 0)).unwrap().await, Err(Error::Disk(_))));
+    drop(held);
+    let refused = async |number| matches!(journal.append(record(1, number)).unwrap().await, Err(Error::Disk(_)));
+    let nothing = async || journal.append_all(vec![], vec![]).unwrap().await;
+    assert!(refused(1).await, "it would be replayed without the one before");
+    assert!(nothing().await.is_err(), "something is missing");
+    journal.append(record(2, 2)).unwrap().await.unwrap();
+    assert_eq!(journal.missing(), [1]);
+    let memory = Told(BTreeMap::from([(1, vec![0, 1])]));
+    journal.put(vec![memory.row(1, early)]).await.unwrap();
+    assert!(refused(3).await, "a row from before does not contain it");
+    let memory = Told(BTreeMap::from([(1, vec![0, 1, 3])]));
+    journal.put(vec![memory.row(1, journal.head())]).await.unwrap();
+    assert_eq!(journal.missing(), [] as [i64; 0]);
+    nothing().await.unwrap();
+    journal.append(record(1, 4)).unwrap().await.unwrap();
+    journal.close().unwrap();
+    assert_eq!(told(folder.path()).0, BTreeMap::from([(1, vec![0, 1, 3, 4]), (2, vec![2])]));
+}
+
+#[tokio::test]
+async fn nothing_written_is_no_proof_that_the_disk_does_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    assert!(journal.push(Work::Statement("PRAGMA query_only = ON".to_owned())).unwrap().await.is_err());
+    assert!(journal.append(record(1, 0)).unwrap().await.is_err());
+    let _ = journal.append_all(vec![], vec![]).unwrap().await;
+    assert!(matches!(journal.health(), Health::Failing(_)));
 }
 
 #[tokio::test]

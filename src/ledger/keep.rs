@@ -23,6 +23,9 @@ const REPLAYED_AT_MOST: u64 = 500_000;
 /// How often the state of the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Accounts written down in one commit to make good what a failed one left out.
+const MENDED_AT_ONCE: usize = 1000;
+
 /// How often sessions beyond `retain_sessions` are forgotten, a few thousand each time.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -134,17 +137,47 @@ impl Ledger {
         let Book::Journal(journal) = &self.book else { return Ok(()) };
         let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Row> {
             shard.forget(now, ended_before);
-            let row = |(token, account): (TokenId, &Account)| Row {
-                token: token.0,
-                // Asked under the shard's lock, under which its appends are made.
-                at: journal.head(),
-                payload: written::account(account),
-            };
-            shard.accounts().map(row).collect()
+            shard.accounts().map(|(token, account)| row(journal, token, account)).collect()
         };
         // Boxed for the compiler, which else cannot tell that it may be sent.
         let parts: Box<dyn Iterator<Item = Vec<Row>> + Send + '_> = Box::new(self.shards.each().map(rows));
         journal.snapshot(parts).await
+    }
+
+    /// Takes the snapshot that makes good what was read at the start and is not all on disk, if there is such.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::snapshot`]; it stays to be done.
+    pub async fn make_good(&self, now: Timestamp, ended_before: Timestamp) -> Result<(), journal::Error> {
+        if !self.behind.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = self.snapshot(now, ended_before).await;
+        self.behind.fetch_or(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Writes down the accounts of which a record did not get to the disk.
+    async fn mend(&self, journal: &Journal, missing: &[i64]) -> Result<(), journal::Error> {
+        for tokens in missing.chunks(MENDED_AT_ONCE) {
+            let mut rows = Vec::new();
+            for token in tokens.iter().copied().map(TokenId) {
+                let shard = self.shards.of(token);
+                match shard.account(token) {
+                    Some(account) => rows.push(row(journal, token, account)),
+                    // It was forgotten meanwhile: a snapshot says so.
+                    None => self.behind.store(true, Ordering::Relaxed),
+                }
+                let closed: Vec<_> = shard.ended(token).collect();
+                if !closed.is_empty() {
+                    // Under the shard's lock, so that none is closed that has come back meanwhile.
+                    drop(journal.append_all(Vec::new(), closed)?);
+                }
+            }
+            journal.put(rows).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the journal short and forgets what is old, until the disk cannot be relied on any more.
@@ -156,26 +189,30 @@ impl Ledger {
         loop {
             looks.tick().await;
             let (now, retain) = (clock.now(), live.borrow().settings.store.retain_sessions);
-            match journal.health() {
+            let failing = match journal.health() {
                 Health::Stopped(why) => return Lost(why),
-                Health::Failing(_) => {
-                    self.behind.store(true, Ordering::Relaxed);
-                    // An empty append finds out whether it goes better; nobody waits for it.
-                    drop(journal.append_all(Vec::new(), Vec::new()));
-                    continue;
-                }
-                Health::Good => {}
-            }
+                Health::Failing(_) => true,
+                Health::Good => false,
+            };
             let before = now.wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
+            // Also a failure that has passed already left something out.
+            let missing = journal.missing();
+            if let Err(error) = self.mend(journal, &missing).await {
+                tracing::debug!(%error, tokens = missing.len(), "what is not on disk could not be made good");
+                continue;
+            }
             let records = journal.counters().records;
             since_snapshot += records - counted;
             counted = records;
-            if self.behind.swap(false, Ordering::Relaxed) || since_snapshot > REPLAYED_AT_MOST {
+            // One that nothing was missing after finds out, too, whether a disk that failed does better.
+            let probes = failing && missing.is_empty();
+            if probes || since_snapshot > REPLAYED_AT_MOST {
                 since_snapshot = 0;
-                if let Err(error) = self.snapshot(now.wall, before).await {
-                    tracing::warn!(%error, "no snapshot of the ledger could be taken");
-                    self.behind.store(true, Ordering::Relaxed);
-                }
+                self.behind.store(true, Ordering::Relaxed);
+            }
+            if let Err(error) = self.make_good(now.wall, before).await {
+                tracing::debug!(%error, "no snapshot of the ledger could be taken");
+                continue;
             }
             if now.mono.saturating_sub(forgot) >= FORGET_EVERY {
                 forgot = now.mono;
@@ -198,6 +235,11 @@ impl Ledger {
             Book::Memory | Book::Shut(_) => Ok(()),
         }
     }
+}
+
+/// Asked under the shard's lock, under which the account's appends are made.
+fn row(journal: &Journal, token: TokenId, account: &Account) -> Row {
+    Row { token: token.0, at: journal.head(), payload: written::account(account) }
 }
 
 fn damage(aside: &Path) -> String {

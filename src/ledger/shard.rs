@@ -93,6 +93,11 @@ impl Shard {
         closed
     }
 
+    /// The sessions of this token that ended last, as they are kept for later.
+    pub(super) fn ended(&self, token: TokenId) -> impl Iterator<Item = Closed> {
+        self.account(token).into_iter().flat_map(Account::ended).map(move |ended| kept(token, ended))
+    }
+
     /// Puts an account in, as it was replayed.
     pub(super) fn insert(&mut self, token: TokenId, account: Account, policy: &Policy) {
         self.slots.insert(token, Slot { account, deadline: None });
