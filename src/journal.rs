@@ -249,16 +249,17 @@ impl Journal {
     ///
     /// [`Error::Full`], [`Error::Closed`] or [`Error::Stop`] at once, and nothing is queued.
     pub fn append(&self, record: Record) -> Result<Ack, Error> {
-        self.append_all(vec![record], Vec::new())
+        self.append_all(vec![record], Vec::new(), Vec::new())
     }
 
-    /// Queues records, and the sessions that ended by them, which reach the disk all or none. Without records, it resolves well once everything before is on disk.
+    /// Queues records, the sessions that ended by them and the names of those that go on after all, which reach the disk
+    /// all or none. Without records, it resolves well once everything before is on disk.
     ///
     /// # Errors
     ///
     /// As [`Journal::append`].
-    pub fn append_all(&self, records: Vec<Record>, closed: Vec<Closed>) -> Result<Ack, Error> {
-        self.push(Work::Append(records, closed))
+    pub fn append_all(&self, records: Vec<Record>, closed: Vec<Closed>, reopened: Vec<String>) -> Result<Ack, Error> {
+        self.push(Work::Append(records, closed, reopened))
     }
 
     /// Forgets some sessions that ended before `ended_before_ms` and whose name is below `named_before`; how many are left

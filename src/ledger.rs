@@ -26,7 +26,7 @@ use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
 pub use keep::{Lost, Opened};
-use shard::{Shard, Shards};
+use shard::{Ends, Shard, Shards};
 pub use watch::{Tell, Teller, watch};
 
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
@@ -350,11 +350,11 @@ impl Ledger {
             return Written::Already;
         }
         let before = shard.deadline(token);
-        let closed = shard.apply(token, policy, now, events);
+        let ends = shard.apply(token, policy, now, events);
         if shard.deadline(token).is_some_and(|after| before.is_none_or(|before| after < before) && after <= now) {
             self.sooner.notify_one();
         }
-        self.write(token, now, events, closed)
+        self.write(token, now, events, ends)
     }
 
     /// Settled once everything that happened so far is on disk.
@@ -363,12 +363,12 @@ impl Ledger {
             Book::Memory => Written::Already,
             Book::Shut(why) => Written::Never(journal::Error::Disk(Arc::clone(why))),
             Book::Journal(journal) => {
-                journal.append_all(Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
+                journal.append_all(Vec::new(), Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
             }
         }
     }
 
-    fn write(&self, token: TokenId, now: Timestamp, events: &[Event], closed: Vec<journal::Closed>) -> Written {
+    fn write(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends) -> Written {
         let journal = match &self.book {
             Book::Memory => return Written::Already,
             Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
@@ -380,7 +380,7 @@ impl Ledger {
         if records.is_empty() {
             return Written::Already;
         }
-        match journal.append_all(records, closed) {
+        match journal.append_all(records, ends.closed, ends.reopened) {
             Ok(ack) => Written::Soon(ack),
             Err(error) => Written::Never(error),
         }

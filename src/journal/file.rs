@@ -163,10 +163,13 @@ impl File {
             let mut close = transaction.prepare("INSERT OR REPLACE INTO closed VALUES (?1, ?2, ?3, ?4)")?;
             for Queued { work, first, .. } in batch {
                 match work {
-                    Work::Append(records, closed) => {
+                    Work::Append(records, closed, reopened) => {
                         for (position, record) in (first.0..).zip(records) {
                             append.execute(params![position, record.token, record.at_ms, record.payload])?;
                             count += 1;
+                        }
+                        for session in reopened {
+                            transaction.execute("DELETE FROM closed WHERE session = ?1", [session])?;
                         }
                         for Closed { session, token, at_ms, payload } in closed {
                             close.execute(params![session, token, at_ms, payload])?;

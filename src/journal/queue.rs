@@ -30,8 +30,9 @@ struct State {
 /// Something to write.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// New records, and the sessions that ended by them. Without records, it is acknowledged only if nothing is missing.
-    Append(Vec<Record>, Vec<Closed>),
+    /// New records, the sessions that ended by them, and the names of those that go on after all. Without records, it is
+    /// acknowledged only if nothing is missing.
+    Append(Vec<Record>, Vec<Closed>, Vec<String>),
     /// Rows of a snapshot.
     Rows(Vec<Row>),
     /// All rows are there: what is at or before this position is no longer needed.

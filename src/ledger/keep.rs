@@ -172,7 +172,7 @@ impl Ledger {
                 let closed: Vec<_> = shard.ended(token).collect();
                 if !closed.is_empty() {
                     // Under the shard's lock, so that none is closed that has come back meanwhile.
-                    drop(journal.append_all(Vec::new(), closed)?);
+                    drop(journal.append_all(Vec::new(), closed, Vec::new())?);
                 }
             }
             journal.put(rows).await?;
@@ -184,7 +184,7 @@ impl Ledger {
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
         let Book::Journal(journal) = &self.book else { return std::future::pending().await };
         let mut since_snapshot = REPLAYED_AT_MOST;
-        let (mut counted, mut forgot) = (0, Duration::ZERO);
+        let (mut counted, mut forgot) = (0, None);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
@@ -214,8 +214,8 @@ impl Ledger {
                 tracing::debug!(%error, "no snapshot of the ledger could be taken");
                 continue;
             }
-            if now.mono.saturating_sub(forgot) >= FORGET_EVERY {
-                forgot = now.mono;
+            if forgot.is_none_or(|forgot| now.mono.saturating_sub(forgot) >= FORGET_EVERY) {
+                forgot = Some(now.mono);
                 let named_before = SessionId::new(before, [0; 10]).to_string();
                 if let Err(error) = journal.retain(named_before, before.as_millisecond()).await {
                     tracing::warn!(%error, "old sessions could not be forgotten");
