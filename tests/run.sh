@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-packages=(build-essential ca-certificates curl freeradius-utils procps python3-venv systemd tshark)
+packages=(build-essential ca-certificates curl freeradius-utils procps python3-venv sqlite3 systemd tshark)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -6,9 +6,13 @@
 
 mod accounting;
 mod commands;
+mod crash;
 mod daemon;
 mod disconnect;
+mod disk;
 mod nexudus;
 mod peers;
+mod restart;
 mod shipped;
 mod support;
+mod views;
