@@ -290,10 +290,11 @@ impl Gate {
                 return self.accounted(Some(token), "recorded", reported, visit, progress);
             }
         }
-        let unknown = Accounted { result: "unknown_session", written: Written::Already };
+        // Where accounts are not written down, it may be one that another daemon, or this one later, knows.
+        let unknown = || Accounted { result: "unknown_session", written: self.ledger.all_written() };
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
-        let Claim::Code(code) = claim else { return unknown };
-        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown };
+        let Claim::Code(code) = claim else { return unknown() };
+        let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown() };
         // One of ours that ended so long ago that its account has forgotten it has been counted.
         if progress.session.is_some_and(|(id, _)| self.ledger.has_ended(id)) {
             return Accounted { result: "late", written: Written::Already };

@@ -120,7 +120,8 @@ pub enum Error {
     #[error("the journal is closed")]
     Closed,
     /// Go on without, and say so: there is no room, or no permission, or somebody else holds the file. A later attempt
-    /// may succeed; records that did not make it are made good by a snapshot.
+    /// may succeed; records that did not make it are made good by a snapshot, and until then no later one of their tokens
+    /// is acknowledged, since it would be replayed without them.
     #[error("the journal cannot be written: {0}")]
     Disk(Arc<str>),
     /// Try again: the disk is behind.
@@ -151,8 +152,6 @@ pub struct Counters {
     pub commits: u64,
     /// Records on disk.
     pub records: u64,
-    /// Commits that failed: what they held is not on disk.
-    pub failures: u64,
 }
 
 /// Resolves once a record is on disk, or failed to get there. The record is written whether or not somebody waits.
@@ -186,7 +185,6 @@ struct Shared {
     health: Mutex<Health>,
     commits: AtomicU64,
     records: AtomicU64,
-    failures: AtomicU64,
 }
 
 impl Journal {
@@ -225,7 +223,6 @@ impl Journal {
             health: Mutex::default(),
             commits: AtomicU64::default(),
             records: AtomicU64::default(),
-            failures: AtomicU64::default(),
         });
         let (finished, done) = sync_channel(0);
         thread::Builder::new()
@@ -252,16 +249,17 @@ impl Journal {
     ///
     /// [`Error::Full`], [`Error::Closed`] or [`Error::Stop`] at once, and nothing is queued.
     pub fn append(&self, record: Record) -> Result<Ack, Error> {
-        self.append_all(vec![record], Vec::new())
+        self.append_all(vec![record], Vec::new(), Vec::new())
     }
 
-    /// Queues records, and the sessions that ended by them, which reach the disk all or none.
+    /// Queues records, the sessions that ended by them and the names of those that go on after all, which reach the disk
+    /// all or none. Without records, it resolves well once everything before is on disk.
     ///
     /// # Errors
     ///
     /// As [`Journal::append`].
-    pub fn append_all(&self, records: Vec<Record>, closed: Vec<Closed>) -> Result<Ack, Error> {
-        self.push(Work::Append(records, closed))
+    pub fn append_all(&self, records: Vec<Record>, closed: Vec<Closed>, reopened: Vec<String>) -> Result<Ack, Error> {
+        self.push(Work::Append(records, closed, reopened))
     }
 
     /// Forgets some sessions that ended before `ended_before_ms` and whose name is below `named_before`; how many are left
@@ -309,10 +307,10 @@ impl Journal {
     /// As [`Journal::append`] and [`Ack`]. What was written by then is right; the file is merely longer than it need be.
     pub async fn snapshot(&self, parts: impl IntoIterator<Item = Vec<Row>>) -> Result<(), Error> {
         let mut covers = self.head();
-        for rows in parts {
+        for rows in parts.into_iter().filter(|rows| !rows.is_empty()) {
             // Were a row older than this call, the records it does not contain must stay.
             covers = rows.iter().map(|row| row.at).fold(covers, Position::min);
-            self.push(Work::Rows(rows))?.await?;
+            self.put(rows).await?;
         }
         self.push(Work::Cut(covers))?.await
     }
@@ -323,12 +321,26 @@ impl Journal {
         self.0.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The tokens of which a record did not get to the disk. Their rows ([`Journal::put`]) make it good.
+    #[must_use]
+    pub fn missing(&self) -> Vec<i64> {
+        self.0.shared.queue.missing()
+    }
+
+    /// Puts rows in the place of the records they contain, as in a snapshot, and leaves other tokens as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`] and [`Ack`].
+    pub async fn put(&self, rows: Vec<Row>) -> Result<(), Error> {
+        self.push(Work::Rows(rows))?.await
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let Shared { commits, records, failures, .. } = &*self.0.shared;
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters { commits: load(commits), records: load(records), failures: load(failures) }
+        let Shared { commits, records, .. } = &*self.0.shared;
+        Counters { commits: commits.load(Ordering::Relaxed), records: records.load(Ordering::Relaxed) }
     }
 
     /// Takes nothing more, from any clone, and waits at most 3 s until what is queued is on disk and the file closed.

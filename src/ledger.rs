@@ -8,7 +8,7 @@ mod watch;
 mod written;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
 pub use keep::{Lost, Opened};
-use shard::{Shard, Shards};
+use shard::{Ends, Shard, Shards};
 pub use watch::{Tell, Teller, watch};
 
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
@@ -41,7 +41,7 @@ pub struct Ledger {
     shards: Shards,
     devices: Cache<Mac, Arc<[Remembered]>>,
     book: Book,
-    /// Something happened that is not on disk: a snapshot makes it good.
+    /// What was read at the start is not all on disk: a snapshot makes it good.
     behind: AtomicBool,
     /// Something is due earlier than was thought.
     sooner: Notify,
@@ -66,8 +66,6 @@ pub enum Written {
     Already,
     /// The disk has not answered yet.
     Soon(Ack),
-    /// The same, of several accounts.
-    All(Vec<Ack>),
     /// It is not, and will not be.
     Never(journal::Error),
 }
@@ -82,12 +80,6 @@ impl Written {
         match self {
             Self::Already => Ok(()),
             Self::Soon(ack) => ack.await,
-            Self::All(acks) => {
-                for ack in acks {
-                    ack.await?;
-                }
-                Ok(())
-            }
             Self::Never(error) => Err(error),
         }
     }
@@ -246,22 +238,17 @@ impl Ledger {
 
     /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
     pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> (usize, Written) {
-        let (mut closed, mut acks, mut failed) = (0, Vec::new(), None);
+        let mut closed = 0;
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
                 let events = shard.account(token).map(|account| account.router_restarted(nas, address, now));
                 let events = events.unwrap_or_default();
-                if !events.is_empty() {
-                    closed += events.len();
-                    match self.change(&mut shard, token, policy, now, &events) {
-                        Written::Soon(ack) => acks.push(ack),
-                        Written::Never(error) => failed = Some(error),
-                        Written::Already | Written::All(_) => {}
-                    }
-                }
+                closed += events.len();
+                let _ = self.change(&mut shard, token, policy, now, &events);
             }
         }
-        (closed, failed.map_or(Written::All(acks), Written::Never))
+        // Also what an earlier try of the router closed and could not write down.
+        (closed, self.all_written())
     }
 
     /// Says that a session must go, for `cause`; none if there is no such live session.
@@ -375,18 +362,25 @@ impl Ledger {
             return Written::Already;
         }
         let before = shard.deadline(token);
-        let closed = shard.apply(token, policy, now, events);
+        let ends = shard.apply(token, policy, now, events);
         if shard.deadline(token).is_some_and(|after| before.is_none_or(|before| after < before) && after <= now) {
             self.sooner.notify_one();
         }
-        let written = self.write(token, now, events, closed);
-        if matches!(written, Written::Never(_)) {
-            self.behind.store(true, Ordering::Relaxed);
-        }
-        written
+        self.write(token, now, events, ends)
     }
 
-    fn write(&self, token: TokenId, now: Timestamp, events: &[Event], closed: Vec<journal::Closed>) -> Written {
+    /// Settled once everything that happened so far is on disk.
+    pub fn all_written(&self) -> Written {
+        match &self.book {
+            Book::Memory => Written::Already,
+            Book::Shut(why) => Written::Never(journal::Error::Disk(Arc::clone(why))),
+            Book::Journal(journal) => {
+                journal.append_all(Vec::new(), Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
+            }
+        }
+    }
+
+    fn write(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends) -> Written {
         let journal = match &self.book {
             Book::Memory => return Written::Already,
             Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
@@ -398,7 +392,7 @@ impl Ledger {
         if records.is_empty() {
             return Written::Already;
         }
-        match journal.append_all(records, closed) {
+        match journal.append_all(records, ends.closed, ends.reopened) {
             Ok(ack) => Written::Soon(ack),
             Err(error) => Written::Never(error),
         }

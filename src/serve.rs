@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -156,6 +157,12 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         }
     }
 
+    // Before anything is acknowledged that builds on it. Should it fail, that is tried again.
+    let retain = current.borrow().settings.store.retain_sessions;
+    let now = gate.clock.now().wall;
+    if let Err(error) = gate.ledger.make_good(now, now.saturating_sub(retain).unwrap_or(Timestamp::MIN)).await {
+        tracing::error!(%error, "what was read of the ledger could not be written down");
+    }
     feed.start(&tasks).await;
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));

@@ -14,8 +14,9 @@ use super::policy::{Counting, Policy};
 use super::session::{Contact, Endpoint, Report, Session};
 use super::token::AccessToken;
 
-/// Ended sessions that an account remembers, for records that come late.
-const ENDED_KEPT: usize = 8;
+/// Ended sessions that an account remembers, for records that come late: one of an older session would count once more. So
+/// many that all the devices of a large event may leave, and repeat that they left after a power cut.
+const ENDED_KEPT: usize = 256;
 
 /// How long it remembers them: routers keep a record for less (`MAX_DELAY` of `radius::accounting`).
 const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);

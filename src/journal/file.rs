@@ -163,10 +163,13 @@ impl File {
             let mut close = transaction.prepare("INSERT OR REPLACE INTO closed VALUES (?1, ?2, ?3, ?4)")?;
             for Queued { work, first, .. } in batch {
                 match work {
-                    Work::Append(records, closed) => {
+                    Work::Append(records, closed, reopened) => {
                         for (position, record) in (first.0..).zip(records) {
                             append.execute(params![position, record.token, record.at_ms, record.payload])?;
                             count += 1;
+                        }
+                        for session in reopened {
+                            transaction.execute("DELETE FROM closed WHERE session = ?1", [session])?;
                         }
                         for Closed { session, token, at_ms, payload } in closed {
                             close.execute(params![session, token, at_ms, payload])?;
@@ -272,18 +275,25 @@ pub(super) fn closed(folder: &Path, session: &str) -> rusqlite::Result<Option<Cl
 /// Replays a file on a disk that cannot be written.
 pub(super) fn read_only(folder: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(), OpenError> {
     let path = folder.join(NAME);
-    let attempt = |options: &str, replay: &mut dyn FnMut(Entry<'_>)| {
+    let attempt = |options: &str, alone: bool, replay: &mut dyn FnMut(Entry<'_>)| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let uri = format!("file:{}?{options}", percent(&path));
         let connection = Connection::open_with_flags(uri, flags)?;
+        if alone {
+            connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+        }
         connection.query_row("SELECT position FROM covered", [], |_| Ok(()))?;
         replay_all(&connection, replay).map(drop)
     };
-    // Where not even the index of the log can be made, the file alone is read: after a clean end nothing else is there.
-    let read = match attempt("mode=ro", replay) {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => attempt("immutable=1", replay),
-        other => other,
-    };
+    // Where the index of the log can be neither made nor read, it is made in memory; and where there is no log, as after a
+    // clean end, nor can be, the file alone is read.
+    let mut read = attempt("mode=ro", false, replay);
+    for (options, alone) in [("mode=ro&vfs=unix-none", true), ("immutable=1", false)] {
+        match &read {
+            Err(error) if !is_damage(error) => read = attempt(options, alone, replay),
+            _ => break,
+        }
+    }
     read.map_err(|error| OpenError::Sqlite { path, error })
 }
 

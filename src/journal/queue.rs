@@ -1,6 +1,6 @@
 //! What waits to be written, in order.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<Queued>,
     head: Position,
+    /// Tokens of which a record did not get to the disk, with the latest of those records: nothing after it may be
+    /// acknowledged, since it could not be replayed, until a row makes it good.
+    missing: HashMap<i64, Position>,
     /// Why nothing more is taken.
     shut: Option<Error>,
 }
@@ -27,8 +30,9 @@ struct State {
 /// Something to write.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// New records, and the sessions that ended by them.
-    Append(Vec<Record>, Vec<Closed>),
+    /// New records, the sessions that ended by them, and the names of those that go on after all. Without records, it is
+    /// acknowledged only if nothing is missing.
+    Append(Vec<Record>, Vec<Closed>, Vec<String>),
     /// Rows of a snapshot.
     Rows(Vec<Row>),
     /// All rows are there: what is at or before this position is no longer needed.
@@ -45,6 +49,32 @@ pub(super) enum Work {
     /// A statement that makes the file misbehave.
     #[cfg(test)]
     Statement(String),
+}
+
+impl Work {
+    /// Whether it cannot succeed on a disk that cannot be written.
+    pub(super) const fn proves_the_disk(&self) -> bool {
+        match self {
+            Self::Append(records, ..) => !records.is_empty(),
+            Self::Rows(rows) => !rows.is_empty(),
+            Self::Cut(_) | Self::Define(_) => true,
+            Self::Retain { .. } => false,
+            #[cfg(test)]
+            Self::Statement(_) => false,
+        }
+    }
+}
+
+impl State {
+    /// This will never be on disk.
+    fn misses(&mut self, first: Position, work: &Work) {
+        if let Work::Append(records, ..) = work {
+            for (position, record) in (first.0..).zip(records) {
+                let latest = self.missing.entry(record.token).or_insert(Position(position));
+                *latest = Position(position).max(*latest);
+            }
+        }
+    }
 }
 
 /// Something to write, its place, and who waits for it.
@@ -68,7 +98,7 @@ pub(super) enum Taken {
 
 impl Queue {
     pub(super) fn new(head: Position, capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), head, shut: None };
+        let state = State { waiting: VecDeque::new(), head, missing: HashMap::new(), shut: None };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
@@ -78,12 +108,14 @@ impl Queue {
         if let Some(why) = &state.shut {
             return Err(why.clone());
         }
-        if state.waiting.len() >= self.capacity {
-            return Err(Error::Full);
-        }
         let first = Position(state.head.0.saturating_add(1));
-        if let Work::Append(records, _) = &work {
+        if let Work::Append(records, ..) = &work {
             state.head.0 = state.head.0.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX));
+        }
+        if state.waiting.len() >= self.capacity {
+            // Its place is used up, so that no earlier row is taken for one that contains it.
+            state.misses(first, &work);
+            return Err(Error::Full);
         }
         state.waiting.push_back(Queued { work, first, waiter });
         drop(state);
@@ -93,6 +125,42 @@ impl Queue {
 
     pub(super) fn head(&self) -> Position {
         self.lock().head
+    }
+
+    /// The tokens of which something did not get to the disk, and no row has made it good yet.
+    pub(super) fn missing(&self) -> Vec<i64> {
+        self.lock().missing.keys().copied().collect()
+    }
+
+    /// A batch did not get to the disk.
+    pub(super) fn failed(&self, batch: &[Queued]) {
+        let mut state = self.lock();
+        for queued in batch {
+            state.misses(queued.first, &queued.work);
+        }
+    }
+
+    /// This is on disk; whether it may be acknowledged.
+    pub(super) fn succeeded(&self, queued: &Queued) -> bool {
+        let mut state = self.lock();
+        match &queued.work {
+            Work::Append(records, ..) if records.is_empty() => return state.missing.is_empty(),
+            Work::Append(records, ..) => {
+                let after = |token| state.missing.get(token).is_some_and(|missing| *missing < queued.first);
+                return !records.iter().any(|record| after(&record.token));
+            }
+            Work::Rows(rows) => {
+                for row in rows {
+                    if state.missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
+                        state.missing.remove(&row.token);
+                    }
+                }
+            }
+            // What is not among the rows is of no account.
+            Work::Cut(covers) => state.missing.retain(|_, missing| *missing > *covers),
+            _ => {}
+        }
+        true
     }
 
     /// Takes nothing more, for the reason given unless there was one before.

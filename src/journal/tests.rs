@@ -92,9 +92,9 @@ async fn what_is_appended_is_replayed_in_order() {
     for number in 0..10 {
         journal.append(record(i64::try_from(number).unwrap() % 3 - 1, number)).unwrap().await.unwrap();
     }
-    journal.append_all(vec![record(7, 10), record(7, 11), record(-1, 12)], vec![]).unwrap().await.unwrap();
-    journal.append_all(vec![], vec![]).unwrap().await.unwrap();
-    assert_eq!(journal.counters(), Counters { commits: 12, records: 13, failures: 0 });
+    journal.append_all(vec![record(7, 10), record(7, 11), record(-1, 12)], vec![], vec![]).unwrap().await.unwrap();
+    journal.append_all(vec![], vec![], vec![]).unwrap().await.unwrap();
+    assert_eq!(journal.counters(), Counters { commits: 12, records: 13 });
     assert_eq!(fs::metadata(deeper.join("ledger.db")).unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(deeper.join("ledger.db-wal")).unwrap().mode() & 0o777, 0o600);
     assert!(matches!(Journal::open(&deeper, now(), |_| {}), Err(OpenError::InUse { .. })));
@@ -132,7 +132,7 @@ async fn many_at_once_are_few_commits() {
     for ack in waiting {
         ack.await.unwrap();
     }
-    let Counters { commits, records, .. } = journal.counters();
+    let Counters { commits, records } = journal.counters();
     assert_eq!(records, 1000);
     // The first may have begun with few.
     assert!(commits <= 3, "{commits} commits");
@@ -158,7 +158,8 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
     for ack in taken {
         ack.await.unwrap();
     }
-    journal.append(record(1, count)).unwrap().await.unwrap();
+    assert!(matches!(journal.append(record(1, count)).unwrap().await, Err(Error::Disk(_))), "one before it is missing");
+    journal.append(record(2, count + 1)).unwrap().await.unwrap();
     journal.close().unwrap();
     assert_eq!(told(folder.path()).0[&1], (0..=count).collect::<Vec<_>>());
 }
@@ -189,7 +190,7 @@ async fn a_snapshot_and_what_follows_are_the_whole() {
     for number in 0..20_000 {
         append(&mut memory, i64::try_from(number % 5).unwrap(), number);
         if number % 4000 == 0 {
-            journal.append_all(vec![], vec![]).unwrap().await.unwrap();
+            journal.append_all(vec![], vec![], vec![]).unwrap().await.unwrap();
         }
     }
     // Token 4 is forgotten, records come between the parts, and one token is new since the snapshot began.
@@ -226,7 +227,7 @@ async fn a_snapshot_and_what_follows_are_the_whole() {
 async fn shrinks_to(journal: &Journal, folder: &Path, most: i64) {
     // Each commit is followed by one sweep.
     for _ in 0..5 {
-        journal.append_all(vec![], vec![]).unwrap().await.unwrap();
+        journal.append_all(vec![], vec![], vec![]).unwrap().await.unwrap();
     }
     let kept = count(folder, "journal");
     assert!(kept <= most + 8, "{kept} records are kept");
@@ -299,9 +300,57 @@ async fn whoever_holds_the_file_too_long_costs_records_and_no_more() {
     let held = hold(folder.path());
     assert!(matches!(journal.append(record(1, 0)).unwrap().await, Err(Error::Disk(_))));
     drop(held);
-    journal.append(record(1, 1)).unwrap().await.unwrap();
+    journal.append(record(2, 1)).unwrap().await.unwrap();
     journal.close().unwrap();
-    assert_eq!(told(folder.path()).0[&1], [1]);
+    assert_eq!(told(folder.path()).0, BTreeMap::from([(2, vec![1])]));
+}
+
+#[tokio::test]
+async fn what_follows_a_record_that_is_missing_is_not_acknowledged_before_a_row_makes_it_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    statement(&journal, "PRAGMA busy_timeout = 0").await;
+    let held = hold(folder.path());
+    let early = journal.head();
+    assert!(matches!(journal.append(record(1, 0)).unwrap().await, Err(Error::Disk(_))));
+    drop(held);
+    let refused = async |number| matches!(journal.append(record(1, number)).unwrap().await, Err(Error::Disk(_)));
+    let nothing = async || journal.append_all(vec![], vec![], vec![]).unwrap().await;
+    assert!(refused(1).await, "it would be replayed without the one before");
+    assert!(nothing().await.is_err(), "something is missing");
+    journal.append(record(2, 2)).unwrap().await.unwrap();
+    assert_eq!(journal.missing(), [1]);
+    let memory = Told(BTreeMap::from([(1, vec![0, 1])]));
+    journal.put(vec![memory.row(1, early)]).await.unwrap();
+    assert!(refused(3).await, "a row from before does not contain it");
+    let memory = Told(BTreeMap::from([(1, vec![0, 1, 3])]));
+    journal.put(vec![memory.row(1, journal.head())]).await.unwrap();
+    assert_eq!(journal.missing(), [] as [i64; 0]);
+    nothing().await.unwrap();
+    journal.append(record(1, 4)).unwrap().await.unwrap();
+    journal.close().unwrap();
+    assert_eq!(told(folder.path()).0, BTreeMap::from([(1, vec![0, 1, 3, 4]), (2, vec![2])]));
+}
+
+#[tokio::test]
+async fn nothing_written_is_no_proof_that_the_disk_does_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    assert!(journal.push(Work::Statement("PRAGMA query_only = ON".to_owned())).unwrap().await.is_err());
+    assert!(journal.append(record(1, 0)).unwrap().await.is_err());
+    let _ = journal.append_all(vec![], vec![], vec![]).unwrap().await;
+    assert!(matches!(journal.health(), Health::Failing(_)));
+}
+
+#[tokio::test]
+async fn one_that_goes_on_after_all_is_not_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    let closed = |session: &str| Closed { session: session.to_owned(), token: 1, at_ms: 7, payload: vec![1] };
+    journal.append_all(vec![record(1, 0)], vec![closed("a"), closed("b")], vec![]).unwrap().await.unwrap();
+    journal.append_all(vec![record(1, 1)], vec![], vec!["a".to_owned()]).unwrap().await.unwrap();
+    assert_eq!(journal.closed("a").unwrap(), None);
+    assert_eq!(journal.closed("b").unwrap(), Some(closed("b")));
 }
 
 #[tokio::test]
@@ -342,7 +391,7 @@ async fn of_a_damaged_file_what_can_be_read_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, ..) = open(folder.path());
     let many = (0..5000).map(|number| record(1, number)).collect();
-    journal.append_all(many, vec![]).unwrap().await.unwrap();
+    journal.append_all(many, vec![], vec![]).unwrap().await.unwrap();
     journal.close().unwrap();
     let path = folder.path().join("ledger.db");
     let mut file = fs::read(&path).unwrap();
@@ -485,7 +534,7 @@ fn appends_until_it_fails() {
     let Some((folder, _)) = started_as("appends_until_it_fails") else { return };
     let (journal, ..) = open(&folder);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let many = || journal.append_all((0..500).map(|number| record(1, number)).collect(), vec![]).unwrap();
+    let many = || journal.append_all((0..500).map(|number| record(1, number)).collect(), vec![], vec![]).unwrap();
     runtime.block_on(async {
         let mut kept = 0;
         let error = loop {

@@ -57,11 +57,13 @@ fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fa
         Ok(records) => {
             shared.commits.fetch_add(1, Ordering::Relaxed);
             shared.records.fetch_add(*records, Ordering::Relaxed);
-            fare(shared, Health::Good);
+            if batch.iter().any(|queued| queued.work.proves_the_disk()) {
+                fare(shared, Health::Good);
+            }
             Ok(())
         }
         Err(Fault::Disk(why)) => {
-            shared.failures.fetch_add(1, Ordering::Relaxed);
+            shared.queue.failed(&batch);
             fare(shared, Health::Failing(why.clone()));
             Err(Error::Disk(why.clone()))
         }
@@ -71,8 +73,14 @@ fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fa
         }
     };
     for queued in batch {
+        let told = match &told {
+            Ok(()) if !shared.queue.succeeded(&queued) => {
+                Err(Error::Disk("an earlier record is not on disk yet".into()))
+            }
+            told => told.clone(),
+        };
         // Nobody waits any more: nobody minds.
-        let _ = queued.waiter.send(told.clone());
+        let _ = queued.waiter.send(told);
     }
     outcome.map(drop)
 }

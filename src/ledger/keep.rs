@@ -14,13 +14,13 @@ use crate::clock::Clock;
 use crate::core::account::Account;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::journal::{self, Counters, Entry, Health, Journal, OpenError, Row};
+use crate::journal::{self, Entry, Health, Journal, OpenError, Row};
 use crate::live::Current;
 
 /// Records that may be replayed at a start before a snapshot is taken: about a second's worth.
 const REPLAYED_AT_MOST: u64 = 500_000;
 
-/// Accounts in one commit of a snapshot: routers wait meanwhile, for a few milliseconds.
+/// Accounts written down in one commit: routers wait meanwhile, for a few milliseconds.
 const ROWS_AT_ONCE: usize = 256;
 
 /// How often the state of the disk is looked at.
@@ -137,13 +137,7 @@ impl Ledger {
         let Book::Journal(journal) = &self.book else { return Ok(()) };
         let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Vec<Row>> {
             shard.forget(now, ended_before);
-            let row = |(token, account): (TokenId, &Account)| Row {
-                token: token.0,
-                // Asked under the shard's lock, under which its appends are made.
-                at: journal.head(),
-                payload: written::account(account),
-            };
-            let mut rows = shard.accounts().map(row);
+            let mut rows = shard.accounts().map(|(token, account)| row(journal, token, account));
             std::iter::from_fn(|| {
                 Some(rows.by_ref().take(ROWS_AT_ONCE).collect::<Vec<_>>()).filter(|rows| !rows.is_empty())
             })
@@ -154,40 +148,78 @@ impl Ledger {
         journal.snapshot(parts).await
     }
 
+    /// Takes the snapshot that makes good what was read at the start and is not all on disk, if there is such.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::snapshot`]; it stays to be done.
+    pub async fn make_good(&self, now: Timestamp, ended_before: Timestamp) -> Result<(), journal::Error> {
+        if !self.behind.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = self.snapshot(now, ended_before).await;
+        self.behind.fetch_or(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Writes down the accounts of which a record did not get to the disk.
+    async fn mend(&self, journal: &Journal, missing: &[i64]) -> Result<(), journal::Error> {
+        for tokens in missing.chunks(ROWS_AT_ONCE) {
+            let mut rows = Vec::new();
+            for token in tokens.iter().copied().map(TokenId) {
+                let shard = self.shards.of(token);
+                match shard.account(token) {
+                    Some(account) => rows.push(row(journal, token, account)),
+                    // It was forgotten meanwhile: a snapshot says so.
+                    None => self.behind.store(true, Ordering::Relaxed),
+                }
+                let closed: Vec<_> = shard.ended(token).collect();
+                if !closed.is_empty() {
+                    // Under the shard's lock, so that none is closed that has come back meanwhile.
+                    drop(journal.append_all(Vec::new(), closed, Vec::new())?);
+                }
+            }
+            journal.put(rows).await?;
+        }
+        Ok(())
+    }
+
     /// Keeps the journal short and forgets what is old, until the disk cannot be relied on any more.
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
         let Book::Journal(journal) = &self.book else { return std::future::pending().await };
         let mut since_snapshot = REPLAYED_AT_MOST;
-        let (mut counted, mut forgot) = (Counters::default(), Duration::ZERO);
+        let (mut counted, mut forgot) = (0, None);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
             let (now, retain) = (clock.now(), live.borrow().settings.store.retain_sessions);
-            let counters = journal.counters();
-            if counters.failures > counted.failures {
+            let failing = match journal.health() {
+                Health::Stopped(why) => return Lost(why),
+                Health::Failing(_) => true,
+                Health::Good => false,
+            };
+            let before = now.wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
+            // Also a failure that has passed already left something out.
+            let missing = journal.missing();
+            if let Err(error) = self.mend(journal, &missing).await {
+                tracing::debug!(%error, tokens = missing.len(), "what is not on disk could not be made good");
+                continue;
+            }
+            let records = journal.counters().records;
+            since_snapshot += records - counted;
+            counted = records;
+            // One that nothing was missing after finds out, too, whether a disk that failed does better.
+            let probes = failing && missing.is_empty();
+            if probes || since_snapshot > REPLAYED_AT_MOST {
+                since_snapshot = 0;
                 self.behind.store(true, Ordering::Relaxed);
             }
-            since_snapshot += counters.records - counted.records;
-            counted = counters;
-            match journal.health() {
-                Health::Stopped(why) => return Lost(why),
-                Health::Failing(_) => {
-                    // An empty append finds out whether it goes better; nobody waits for it.
-                    drop(journal.append_all(Vec::new(), Vec::new()));
-                    continue;
-                }
-                Health::Good => {}
+            if let Err(error) = self.make_good(now.wall, before).await {
+                tracing::debug!(%error, "no snapshot of the ledger could be taken");
+                continue;
             }
-            let before = now.wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
-            if self.behind.swap(false, Ordering::Relaxed) || since_snapshot > REPLAYED_AT_MOST {
-                since_snapshot = 0;
-                if let Err(error) = self.snapshot(now.wall, before).await {
-                    tracing::warn!(%error, "no snapshot of the ledger could be taken");
-                    self.behind.store(true, Ordering::Relaxed);
-                }
-            }
-            if now.mono.saturating_sub(forgot) >= FORGET_EVERY {
-                forgot = now.mono;
+            if forgot.is_none_or(|forgot| now.mono.saturating_sub(forgot) >= FORGET_EVERY) {
+                forgot = Some(now.mono);
                 let named_before = SessionId::new(before, [0; 10]).to_string();
                 if let Err(error) = journal.retain(named_before, before.as_millisecond()).await {
                     tracing::warn!(%error, "old sessions could not be forgotten");
@@ -207,6 +239,11 @@ impl Ledger {
             Book::Memory | Book::Shut(_) => Ok(()),
         }
     }
+}
+
+/// Asked under the shard's lock, under which the account's appends are made.
+fn row(journal: &Journal, token: TokenId, account: &Account) -> Row {
+    Row { token: token.0, at: journal.head(), payload: written::account(account) }
 }
 
 fn damage(aside: &Path) -> String {

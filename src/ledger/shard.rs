@@ -25,6 +25,13 @@ pub(super) struct Shard {
     deadlines: BTreeSet<(Timestamp, TokenId)>,
 }
 
+/// Sessions that ended, as they are kept for later, and the names of those that go on after all.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    pub(super) closed: Vec<Closed>,
+    pub(super) reopened: Vec<String>,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     account: Account,
@@ -79,14 +86,20 @@ impl Shard {
         self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, token)| *token)
     }
 
-    /// Applies events that happened at `now`; gives the sessions that ended by them as they are kept for later.
-    pub(super) fn apply(&mut self, token: TokenId, policy: &Policy, now: Timestamp, events: &[Event]) -> Vec<Closed> {
+    /// Applies events that happened at `now`; gives the sessions that ended by them, and those that go on after all.
+    pub(super) fn apply(&mut self, token: TokenId, policy: &Policy, now: Timestamp, events: &[Event]) -> Ends {
         let slot = self.slots.entry(token).or_default();
-        let mut closed = Vec::new();
+        let mut ends = Ends::default();
         for event in events {
+            let ended = slot.account.ended().len();
             for id in slot.account.apply(now, event) {
                 let ended = slot.account.ended().iter().rfind(|ended| ended.session.id == id);
-                closed.extend(ended.map(|ended| kept(token, ended)));
+                ends.closed.extend(ended.map(|ended| kept(token, ended)));
+            }
+            if let Event::Progressed { session, .. } = event
+                && slot.account.ended().len() < ended
+            {
+                ends.reopened.push(session.to_string());
             }
         }
         if events.iter().any(|event| matches!(event, Event::Seen(_))) {
@@ -95,7 +108,12 @@ impl Shard {
             }
         }
         self.reckon(token, policy);
-        closed
+        ends
+    }
+
+    /// The sessions of this token that ended last, as they are kept for later.
+    pub(super) fn ended(&self, token: TokenId) -> impl Iterator<Item = Closed> {
+        self.account(token).into_iter().flat_map(Account::ended).map(move |ended| kept(token, ended))
     }
 
     /// Puts an account in, as it was replayed.

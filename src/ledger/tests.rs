@@ -120,7 +120,7 @@ fn counts(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 #[test]
 fn of_fifty_racing_for_the_last_place_exactly_one_gets_it() {
-    const ROUNDS: i64 = 200;
+    const ROUNDS: i64 = 1000;
     let world = World::new();
     let (begin, won) = (Barrier::new(50), AtomicU64::new(0));
     for round in 1..=ROUNDS {
@@ -152,7 +152,7 @@ fn of_fifty_racing_for_the_last_place_exactly_one_gets_it() {
         assert_eq!(devices[..2], [mac(201), mac(202)]);
     }
     assert_eq!(won.into_inner(), ROUNDS.unsigned_abs(), "and as many were told so");
-    assert_eq!(world.sweep(NOON), counts(&[("front-desk", 600)]));
+    assert_eq!(world.sweep(NOON), counts(&[("front-desk", 3000)]));
 }
 
 #[test]

@@ -6,11 +6,15 @@
 
 mod accounting;
 mod commands;
+mod crash;
 mod daemon;
 mod disconnect;
+mod disk;
 mod foreign;
 mod nexudus;
 mod peers;
+mod restart;
 mod sessions;
 mod shipped;
 mod support;
+mod views;

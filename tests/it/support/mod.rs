@@ -1,5 +1,6 @@
 //! The daemon as its users run it: the real binary, a folder of its own, ports that the kernel picks.
 
+pub mod ledger;
 pub mod pcap;
 pub mod wired;
 
@@ -24,7 +25,7 @@ pub const KEY: &str = "key-for-tests-only";
 /// A running `spotgate serve`; it ends with the value.
 pub struct Spotgate {
     child: Child,
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
     pub auth: SocketAddr,
     pub accounting: SocketAddr,
     pub http: SocketAddr,
@@ -111,16 +112,13 @@ impl Spotgate {
     }
 
     /// Starts the daemon with this configuration in this folder.
-    pub fn start_in(folder: TempDir, configuration: &str) -> Self {
-        Self::start_by(spotgate(&[]), folder, configuration)
+    pub fn start_in(folder: impl Into<Arc<TempDir>>, configuration: &str) -> Self {
+        Self::start_by(spotgate(&[]), folder.into(), configuration)
     }
 
-    /// The same by this command, to which the arguments are added.
-    pub fn start_by(mut command: Command, folder: TempDir, configuration: &str) -> Self {
-        let path = folder.path().join("spotgate.toml");
-        std::fs::write(&path, configuration).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        command.args(["serve", "--config"]).arg(&path);
+    /// The same, by a command that becomes the daemon once it has these arguments too.
+    pub fn start_by(mut command: Command, folder: Arc<TempDir>, configuration: &str) -> Self {
+        command.args(["serve", "--config"]).arg(configured(&folder, configuration)).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
@@ -203,6 +201,14 @@ impl Spotgate {
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
+    /// Gets a path with the key; the status and the JSON that came back.
+    pub async fn read(&self, path: &str) -> (u16, Value) {
+        let request = client().get(format!("http://{}{path}", self.http)).bearer_auth(KEY);
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
     /// One metric's value, by its name with labels; 0 where it is absent.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = client().get(format!("http://{}/metrics", self.metrics)).send().await.unwrap().text().await.unwrap();
@@ -227,6 +233,27 @@ impl Spotgate {
         assert!(status.success());
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the daemon as a power cut would, as far as the daemon can tell; what it leaves.
+    pub fn kill(mut self) -> Arc<TempDir> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.folder)
+    }
+
+    /// Ends the daemon in order; what it leaves.
+    pub fn stop(self) -> Arc<TempDir> {
+        self.signal("TERM");
+        let folder = Arc::clone(&self.folder);
+        let (code, log) = self.ended();
+        assert_eq!(code, Some(0), "{log}");
+        folder
+    }
+
     /// Waits for the daemon to end by itself; its exit code and its whole log.
     pub fn ended(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
@@ -236,6 +263,14 @@ impl Spotgate {
         let log = self.log();
         (code, log)
     }
+}
+
+/// Writes the configuration into the folder; its path.
+pub fn configured(folder: &TempDir, configuration: &str) -> PathBuf {
+    let path = folder.path().join("spotgate.toml");
+    std::fs::write(&path, configuration).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path
 }
 
 impl Drop for Spotgate {

@@ -52,7 +52,7 @@ impl Site {
         std::fs::write(home.path().join("tokens.json"), Value::from(records.to_vec()).to_string()).unwrap();
         let configuration = repository_file("tests/vectors/foreign/spotgate.toml").replace("@KEY@", KEY);
         let daemon = places.command("office", env!("CARGO_BIN_EXE_spotgate"));
-        let spotgate = Spotgate::start_by(daemon, home, &configuration);
+        let spotgate = Spotgate::start_by(daemon, home.into(), &configuration);
         let mut command = places.command("office", "freeradius");
         command.args(["-X", "-d"]).arg(folder.path());
         let freeradius = Process::start("freeradius", command, folder.path());
