@@ -13,8 +13,12 @@ use super::policy::{Counting, Policy};
 use super::session::{Contact, Endpoint, Report, Session};
 use super::token::AccessToken;
 
-/// Ended sessions that an account remembers, for records that come late.
-const ENDED_KEPT: usize = 8;
+/// Ended sessions of one device that an account remembers, for records that come late: whoever shares a token with many
+/// does not push others out.
+const ENDED_KEPT_OF_A_DEVICE: usize = 8;
+
+/// Ended sessions that it remembers in all.
+const ENDED_KEPT: usize = 512;
 
 /// How long it remembers them: routers keep a record for less (`MAX_DELAY` of `radius::accounting`).
 const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
@@ -249,7 +253,11 @@ impl Account {
     fn end(&mut self, session: Session, at: Timestamp, counts: Seconds, stopped: bool) {
         self.usage = self.usage.plus(counts);
         self.forget_ended(at);
-        if self.ended.len() == ENDED_KEPT {
+        let of_device = |ended: &&Ended| session.device.is_some() && ended.session.device == session.device;
+        if self.ended.iter().filter(of_device).count() >= ENDED_KEPT_OF_A_DEVICE {
+            let oldest = self.ended.iter().position(|ended| of_device(&ended));
+            oldest.and_then(|oldest| self.ended.remove(oldest));
+        } else if self.ended.len() >= ENDED_KEPT {
             self.ended.pop_front();
         }
         self.ended.push_back(Ended { session, at, counts, stopped });

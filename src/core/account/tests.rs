@@ -282,3 +282,27 @@ proptest! {
         prop_assert!(account(&shuffled).sessions().is_empty());
     }
 }
+
+#[test]
+fn whoever_shares_a_token_pushes_nobody_out_of_memory() {
+    let mut account = Account::default();
+    for number in 1..=40 {
+        account.apply(at(0), &admitted(session(number, 3600)));
+        account.apply(at(10), &Event::Progressed { session: id(number), report: report(300, 300) });
+        account.apply(at(1200), &Event::Lapsed { session: id(number), counts: Seconds(300) });
+    }
+    assert_eq!(account.usage, Seconds(40 * 300));
+    for number in 1..=40 {
+        account.apply(at(1300), &Event::Stopped { session: id(number), report: report(310, 310) });
+    }
+    assert_eq!(account.usage, Seconds(40 * 310), "each is still known, and counts the difference");
+    for number in 100..=120 {
+        let again = Session { id: id(number), admitted_at: at(2000 + i64::from(number)), ..session(1, 3600) };
+        account.apply(at(2000), &admitted(again));
+    }
+    let known = |device: u8| {
+        let of_device = |ended: &&Ended| ended.session.device == session(device, 0).device;
+        account.ended().iter().filter(of_device).count()
+    };
+    assert_eq!((known(1), known(2)), (8, 1), "of one device the last eight");
+}
