@@ -21,7 +21,7 @@ use crate::core::decide::{Decision, Question, Trail, decide};
 use crate::core::ending::Cause;
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::core::session::Session;
+use crate::core::session::{Report, Session};
 use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
@@ -177,10 +177,16 @@ impl Ledger {
         &self,
         token: &AccessToken,
         question: &Question<'_>,
-        session: Session,
+        mut session: Session,
         progress: &Progress,
         now: Timestamp,
     ) -> Reported {
+        // Our own name for it says when it was let in. A broken counter is believed no more about when a session began than
+        // about how long it took.
+        let began = progress.session.map_or(session.admitted_at, |(id, _)| session.admitted_at.min(id.time()));
+        session.admitted_at = began.max(session.granted.before(progress.report.at));
+        session.reported =
+            Some(Report { at: session.admitted_at, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 });
         let mut shard = self.shards.of(token.id);
         let mut events: Vec<Event> =
             seen(shard.account(token.id).unwrap_or(&Account::default()), token, question.policy).into_iter().collect();

@@ -104,7 +104,7 @@ pub struct Progress {
 /// What happens to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A device was let in, or is found to be in by what its router reports of it. Its old sessions end here.
+    /// A device was let in, or is found to be in by what its router reports of it. Its older sessions end here.
     Admitted(Box<Session>),
     /// The token was seen to give this.
     Seen(Terms),
@@ -221,6 +221,12 @@ impl Account {
         }
         let now = session.admitted_at;
         let is_old = |live: &Session| live.endpoint().is_same(&session.endpoint());
+        // One that became known by a report may be the older one: then it is over already, and the report is late news.
+        let is_newer = |live: &Session| is_old(live) && live.admitted_at > now;
+        if session.reported.is_some() && self.sessions.iter().any(is_newer) {
+            self.end(session.clone(), now, Seconds::ZERO, false);
+            return Vec::new();
+        }
         let replaced: Vec<Session> = self.sessions.extract_if(.., |live| is_old(live)).collect();
         let ended = replaced.iter().map(|old| old.id).collect();
         for old in replaced {

@@ -8,7 +8,7 @@ use super::*;
 use crate::core::budget::Seconds;
 use crate::core::decide::{Grant, Reason};
 use crate::core::login::{Claim, Login, Proof};
-use crate::core::policy::{NasRules, OnUserLimit};
+use crate::core::policy::{Counting, NasRules, OnUserLimit};
 use crate::core::token::tests::token;
 
 const NOON: &str = "2026-11-23T12:00:00Z";
@@ -343,4 +343,47 @@ fn a_sweep_counts_each_router_and_closes_what_lapsed() {
     let again = world.admit(&limited(3, 1), mac(4), "2026-11-23T14:00:00Z");
     assert_eq!(again, Err(Reason::NoMinutesLeft), "closed, and counted");
     assert_eq!(world.ledger.last_used(TokenId(3)), Some(at("2026-11-23T12:01:00Z")));
+}
+
+/// What a router says of a session that it names `name`.
+fn says(world: &World, token: &AccessToken, name: &str, news: News, seconds: u64, now: &str) {
+    let login = Login { nas_session: Some(name), ..by(mac(1)) };
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: None, news, report };
+    if world.ledger.report(token.id, &question, &progress, at(now)).is_none() {
+        let began = Seconds(seconds).before(at(now));
+        let session = question.session(id(99), token, began);
+        let _ = world.ledger.find(token, &question, session, &progress, at(now));
+    }
+    if news == News::Start {
+        world.ledger.moved_on(token.id, &question, at(now));
+    }
+}
+
+#[test]
+fn a_broken_counter_does_not_set_the_beginning_back_by_years() {
+    let mut world = World::new();
+    world.policy.counting = Counting::Elapsed;
+    world.policy.max_session = Seconds(600);
+    says(&world, &limited(1, 1), "80a00001", News::Interim, u32::MAX.into(), NOON);
+    assert_eq!(world.sessions(1)[0].admitted_at, at("2026-11-23T11:50:00Z"));
+    assert_eq!(world.judge(&limited(1, 1), mac(1), NOON).unwrap().view.pool.minutes(), Some(50));
+}
+
+#[test]
+fn a_start_whose_admission_was_lost_ends_nothing_that_was_admitted_later() {
+    let world = World::new();
+    let one = limited(1, 1);
+    let login = Login { nas_session: Some("80a00001"), ..by(mac(1)) };
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    assert!(world.admit(&one, mac(1), "2026-11-23T12:00:10Z").is_ok());
+    // Our own name for it, which the router repeats, says when it was admitted.
+    let lost = SessionId::new(at(NOON), [7; 10]);
+    let now = at("2026-11-23T12:00:20Z");
+    let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: Some((lost, one.id)), news: News::Start, report };
+    let _ = world.ledger.find(&one, &question, question.session(lost, &one, now), &progress, now);
+    assert_eq!(world.sessions(1).iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(world.ledger.session(lost).unwrap().session.admitted_at, at(NOON));
 }

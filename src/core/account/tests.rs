@@ -306,3 +306,17 @@ fn whoever_shares_a_token_pushes_nobody_out_of_memory() {
     };
     assert_eq!((known(1), known(2)), (8, 1), "of one device the last eight");
 }
+
+#[test]
+fn a_session_that_is_found_late_does_not_end_a_newer_one() {
+    let newer = Session { id: id(2), admitted_at: at(500), ..session(1, 3600) };
+    let found = Session { reported: Some(report(100, 0)), admitted_at: at(100), ..session(1, 86_400) };
+    let stop = Event::Stopped { session: id(1), report: report(600, 400) };
+    let events = [admitted(newer.clone()), admitted(found.clone()), stop];
+    let late = account(&events);
+    assert_eq!(late.sessions(), std::slice::from_ref(&newer));
+    assert_eq!(late.usage, Seconds(400), "and counts all the same");
+    let older = Session { admitted_at: at(50), ..newer };
+    let found_newer = account(&[admitted(older), admitted(found)]);
+    assert_eq!(found_newer.sessions().iter().map(|live| live.id).collect::<Vec<_>>(), [id(1)], "it took that one over");
+}
