@@ -233,13 +233,18 @@ impl Ledger {
         Some(Reported { written, proven })
     }
 
-    /// A device has begun a session on this token: those it has at the same router on other tokens are over.
+    /// A device has begun a session on this token: those it had at the same router on other tokens are over. If it has no
+    /// such session by now, the news was late.
     pub fn moved_on(&self, token: TokenId, question: &Question<'_>, now: Timestamp) {
         let Some(device) = question.login.device else { return };
+        let nas = &question.nas.name;
+        let begun = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
+        let since = |account: &Account| account.sessions().iter().find(begun).map(|session| session.admitted_at);
+        let Some(since) = self.shards.of(token).account(token).and_then(since) else { return };
         for other in self.remembered(device).iter().filter(|other| other.token != token) {
             let mut shard = self.shards.of(other.token);
             let Some(account) = shard.account(other.token) else { continue };
-            let events = account.device_moved_on(device, &question.nas.name, now);
+            let events = account.device_moved_on(device, nas, since, now);
             let _ = self.change(&mut shard, other.token, question.policy, now, &events);
         }
     }

@@ -360,10 +360,13 @@ impl Account {
         self.sessions.iter().filter(of_router).map(close).collect()
     }
 
-    /// The events that close the sessions that `device` has at `nas`: it began one on another token there.
+    /// The events that close the sessions that `device` had at `nas` before `since`, when it began one on another token
+    /// there.
     #[must_use]
-    pub fn device_moved_on(&self, device: Mac, nas: &NasName, now: Timestamp) -> Vec<Event> {
-        let there = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
+    pub fn device_moved_on(&self, device: Mac, nas: &NasName, since: Timestamp, now: Timestamp) -> Vec<Event> {
+        let there = |session: &&Session| {
+            session.device == Some(device) && session.contact.nas == *nas && session.admitted_at <= since
+        };
         let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
         self.sessions.iter().filter(there).map(close).collect()
     }

@@ -362,6 +362,22 @@ fn says(world: &World, token: &AccessToken, name: &str, news: News, seconds: u64
 }
 
 #[test]
+fn a_start_that_comes_late_ends_nothing_that_began_later() {
+    let world = World::new();
+    let (first, second) = (limited(1, 1), limited(2, 1));
+    let named = |name| Login { nas_session: Some(name), ..by(mac(1)) };
+    assert!(world.admit_login(&first, &named("80a00001"), NOON).is_ok());
+    assert!(world.admit_login(&second, &named("80a00002"), "2026-11-23T12:01:00Z").is_ok());
+    says(&world, &first, "80a00001", News::Start, 0, "2026-11-23T12:01:10Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![mac(1)], vec![mac(1)]));
+    says(&world, &second, "80a00002", News::Start, 0, "2026-11-23T12:01:20Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![], vec![mac(1)]), "the device moved on");
+    says(&world, &first, "80a00001", News::Stop, 60, "2026-11-23T12:01:30Z");
+    says(&world, &first, "80a00001", News::Start, 0, "2026-11-23T12:01:40Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![], vec![mac(1)]), "told again");
+}
+
+#[test]
 fn a_broken_counter_does_not_set_the_beginning_back_by_years() {
     let mut world = World::new();
     world.policy.counting = Counting::Elapsed;

@@ -320,3 +320,11 @@ fn a_session_that_is_found_late_does_not_end_a_newer_one() {
     let found_newer = account(&[admitted(older), admitted(found)]);
     assert_eq!(found_newer.sessions().iter().map(|live| live.id).collect::<Vec<_>>(), [id(1)], "it took that one over");
 }
+
+#[test]
+fn a_device_moves_on_from_what_it_had_before() {
+    let account = account(&[admitted(Session { admitted_at: at(100), ..session(1, 3600) })]);
+    let (device, nas) = (Mac::new([2, 0, 0, 0, 0, 1]), NasName::new("front-desk"));
+    let closed = |second| account.device_moved_on(device, &nas, at(second), at(500)).len();
+    assert_eq!([closed(99), closed(100), closed(400)], [0, 1, 1]);
+}
