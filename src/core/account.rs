@@ -439,6 +439,13 @@ impl Account {
         others.map(|session| session.promised(now)).sum()
     }
 
+    /// What the asking device's own old sessions have run up since their last news: their Stop may still say so.
+    #[must_use]
+    pub fn unreported(&self, asking: &Endpoint<'_>, now: Timestamp) -> Seconds {
+        let own = self.sessions.iter().filter(|session| session.endpoint().is_same(asking));
+        own.map(|session| session.used(now).less(session.counts_without_stop(now))).sum()
+    }
+
     /// How many other devices hold a place.
     #[must_use]
     pub fn other_devices(&self, asking: &Endpoint<'_>) -> u32 {

@@ -353,13 +353,15 @@ fn fits_device(token: &AccessToken, account: &Account, question: &Question<'_>) 
 }
 
 /// What the asking device may be promised. A router that can be told to end a session gets the whole pool; another at most
-/// an equal share, and never what other sessions were promised and cannot be told to give back. Under
-/// [`Counting::Elapsed`] devices do not draw from each other, so there is nothing to share.
+/// an equal share, and never what other sessions were promised and cannot be told to give back, nor what its own old session
+/// may still be found to have used. Under [`Counting::Elapsed`] devices do not draw from each other, so there is nothing to
+/// share.
 fn drawable(pool: Pool, user_limit: u32, account: &Account, question: &Question<'_>, now: Timestamp) -> Pool {
     if question.nas.can_disconnect || question.policy.counting == Counting::Elapsed {
         return pool;
     }
-    pool.share(user_limit).at_most(unpromised(pool, account, question, now))
+    let own = account.unreported(&question.endpoint(), now);
+    pool.share(user_limit).at_most(unpromised(pool, account, question, now).less(own))
 }
 
 /// What of the pool no other session was promised for good.

@@ -486,6 +486,21 @@ fn an_old_session_counts_up_to_its_last_news_for_its_own_device() {
 }
 
 #[test]
+fn without_disconnect_an_old_session_counts_by_the_clock_for_its_own_device_too() {
+    let mut world = World::new();
+    world.nas.can_disconnect = false;
+    let one = AccessToken { user_limit: Some(1), ..token(1, "abc") };
+    world.admit(&one, &typing("abc", mac(1)), NOON).unwrap();
+    let session = world.account.sessions()[0].id;
+    let report = Report { at: at("2026-11-23T12:55:00Z"), seconds: Seconds(3300), input_octets: 0, output_octets: 0 };
+    world.account.apply(report.at, &Event::Progressed { session, report });
+    // Its Stop may be on its way, and say that nearly all of the hour was used.
+    let login = typing("abc", mac(1));
+    assert_eq!(world.budget(&one, &login, "2026-11-23T12:58:59Z"), 61);
+    assert_eq!(world.reason(&one, &login, "2026-11-23T12:59:01Z"), Some(Reason::NoMinutesLeft));
+}
+
+#[test]
 fn nobody_is_let_in_on_what_was_promised_to_another_for_good() {
     let mut world = World::new();
     world.nas = NasRules { can_disconnect: false, accounting: false, ..nas() };
