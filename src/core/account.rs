@@ -340,12 +340,13 @@ impl Account {
         }
     }
 
-    /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported.
+    /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported; but
+    /// not while its admission may still be under way to that router.
     #[must_use]
     pub fn answered(&self, id: SessionId, told: Told, now: Timestamp) -> Option<Event> {
         let session = self.sessions.iter().find(|live| live.id == id && live.ending.is_some())?;
         Some(match told {
-            Told::Refused(SESSION_CONTEXT_NOT_FOUND) => {
+            Told::Refused(SESSION_CONTEXT_NOT_FOUND) if !session.is_arriving(now) => {
                 Event::Lapsed { session: id, counts: session.counts_without_stop(now) }
             }
             told => Event::Told { session: id, told },

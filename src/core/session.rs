@@ -19,6 +19,9 @@ const OVERRUN_BELIEVED: Seconds = Seconds(60);
 /// A session that ends by itself within so many seconds is not told to.
 const ENDS_BY_ITSELF: Seconds = Seconds(5);
 
+/// How long after its admission a session may be unknown to its router: as long as a router asks again for an answer.
+const ARRIVES_WITHIN: Seconds = Seconds(10);
+
 /// One device online, from admission until something ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -137,6 +140,11 @@ impl Session {
             None if self.accounting => Seconds::ZERO,
             None => Seconds::between(self.admitted_at, now).min(self.granted),
         }
+    }
+
+    /// Whether its router may not have been told yet that it was let in.
+    pub(super) fn is_arriving(&self, now: Timestamp) -> bool {
+        self.reported.is_none() && Seconds::between(self.admitted_at, now) < ARRIVES_WITHIN
     }
 
     /// What of its grant it may still run up after `now`.

@@ -328,3 +328,16 @@ fn a_device_moves_on_from_what_it_had_before() {
     let closed = |second| account.device_moved_on(device, &nas, at(second), at(500)).len();
     assert_eq!([closed(99), closed(100), closed(400)], [0, 1, 1]);
 }
+
+#[test]
+fn no_such_session_is_no_proof_while_it_may_not_have_arrived() {
+    let order = Event::Ending { session: id(1), cause: Cause::UsedUp };
+    let answered = |events: &[Event], second| account(events).answered(id(1), Told::Refused(503), at(second));
+    let arriving = [admitted(session(1, 3600)), order.clone()];
+    let told = Event::Told { session: id(1), told: Told::Refused(503) };
+    let gone = |counts| Event::Lapsed { session: id(1), counts: Seconds(counts) };
+    assert_eq!(answered(&arriving, 9), Some(told), "its Accept may be on its way");
+    assert_eq!(answered(&arriving, 10), Some(gone(0)));
+    let begun = [admitted(session(1, 3600)), progressed(2, 0), order];
+    assert_eq!(answered(&begun, 9), Some(gone(0)));
+}
