@@ -32,6 +32,10 @@ pub use watch::{Tell, Teller, watch};
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
 const MAX_DEVICES: u64 = 1_000_000;
 
+/// What is due may make more due: that somebody is gone, and so the pool is empty, and so somebody else is gone, is the
+/// longest chain.
+const DUE_AT_MOST: usize = 3;
+
 /// Tokens remembered for one device.
 const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 
@@ -290,8 +294,10 @@ impl Ledger {
         trail: &mut impl Trail,
     ) -> Decision {
         let mut account = self.account(token.id).unwrap_or_default();
-        for event in account.due(question.policy, now) {
-            let _ = account.apply(now, &event);
+        for _ in 0..DUE_AT_MOST {
+            for event in account.due(question.policy, now) {
+                let _ = account.apply(now, &event);
+            }
         }
         decide(token, &account, question, now, trail)
     }
@@ -353,8 +359,7 @@ impl Ledger {
 
     /// Applies what is due, but for routers to be told, which is the watch's.
     fn settle(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp) {
-        // What is applied may make more due; that an end follows from an end is the longest chain.
-        for _ in 0..3 {
+        for _ in 0..DUE_AT_MOST {
             if shard.deadline(token).is_none_or(|deadline| deadline > now) {
                 return;
             }
