@@ -27,7 +27,7 @@ const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
 const DEVICES_KEPT: usize = 32;
 
 /// Sessions and usage of one access token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Time used by ended sessions that the token's `MinutesLeft` does not show yet.
     pub(crate) usage: Seconds,
@@ -50,7 +50,7 @@ pub struct Account {
 }
 
 /// What a token gives, as far as its running sessions depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// Its pool, before our own usage is taken out.
     pub pool: Pool,
@@ -67,7 +67,7 @@ impl Terms {
 }
 
 /// A session that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ended {
     /// As it was at its end.
     pub session: Session,
@@ -102,7 +102,7 @@ pub struct Progress {
 }
 
 /// What happens to an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A device was let in, or is found to be in by what its router reports of it. Its older sessions end here.
     Admitted(Box<Session>),

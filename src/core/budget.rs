@@ -73,7 +73,7 @@ impl fmt::Display for Seconds {
 pub const SESSION_CEILING: Seconds = Seconds(21_474_720);
 
 /// What the devices of a token draw on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// No limit of minutes.
     Unlimited,

@@ -23,7 +23,7 @@ const ENDS_BY_ITSELF: Seconds = Seconds(5);
 const ARRIVES_WITHIN: Seconds = Seconds(10);
 
 /// One device online, from admission until something ends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
     /// Our name for it.
     pub id: SessionId,
@@ -48,7 +48,7 @@ pub struct Session {
 }
 
 /// How a router knows a session: what finds it in accounting, and what a Disconnect-Request names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contact {
     /// The router it is at.
     pub nas: NasName,
@@ -81,7 +81,7 @@ impl Contact {
 }
 
 /// The router's latest word on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// When it was said, or would have been without delay.
     pub at: Timestamp,
