@@ -60,6 +60,9 @@ enum Book {
     Journal(Journal),
     /// Nowhere, though it should be: the journal could not be opened, for this reason.
     Shut(Arc<str>),
+    /// On a tape, which a test cuts where it likes: what one call wrote together, one after another.
+    #[cfg(test)]
+    Tape(Mutex<Vec<Vec<journal::Record>>>),
 }
 
 /// Whether what happened is on disk. Nothing may be acknowledged before [`Written::settled`] says so.
@@ -391,14 +394,22 @@ impl Ledger {
     }
 
     fn write(&self, token: TokenId, now: Timestamp, events: &[Event], closed: Vec<journal::Closed>) -> Written {
+        let at_ms = now.as_millisecond();
+        let records = || -> Vec<_> {
+            let payloads = events.iter().filter_map(written::event);
+            payloads.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect()
+        };
         let journal = match &self.book {
             Book::Memory => return Written::Already,
             Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
             Book::Journal(journal) => journal,
+            #[cfg(test)]
+            Book::Tape(tape) => {
+                lock(tape).push(records());
+                return Written::Already;
+            }
         };
-        let at_ms = now.as_millisecond();
-        let records = events.iter().filter_map(written::event);
-        let records: Vec<_> = records.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect();
+        let records = records();
         if records.is_empty() {
             return Written::Already;
         }
@@ -437,6 +448,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod day;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
