@@ -21,7 +21,7 @@ use crate::core::decide::{Decision, Question, Trail, decide};
 use crate::core::ending::Cause;
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::core::session::Session;
+use crate::core::session::{Report, Session};
 use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
@@ -31,6 +31,10 @@ pub use watch::{Tell, Teller, watch};
 
 /// Devices remembered at most; beyond, the least active are forgotten and type their code again.
 const MAX_DEVICES: u64 = 1_000_000;
+
+/// What is due may make more due: that somebody is gone, and so the pool is empty, and so somebody else is gone, is the
+/// longest chain.
+const DUE_AT_MOST: usize = 3;
 
 /// Tokens remembered for one device.
 const MAX_TOKENS_OF_A_DEVICE: usize = 8;
@@ -56,6 +60,9 @@ enum Book {
     Journal(Journal),
     /// Nowhere, though it should be: the journal could not be opened, for this reason.
     Shut(Arc<str>),
+    /// On a tape, which a test cuts where it likes: what one call wrote together, one after another.
+    #[cfg(test)]
+    Tape(Mutex<Vec<Vec<journal::Record>>>),
 }
 
 /// Whether what happened is on disk. Nothing may be acknowledged before [`Written::settled`] says so.
@@ -175,10 +182,16 @@ impl Ledger {
         &self,
         token: &AccessToken,
         question: &Question<'_>,
-        session: Session,
+        mut session: Session,
         progress: &Progress,
         now: Timestamp,
     ) -> Reported {
+        // Our own name for it says when it was let in. A broken counter is believed no more about when a session began than
+        // about how long it took.
+        let began = progress.session.map_or(session.admitted_at, |(id, _)| session.admitted_at.min(id.time()));
+        session.admitted_at = began.max(session.granted.before(progress.report.at));
+        session.reported =
+            Some(Report { at: session.admitted_at, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 });
         let mut shard = self.shards.of(token.id);
         let mut events: Vec<Event> =
             seen(shard.account(token.id).unwrap_or(&Account::default()), token, question.policy).into_iter().collect();
@@ -225,13 +238,18 @@ impl Ledger {
         Some(Reported { written, proven })
     }
 
-    /// A device has begun a session on this token: those it has at the same router on other tokens are over.
+    /// A device has begun a session on this token: those it had at the same router on other tokens are over. If it has no
+    /// such session by now, the news was late.
     pub fn moved_on(&self, token: TokenId, question: &Question<'_>, now: Timestamp) {
         let Some(device) = question.login.device else { return };
+        let nas = &question.nas.name;
+        let begun = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
+        let since = |account: &Account| account.sessions().iter().find(begun).map(|session| session.admitted_at);
+        let Some(since) = self.shards.of(token).account(token).and_then(since) else { return };
         for other in self.remembered(device).iter().filter(|other| other.token != token) {
             let mut shard = self.shards.of(other.token);
             let Some(account) = shard.account(other.token) else { continue };
-            let events = account.device_moved_on(device, &question.nas.name, now);
+            let events = account.device_moved_on(device, nas, since, now);
             let _ = self.change(&mut shard, other.token, question.policy, now, &events);
         }
     }
@@ -272,8 +290,10 @@ impl Ledger {
         trail: &mut impl Trail,
     ) -> Decision {
         let mut account = self.account(token.id).unwrap_or_default();
-        for event in account.due(question.policy, now) {
-            let _ = account.apply(now, &event);
+        for _ in 0..DUE_AT_MOST {
+            for event in account.due(question.policy, now) {
+                let _ = account.apply(now, &event);
+            }
         }
         decide(token, &account, question, now, trail)
     }
@@ -341,8 +361,7 @@ impl Ledger {
 
     /// Applies what is due, but for routers to be told, which is the watch's.
     fn settle(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp) {
-        // What is applied may make more due; that an end follows from an end is the longest chain.
-        for _ in 0..3 {
+        for _ in 0..DUE_AT_MOST {
             if shard.deadline(token).is_none_or(|deadline| deadline > now) {
                 return;
             }
@@ -373,6 +392,8 @@ impl Ledger {
     pub fn all_written(&self) -> Written {
         match &self.book {
             Book::Memory => Written::Already,
+            #[cfg(test)]
+            Book::Tape(_) => Written::Already,
             Book::Shut(why) => Written::Never(journal::Error::Disk(Arc::clone(why))),
             Book::Journal(journal) => {
                 journal.append_all(Vec::new(), Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
@@ -381,14 +402,22 @@ impl Ledger {
     }
 
     fn write(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends) -> Written {
+        let at_ms = now.as_millisecond();
+        let records = || -> Vec<_> {
+            let payloads = events.iter().filter_map(written::event);
+            payloads.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect()
+        };
         let journal = match &self.book {
             Book::Memory => return Written::Already,
             Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
             Book::Journal(journal) => journal,
+            #[cfg(test)]
+            Book::Tape(tape) => {
+                lock(tape).push(records());
+                return Written::Already;
+            }
         };
-        let at_ms = now.as_millisecond();
-        let records = events.iter().filter_map(written::event);
-        let records: Vec<_> = records.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect();
+        let records = records();
         if records.is_empty() {
             return Written::Already;
         }
@@ -428,4 +457,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds;

@@ -14,9 +14,12 @@ use super::policy::{Counting, Policy};
 use super::session::{Contact, Endpoint, Report, Session};
 use super::token::AccessToken;
 
-/// Ended sessions that an account remembers, for records that come late: one of an older session would count once more. So
-/// many that all the devices of a large event may leave, and repeat that they left after a power cut.
-const ENDED_KEPT: usize = 256;
+/// Ended sessions of one device that an account remembers, for records that come late: whoever shares a token with many
+/// does not push others out.
+const ENDED_KEPT_OF_A_DEVICE: usize = 8;
+
+/// Ended sessions that it remembers in all.
+const ENDED_KEPT: usize = 512;
 
 /// How long it remembers them: routers keep a record for less (`MAX_DELAY` of `radius::accounting`).
 const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
@@ -25,7 +28,7 @@ const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
 const DEVICES_KEPT: usize = 32;
 
 /// Sessions and usage of one access token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Time used by ended sessions that the token's `MinutesLeft` does not show yet.
     pub(crate) usage: Seconds,
@@ -48,7 +51,7 @@ pub struct Account {
 }
 
 /// What a token gives, as far as its running sessions depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// Its pool, before our own usage is taken out.
     pub pool: Pool,
@@ -65,7 +68,7 @@ impl Terms {
 }
 
 /// A session that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ended {
     /// As it was at its end.
     pub session: Session,
@@ -100,9 +103,9 @@ pub struct Progress {
 }
 
 /// What happens to an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A device was let in, or is found to be in by what its router reports of it. Its old sessions end here.
+    /// A device was let in, or is found to be in by what its router reports of it. Its older sessions end here.
     Admitted(Box<Session>),
     /// A session authenticated again, and goes on.
     Renewed {
@@ -257,6 +260,12 @@ impl Account {
         }
         let now = session.admitted_at;
         let is_old = |live: &Session| live.endpoint().is_same(&session.endpoint());
+        // One that became known by a report may be the older one: then it is over already, and the report is late news.
+        let is_newer = |live: &Session| is_old(live) && live.admitted_at > now;
+        if session.reported.is_some() && self.sessions.iter().any(is_newer) {
+            self.end(session.clone(), now, Seconds::ZERO, false);
+            return Vec::new();
+        }
         let replaced: Vec<Session> = self.sessions.extract_if(.., |live| is_old(live)).collect();
         let ended = replaced.iter().map(|old| old.id).collect();
         for old in replaced {
@@ -289,7 +298,11 @@ impl Account {
     fn end(&mut self, session: Session, at: Timestamp, counts: Seconds, stopped: bool) {
         self.usage = self.usage.plus(counts);
         self.forget_ended(at);
-        if self.ended.len() == ENDED_KEPT {
+        let of_device = |ended: &&Ended| session.device.is_some() && ended.session.device == session.device;
+        if self.ended.iter().filter(of_device).count() >= ENDED_KEPT_OF_A_DEVICE {
+            let oldest = self.ended.iter().position(|ended| of_device(&ended));
+            oldest.and_then(|oldest| self.ended.remove(oldest));
+        } else if self.ended.len() >= ENDED_KEPT {
             self.ended.pop_front();
         }
         self.ended.push_back(Ended { session, at, counts, stopped });
@@ -369,13 +382,14 @@ impl Account {
         }
     }
 
-    /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported.
+    /// The event by which a router's answer is taken in: that there is no such session ends it, as far as was reported; but
+    /// not while its admission may still be under way to that router.
     #[must_use]
     pub fn answered(&self, id: SessionId, told: Told, now: Timestamp) -> Option<Event> {
         let session = self.sessions.iter().find(|live| live.id == id)?;
         let told_of = session.ending.is_some() || session.extension.is_some();
         match told {
-            Told::Refused(SESSION_CONTEXT_NOT_FOUND) if told_of => {
+            Told::Refused(SESSION_CONTEXT_NOT_FOUND) if told_of && !session.is_arriving(now) => {
                 Some(Event::Lapsed { session: id, counts: session.counts_without_stop(now) })
             }
             told if session.ending.is_some() => Some(Event::Told { session: id, told }),
@@ -391,10 +405,13 @@ impl Account {
         self.sessions.iter().filter(of_router).map(close).collect()
     }
 
-    /// The events that close the sessions that `device` has at `nas`: it began one on another token there.
+    /// The events that close the sessions that `device` had at `nas` before `since`, when it began one on another token
+    /// there.
     #[must_use]
-    pub fn device_moved_on(&self, device: Mac, nas: &NasName, now: Timestamp) -> Vec<Event> {
-        let there = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
+    pub fn device_moved_on(&self, device: Mac, nas: &NasName, since: Timestamp, now: Timestamp) -> Vec<Event> {
+        let there = |session: &&Session| {
+            session.device == Some(device) && session.contact.nas == *nas && session.admitted_at <= since
+        };
         let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
         self.sessions.iter().filter(there).map(close).collect()
     }
@@ -466,6 +483,13 @@ impl Account {
             .iter()
             .filter(|session| !session.contact.can_disconnect && !session.endpoint().is_same(asking));
         others.map(|session| session.promised(now)).sum()
+    }
+
+    /// What the asking device's own old sessions have run up since their last news: their Stop may still say so.
+    #[must_use]
+    pub fn unreported(&self, asking: &Endpoint<'_>, now: Timestamp) -> Seconds {
+        let own = self.sessions.iter().filter(|session| session.endpoint().is_same(asking));
+        own.map(|session| session.used(now).less(session.counts_without_stop(now))).sum()
     }
 
     /// How many other devices hold a place.

@@ -32,6 +32,12 @@ impl Seconds {
         moment.saturating_add(Duration::from_secs(self.0)).unwrap_or(Timestamp::MAX)
     }
 
+    /// The moment this long before `moment`.
+    #[must_use]
+    pub fn before(self, moment: Timestamp) -> Timestamp {
+        moment.saturating_sub(Duration::from_secs(self.0)).unwrap_or(Timestamp::MIN)
+    }
+
     /// The sum.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -67,7 +73,7 @@ impl fmt::Display for Seconds {
 pub const SESSION_CEILING: Seconds = Seconds(21_474_720);
 
 /// What the devices of a token draw on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// No limit of minutes.
     Unlimited,

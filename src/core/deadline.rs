@@ -17,7 +17,11 @@ impl Account {
     /// token's end, routers to be told. Applying them may make others due.
     #[must_use]
     pub fn due(&self, policy: &Policy, now: Timestamp) -> Vec<Event> {
-        let mut due = Vec::new();
+        let mut due: Vec<Event> = self.lapses(policy).filter(|(at, _)| *at <= now).map(|(_, event)| event).collect();
+        if !due.is_empty() {
+            // Who is gone draws no more: only then shows who else must go.
+            return due;
+        }
         self.moments(policy, &mut |(at, event)| {
             if at <= now {
                 due.push(event);
@@ -35,9 +39,8 @@ impl Account {
     }
 
     fn moments(&self, policy: &Policy, note: &mut impl FnMut(Moment)) {
+        self.lapses(policy).for_each(&mut *note);
         for session in &self.sessions {
-            let (at, counts) = session.lapse(policy);
-            note((at, Event::Lapsed { session: session.id, counts }));
             if let Some(at) = session.overran() {
                 note((at, Event::Ending { session: session.id, cause: Cause::Overran }));
             }
@@ -54,6 +57,14 @@ impl Account {
         {
             self.all_must_go(at, Cause::UsedUp, note);
         }
+    }
+
+    /// When each session lapses.
+    fn lapses(&self, policy: &Policy) -> impl Iterator<Item = Moment> {
+        self.sessions.iter().map(|session| {
+            let (at, counts) = session.lapse(policy);
+            (at, Event::Lapsed { session: session.id, counts })
+        })
     }
 
     /// From `at` on, those that would go on must go.

@@ -303,12 +303,15 @@ pub fn decide(
         return deny(Reason::DeviceMismatch);
     }
 
-    let session_timeout =
-        budget(drawable(pool, user_limit, account, question, now), token.valid_to, policy.max_session, now);
-    let enough = session_timeout >= policy.min_session && session_timeout > Seconds::ZERO;
+    let budget = |pool| budget(pool, token.valid_to, policy.max_session, now);
+    let session_timeout = budget(drawable(pool, user_limit, account, question, now));
+    // What others were promised and cannot be told to give back is not there, wherever the device asks.
+    let usable = session_timeout.min(budget(unpromised(pool, account, question, now)));
+    let enough = usable >= policy.min_session && usable > Seconds::ZERO;
     trail.note("minutes", enough, || {
         let held = pool.minutes().map_or("no limit of minutes".to_owned(), |minutes| format!("{minutes} minutes left"));
-        format!("{held}; budget {session_timeout}, at least {} needed", policy.min_session)
+        let budget = if enough { session_timeout } else { usable };
+        format!("{held}; budget {budget}, at least {} needed", policy.min_session)
     });
     if !enough {
         return deny(Reason::NoMinutesLeft);
@@ -354,13 +357,23 @@ fn fits_device(token: &AccessToken, account: &Account, question: &Question<'_>) 
 }
 
 /// What the asking device may be promised. A router that can be told to end a session gets the whole pool; another at most
-/// an equal share, and never what other sessions were promised and cannot be told to give back. Under
-/// [`Counting::Elapsed`] devices do not draw from each other, so there is nothing to share.
+/// an equal share, and never what other sessions were promised and cannot be told to give back, nor what its own old session
+/// may still be found to have used. Under [`Counting::Elapsed`] devices do not draw from each other, so there is nothing to
+/// share.
 fn drawable(pool: Pool, user_limit: u32, account: &Account, question: &Question<'_>, now: Timestamp) -> Pool {
     if question.nas.can_disconnect || question.policy.counting == Counting::Elapsed {
         return pool;
     }
-    pool.share(user_limit).at_most(pool.less(account.promised_to_others(&question.endpoint(), now)))
+    let own = account.unreported(&question.endpoint(), now);
+    pool.share(user_limit).at_most(unpromised(pool, account, question, now).less(own))
+}
+
+/// What of the pool no other session was promised for good.
+fn unpromised(pool: Pool, account: &Account, question: &Question<'_>, now: Timestamp) -> Pool {
+    match question.policy.counting {
+        Counting::Connected => pool.less(account.promised_to_others(&question.endpoint(), now)),
+        Counting::Elapsed => pool,
+    }
 }
 
 fn bound(bound: Option<Timestamp>) -> String {

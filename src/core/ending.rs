@@ -8,7 +8,7 @@ use super::budget::Seconds;
 ///
 /// It goes on to count, and to hold its place, until its Stop, "no such session" or silence proves the end (contract,
 /// "Deciding"); an acknowledgement alone proves nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ending {
     /// Why.
     pub cause: Cause,
@@ -23,7 +23,7 @@ pub struct Ending {
 }
 
 /// Why a session must go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Another device has taken its place.
     Displaced,
@@ -61,7 +61,7 @@ impl Cause {
 }
 
 /// What came of telling a router once (RFC 5176).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Told {
     /// Disconnect-ACK: its Stop is awaited.
     Acked,

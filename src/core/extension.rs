@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 const PAUSE: Seconds = Seconds(10);
 
 /// A longer Session-Timeout that a router is being offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Extension {
     /// The Session-Timeout, counted from the session's begin.
     pub to: Seconds,

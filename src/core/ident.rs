@@ -256,6 +256,13 @@ impl SessionId {
         Self((millis << 80) | random)
     }
 
+    /// When it was made.
+    #[must_use]
+    pub fn time(self) -> Timestamp {
+        let millis = i64::try_from(self.0 >> 80).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
     /// The sixteen octets, most significant first: what the Class attribute carries.
     #[must_use]
     pub const fn octets(self) -> [u8; 16] {

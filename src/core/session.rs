@@ -20,8 +20,12 @@ const OVERRUN_BELIEVED: Seconds = Seconds(60);
 /// A session that ends by itself within so many seconds is not told to.
 const ENDS_BY_ITSELF: Seconds = Seconds(5);
 
+/// How long after its admission a session may be unknown to its router, since its Accept is on the way. Longer, and "no such
+/// session" would prove nothing that it should (contract); a Start that comes later still brings the session back.
+const ARRIVES_WITHIN: Seconds = Seconds(1);
+
 /// One device online, from admission until something ends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
     /// Our name for it.
     pub id: SessionId,
@@ -50,7 +54,7 @@ pub struct Session {
 }
 
 /// How a router knows a session: what finds it in accounting, and what a Disconnect-Request names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contact {
     /// The router it is at.
     pub nas: NasName,
@@ -86,7 +90,7 @@ impl Contact {
 }
 
 /// The router's latest word on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// When it was said, or would have been without delay.
     pub at: Timestamp,
@@ -173,6 +177,11 @@ impl Session {
             None if self.accounting => Seconds::ZERO,
             None => Seconds::between(self.admitted_at, now).min(self.granted),
         }
+    }
+
+    /// Whether its router may not have been told yet that it was let in.
+    pub(super) fn is_arriving(&self, now: Timestamp) -> bool {
+        self.reported.is_none() && Seconds::between(self.admitted_at, now) < ARRIVES_WITHIN
     }
 
     /// What of its grant it may still run up after `now`.

@@ -8,7 +8,7 @@ use super::*;
 use crate::core::budget::Seconds;
 use crate::core::decide::{Grant, Reason};
 use crate::core::login::{Claim, Login, Proof};
-use crate::core::policy::{NasRules, OnUserLimit};
+use crate::core::policy::{Counting, NasRules, OnUserLimit};
 use crate::core::token::tests::token;
 
 const NOON: &str = "2026-11-23T12:00:00Z";
@@ -362,7 +362,7 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
     let report = |session: SessionId, news, second: i64| {
         let at = at(NOON).saturating_add(std::time::Duration::from_secs(second.unsigned_abs())).unwrap();
         let seconds = Seconds(second.unsigned_abs());
-        let report = crate::core::session::Report { at, seconds, input_octets: 0, output_octets: 0 };
+        let report = Report { at, seconds, input_octets: 0, output_octets: 0 };
         let progress = Progress { session: Some((session, TokenId(1))), news, report };
         assert!(world.ledger.report(TokenId(1), &question, &progress, at).is_some());
     };
@@ -377,4 +377,63 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
     assert_eq!(after.session_timeout, Seconds(2900), "700 s, once");
     let other = Login { nas_session: Some("4A1D"), ..by(mac(1)) };
     assert_eq!(world.admit_login(&one, &other, "2026-11-23T13:00:00Z").unwrap().renews, None);
+}
+
+/// What a router says of a session that it names `name`.
+fn says(world: &World, token: &AccessToken, name: &str, news: News, seconds: u64, now: &str) {
+    let login = Login { nas_session: Some(name), ..by(mac(1)) };
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: None, news, report };
+    if world.ledger.report(token.id, &question, &progress, at(now)).is_none() {
+        let began = Seconds(seconds).before(at(now));
+        let session = question.session(id(99), token, began);
+        let _ = world.ledger.find(token, &question, session, &progress, at(now));
+    }
+    if news == News::Start {
+        world.ledger.moved_on(token.id, &question, at(now));
+    }
+}
+
+#[test]
+fn a_start_that_comes_late_ends_nothing_that_began_later() {
+    let world = World::new();
+    let (first, second) = (limited(1, 1), limited(2, 1));
+    let named = |name| Login { nas_session: Some(name), ..by(mac(1)) };
+    assert!(world.admit_login(&first, &named("80a00001"), NOON).is_ok());
+    assert!(world.admit_login(&second, &named("80a00002"), "2026-11-23T12:01:00Z").is_ok());
+    says(&world, &first, "80a00001", News::Start, 0, "2026-11-23T12:01:10Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![mac(1)], vec![mac(1)]));
+    says(&world, &second, "80a00002", News::Start, 0, "2026-11-23T12:01:20Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![], vec![mac(1)]), "the device moved on");
+    says(&world, &first, "80a00001", News::Stop, 60, "2026-11-23T12:01:30Z");
+    says(&world, &first, "80a00001", News::Start, 0, "2026-11-23T12:01:40Z");
+    assert_eq!((world.devices(1), world.devices(2)), (vec![], vec![mac(1)]), "told again");
+}
+
+#[test]
+fn a_broken_counter_does_not_set_the_beginning_back_by_years() {
+    let mut world = World::new();
+    world.policy.counting = Counting::Elapsed;
+    world.policy.max_session = Seconds(600);
+    says(&world, &limited(1, 1), "80a00001", News::Interim, u32::MAX.into(), NOON);
+    assert_eq!(world.sessions(1)[0].admitted_at, at("2026-11-23T11:50:00Z"));
+    assert_eq!(world.judge(&limited(1, 1), mac(1), NOON).unwrap().view.pool.minutes(), Some(50));
+}
+
+#[test]
+fn a_start_whose_admission_was_lost_ends_nothing_that_was_admitted_later() {
+    let world = World::new();
+    let one = limited(1, 1);
+    let login = Login { nas_session: Some("80a00001"), ..by(mac(1)) };
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    assert!(world.admit(&one, mac(1), "2026-11-23T12:00:10Z").is_ok());
+    // Our own name for it, which the router repeats, says when it was admitted.
+    let lost = SessionId::new(at(NOON), [7; 10]);
+    let now = at("2026-11-23T12:00:20Z");
+    let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: Some((lost, one.id)), news: News::Start, report };
+    let _ = world.ledger.find(&one, &question, question.session(lost, &one, now), &progress, now);
+    assert_eq!(world.sessions(1).iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(world.ledger.session(lost).unwrap().session.admitted_at, at(NOON));
 }

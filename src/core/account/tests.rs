@@ -285,3 +285,62 @@ proptest! {
         prop_assert!(account(&shuffled).sessions().is_empty());
     }
 }
+
+#[test]
+fn whoever_shares_a_token_pushes_nobody_out_of_memory() {
+    let mut account = Account::default();
+    for number in 1..=40 {
+        account.apply(at(0), &admitted(session(number, 3600)));
+        account.apply(at(10), &Event::Progressed { session: id(number), report: report(300, 300) });
+        account.apply(at(1200), &Event::Lapsed { session: id(number), counts: Seconds(300) });
+    }
+    assert_eq!(account.usage, Seconds(40 * 300));
+    for number in 1..=40 {
+        account.apply(at(1300), &Event::Stopped { session: id(number), report: report(310, 310) });
+    }
+    assert_eq!(account.usage, Seconds(40 * 310), "each is still known, and counts the difference");
+    for number in 100..=120 {
+        let again = Session { id: id(number), admitted_at: at(2000 + i64::from(number)), ..session(1, 3600) };
+        account.apply(at(2000), &admitted(again));
+    }
+    let known = |device: u8| {
+        let of_device = |ended: &&Ended| ended.session.device == session(device, 0).device;
+        account.ended().iter().filter(of_device).count()
+    };
+    assert_eq!((known(1), known(2)), (8, 1), "of one device the last eight");
+}
+
+#[test]
+fn a_session_that_is_found_late_does_not_end_a_newer_one() {
+    let newer = Session { id: id(2), admitted_at: at(500), ..session(1, 3600) };
+    let found = Session { reported: Some(report(100, 0)), admitted_at: at(100), ..session(1, 86_400) };
+    let stop = Event::Stopped { session: id(1), report: report(600, 400) };
+    let events = [admitted(newer.clone()), admitted(found.clone()), stop];
+    let late = account(&events);
+    assert_eq!(late.sessions(), std::slice::from_ref(&newer));
+    assert_eq!(late.usage, Seconds(400), "and counts all the same");
+    let older = Session { admitted_at: at(50), ..newer };
+    let found_newer = account(&[admitted(older), admitted(found)]);
+    assert_eq!(found_newer.sessions().iter().map(|live| live.id).collect::<Vec<_>>(), [id(1)], "it took that one over");
+}
+
+#[test]
+fn a_device_moves_on_from_what_it_had_before() {
+    let account = account(&[admitted(Session { admitted_at: at(100), ..session(1, 3600) })]);
+    let (device, nas) = (Mac::new([2, 0, 0, 0, 0, 1]), NasName::new("front-desk"));
+    let closed = |second| account.device_moved_on(device, &nas, at(second), at(500)).len();
+    assert_eq!([closed(99), closed(100), closed(400)], [0, 1, 1]);
+}
+
+#[test]
+fn no_such_session_is_no_proof_while_it_may_not_have_arrived() {
+    let order = Event::Ending { session: id(1), cause: Cause::UsedUp };
+    let answered = |events: &[Event], second| account(events).answered(id(1), Told::Refused(503), at(second));
+    let arriving = [admitted(session(1, 3600)), order.clone()];
+    let told = Event::Told { session: id(1), told: Told::Refused(503) };
+    let gone = |counts| Event::Lapsed { session: id(1), counts: Seconds(counts) };
+    assert_eq!(answered(&arriving, 0), Some(told), "its Accept may be on its way");
+    assert_eq!(answered(&arriving, 1), Some(gone(0)));
+    let begun = [admitted(session(1, 3600)), progressed(2, 0), order];
+    assert_eq!(answered(&begun, 9), Some(gone(0)));
+}

@@ -492,6 +492,35 @@ fn an_old_session_counts_up_to_its_last_news_for_its_own_device() {
 }
 
 #[test]
+fn without_disconnect_an_old_session_counts_by_the_clock_for_its_own_device_too() {
+    let mut world = World::new();
+    world.nas.can_disconnect = false;
+    let one = AccessToken { user_limit: Some(1), ..token(1, "abc") };
+    world.admit(&one, &typing("abc", mac(1)), NOON).unwrap();
+    let session = world.account.sessions()[0].id;
+    let report = Report { at: at("2026-11-23T12:55:00Z"), seconds: Seconds(3300), input_octets: 0, output_octets: 0 };
+    world.account.apply(report.at, &Event::Progressed { session, report });
+    // Its Stop may be on its way, and say that nearly all of the hour was used.
+    let login = typing("abc", mac(1));
+    assert_eq!(world.budget(&one, &login, "2026-11-23T12:58:59Z"), 61);
+    assert_eq!(world.reason(&one, &login, "2026-11-23T12:59:01Z"), Some(Reason::NoMinutesLeft));
+}
+
+#[test]
+fn nobody_is_let_in_on_what_was_promised_to_another_for_good() {
+    let mut world = World::new();
+    world.nas = NasRules { can_disconnect: false, accounting: false, ..nas() };
+    world.policy.on_user_limit = OnUserLimit::ReplaceOldest;
+    let one = AccessToken { user_limit: Some(1), ..token(1, "abc") };
+    assert_eq!(world.admit(&one, &typing("abc", mac(1)), NOON).unwrap().session_timeout.0, 3600);
+    world.nas = nas();
+    let login = typing("abc", mac(2));
+    assert_eq!(world.reason(&one, &login, NOON), Some(Reason::NoMinutesLeft), "it would be told to go at once");
+    let richer = AccessToken { minutes_left: Some(61), ..one };
+    assert_eq!(world.budget(&richer, &login, NOON), 3660, "it is told to go when the rest is used");
+}
+
+#[test]
 fn the_clock_runs_from_the_first_login_where_elapsed_time_counts() {
     let mut world = World::new();
     world.policy.counting = Counting::Elapsed;

@@ -114,13 +114,13 @@ async fn lists_page_and_filter() {
     assert_eq!(bench.list("?AccessToken_UserLimit=2&_take=1").await, [1002]);
     assert_eq!(bench.list("?from_AccessToken_ValidFrom=2026-11-24T00:00").await, [1008]);
     assert_eq!(bench.list("?to_AccessToken_MinutesLeft=0&orderBy=Id&dir=descending").await, [1010, 1005]);
-    assert_eq!(bench.list("?size=4&page=4").await, [1013, 1014, 1015]);
+    assert_eq!(bench.list("?size=4&page=4").await, [1013, 1014, 1015, 1016]);
     let (_, body) = bench.call(Method::GET, "?size=4&page=2", None).await;
-    assert_eq!((&body["HasNextPage"], &body["TotalItems"], &body["TotalPages"]), (&json!(true), &json!(15), &json!(4)));
+    assert_eq!((&body["HasNextPage"], &body["TotalItems"], &body["TotalPages"]), (&json!(true), &json!(16), &json!(4)));
     bench.sandbox.set_fail(Some("match-too-much".parse().unwrap()));
     assert_eq!(bench.list("?AccessToken_AccessCode=DEMO-TW").await, [1002, 1012, 1013]);
     bench.sandbox.set_fail(Some("ignore-filter".parse().unwrap()));
-    assert_eq!(bench.list("?AccessToken_AccessCode=x").await.len(), 15);
+    assert_eq!(bench.list("?AccessToken_AccessCode=x").await.len(), 16);
     bench.sandbox.set_fail(Some("absent-keys".parse().unwrap()));
     let (_, body) = bench.call(Method::GET, "?AccessToken_AccessCode=DEMO-HOUR", None).await;
     assert!(body["Records"][0].get("MinutesLeft").is_none() && body["Records"][0].get("AccessCode").is_some());
