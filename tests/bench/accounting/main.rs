@@ -29,7 +29,8 @@
 //! - **history**: Stops, each of which stores an ended session, over 0, 10 000 and 1 000 000 that are stored already; and how
 //!   long a start takes with them.
 //! - **memory**: what 100 000 live sessions add, each of a token of its own: while running, and after a restart. The places
-//!   for repetitions and the queues are filled beforehand, by as many requests about few sessions.
+//!   for repetitions and the queues are filled beforehand, by as many requests about few sessions. Freed room that a process
+//!   keeps counts as its own, so the last row, without tokens, is the cleanest.
 //! - **restart**: from the start of the program to the first right answer with 100 000 live sessions: that a code is in use on
 //!   another device, which only who knows the sessions can say. From the journal and from a snapshot, after SIGKILL and
 //!   after SIGTERM; files in the page cache. Beside it the same with the tokens and no session.

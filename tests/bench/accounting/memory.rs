@@ -56,6 +56,18 @@ pub async fn run(sizes: &Sizes) {
     let interims = all.interims(FEW.min(sizes.live), load::LANES);
     load::run(server.accounting, interims, LANES, code::ACCOUNTING_RESPONSE, None).await;
     show("and after a snapshot", weigh(&server, sizes.quiet).await, Some(idle));
+    server.end("TERM");
+
+    // What tokens leave behind when they are read is room that sessions take; without tokens nothing is hidden so.
+    let nothing = tempfile::tempdir_in(&sizes.folder).expect("a folder");
+    for folder in [&nothing, &folder] {
+        std::fs::write(folder.path().join("tokens.json"), "[]").expect("a file");
+    }
+    let server = start(nothing.path());
+    let nothing = weigh(&server, sizes.quiet).await;
+    show("started, nothing known", nothing, None);
+    let server = start(folder.path());
+    show("started again, no tokens known", weigh(&server, sizes.quiet).await, Some(nothing));
     table::print(&rows);
 }
 
