@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use rusqlite::{Connection, params};
+use serde_json::json;
 use spotgate::core::ident::SessionId;
 use spotgate::journal::Journal;
 use spotgate::radius::attribute::StatusType;
@@ -105,8 +106,14 @@ fn id(at: Timestamp, number: usize) -> String {
 
 fn payload(id: &str, at: Timestamp, number: usize) -> String {
     let (at, mac, code) = (at.as_millisecond(), crowd::mac(number), crowd::code(number));
-    format!(
-        r#"{{"session":{{"session":"{id}","mac":"{mac}","code":"{code}","contact":{{"nas":"front-desk","router":"127.0.0.1","nas_session":"80300001","ip":"10.5.88.17","can_disconnect":true,"can_extend":false}},"admitted_at":{},"granted":86400,"interim":300,"accounting":true,"reported":{{"at":{at},"seconds":60,"input_octets":90000,"output_octets":1200000}}}},"at":{at},"counts":60,"stopped":true}}"#,
-        at - 60_000
-    )
+    let contact = json!({
+        "nas": "front-desk", "router": "127.0.0.1", "nas_session": "80300001", "ip": "10.5.88.17",
+        "can_disconnect": true, "can_extend": false
+    });
+    let reported = json!({"at": at, "seconds": 60, "input_octets": 90_000, "output_octets": 1_200_000});
+    let session = json!({
+        "session": id, "mac": mac.to_string(), "code": code, "contact": contact, "admitted_at": at - 60_000,
+        "granted": 86_400, "interim": 300, "accounting": true, "reported": reported
+    });
+    json!({"session": session, "at": at, "counts": 60, "stopped": true}).to_string()
 }

@@ -89,8 +89,8 @@ pub fn lanes(in_flight: usize) -> usize {
     in_flight.clamp(1, LANES)
 }
 
-/// Sends what is in the parcels, one for each lane, until all of it is answered; after `limit` nothing more is sent. Every
-/// answer must have the code `expected`.
+/// Sends what is in the parcels, one for each lane, until all of it is answered; after `limit` nothing more is sent.
+/// Every answer must have the code `expected`.
 pub async fn run(
     target: SocketAddr,
     parcels: Vec<Parcel>,

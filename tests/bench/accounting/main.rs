@@ -7,33 +7,33 @@
 //! ```
 //!
 //! Parts are `rates`, `history`, `memory` and `restart`; none named means all. `--folder DIR` says where everything is
-//! stored (`/var/tmp` unless told); it must be on a disk. `cargo test --bench accounting` runs every part at a size that
-//! says nothing, to see that it works.
+//! stored (`/var/tmp` unless told); it must be on a disk. `cargo test --bench accounting` runs every part at a size
+//! that says nothing, to see that it works.
 //!
-//! spotgate runs as its users run it: the real binary, a file of tokens, the log at `warn`, loopback. The generator keeps so
-//! many requests in flight over at most sixteen sockets, each answered request followed by the next; requests are
-//! RouterOS-shaped and signed beforehand, each is another, and every answer is verified. Client and server share the
-//! machine's cores, so **processor time for each record** is the figure that counts: user and system time of the server's
-//! processes, by `/proc`, so to ten milliseconds in the whole of a run. The kernel's own threads (the file system's
-//! journal) stand in no figure.
+//! spotgate runs as its users run it: the real binary, a file of tokens, the log at `warn`, loopback. The generator
+//! keeps so many requests in flight over at most sixteen sockets, each answered request followed by the next; requests
+//! are RouterOS-shaped and signed beforehand, each is another, and every answer is verified. Client and server share
+//! the machine's cores, so **processor time for each record** is the figure that counts: user and system time of the
+//! server's processes, by `/proc`, so to ten milliseconds in the whole of a run. The kernel's own threads (the file
+//! system's journal) stand in no figure.
 //!
 //! - **rates**: Interim-Updates of live sessions with 1, 16 and 256 in flight, in turns with the other subjects:
-//!   - *bare journal*: spotgate's own [`Journal`](spotgate::journal::Journal) in a process of its own, filled by a loop that
-//!     keeps as many records of the same size in flight. The floor of what is durable.
-//!   - *signed echo*: the same behind one socket; it checks each request's authenticator and signs an answer once the record
-//!     is on disk, and knows nothing else: no session, no repetition. The floor of what a legal server does.
-//!   - `--peers`: Debian's FreeRADIUS with `rlm_sql`, its queries and schema as they are shipped, on SQLite (write-ahead
-//!     log, `synchronous = FULL`, as here) and on PostgreSQL (`fsync` and `synchronous_commit` on, a cluster of its own; its
-//!     processes count too). Threads and connections: as many as cores on SQLite, which has one writer; sixteen on
-//!     PostgreSQL, which commits together.
-//! - **history**: Stops, each of which stores an ended session, over 0, 10 000 and 1 000 000 that are stored already; and how
-//!   long a start takes with them.
-//! - **memory**: what 100 000 live sessions add, each of a token of its own: while running, and after a restart. The places
-//!   for repetitions and the queues are filled beforehand, by as many requests about few sessions. Freed room that a process
-//!   keeps counts as its own, so the last row, without tokens, is the cleanest.
-//! - **restart**: from the start of the program to the first right answer with 100 000 live sessions: that a code is in use on
-//!   another device, which only who knows the sessions can say. From the journal and from a snapshot, after SIGKILL and
-//!   after SIGTERM; files in the page cache. Beside it the same with the tokens and no session.
+//!   - *bare journal*: spotgate's own [`Journal`](spotgate::journal::Journal) in a process of its own, filled by a loop
+//!     that keeps as many records of the same size in flight. The floor of what is durable.
+//!   - *signed echo*: the same behind one socket; it checks each request's authenticator and signs an answer once the
+//!     record is on disk, and knows nothing else: no session, no repetition. The floor of what a legal server does.
+//!   - `--peers`: Debian's FreeRADIUS with `rlm_sql`, its queries and schema as they are shipped, on SQLite
+//!     (write-ahead log, `synchronous = FULL`, as here) and on PostgreSQL (`fsync` and `synchronous_commit` on, a
+//!     cluster of its own; its processes count too). Threads and connections: as many as cores on SQLite, which has one
+//!     writer; sixteen on PostgreSQL, which commits together.
+//! - **history**: Stops, each of which stores an ended session, over 0, 10 000 and 1 000 000 that are stored already;
+//!   and how long a start takes with them.
+//! - **memory**: what 100 000 live sessions add, each of a token of its own: while running, and after a restart. The
+//!   places for repetitions and the queues are filled beforehand, by as many requests about few sessions. Freed room
+//!   that a process keeps counts as its own, so the last row, without tokens, is the cleanest.
+//! - **restart**: from the start of the program to the first right answer with 100 000 live sessions: that a code is in
+//!   use on another device, which only who knows the sessions can say. From the journal and from a snapshot, after
+//!   SIGKILL and after SIGTERM; files in the page cache. Beside it the same with the tokens and no session.
 
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench")]
 #![allow(unreachable_pub, reason = "a binary")]
