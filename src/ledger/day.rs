@@ -744,11 +744,15 @@ impl Day {
         assert!(is <= most, "{self:?}: a login: token {token}: {is} s used and promised, of {most}");
         let Decision::Allow(grant) = decision else { return None };
         let account = self.account(token);
-        let holding: HashSet<_> =
-            account.sessions().iter().filter(|session| session.holds_place()).map(|session| session.device).collect();
+        let displaced = |session: &&Session| session.ending.as_ref().is_some_and(|end| end.cause == Cause::Displaced);
+        let holding = account.sessions().iter().filter(|session| !displaced(session)).map(|session| session.device);
+        let holding: HashSet<_> = holding.collect();
         let back = account.sessions().iter().filter(|session| self.came_back.contains(&session.id)).count();
         let limit = usize::try_from(self.tokens[token].token.user_limit(&self.policy)).unwrap();
         assert!(holding.len() <= limit + back, "{self:?}: token {token}: {} places of {limit}", holding.len());
+        let mut due = account.due(&self.policy, at(self.now)).into_iter();
+        let goes = due.any(|event| matches!(event, Event::Ending { session, .. } if session == id));
+        assert!(!goes, "{self:?}: token {token}: {id} is let in, and told to go");
         let granted = grant.session_timeout.0;
         assert!(granted >= self.policy.min_session.0 && granted <= self.policy.max_session.0);
         self.admitted.insert(id, (token, granted, self.routers[nas].rules.accounting));
@@ -1127,6 +1131,13 @@ impl Day {
             return;
         }
         let Pool::Holds(mut most) = self.tokens[token].token.pool(&self.policy) else { panic!() };
+        let quiet = |real: &&Real| real.token == token && !self.routers[real.nas].rules.accounting && !real.left_behind;
+        let account = self.account(token);
+        for real in self.reals.iter().filter(quiet) {
+            let Some(ended) = account.ended().iter().find(|ended| ended.session.id == real.id) else { continue };
+            let (counts, seconds) = (ended.counts.0, real.seconds(self.ends));
+            assert!(counts + 1 >= seconds, "{self:?}: {} counts for {counts} s of {seconds}", real.id);
+        }
         let left_behind = self.policy.interim_interval.0 + NOTICED_WITHIN.unsigned_abs() / 1000;
         let mut used = 0;
         for real in self.reals.iter().filter(|real| real.token == token) {

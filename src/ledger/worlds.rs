@@ -191,7 +191,8 @@ impl World {
     }
 
     fn places(&self) -> usize {
-        let live = self.account.sessions().iter().filter(|session| session.holds_place());
+        let displaced = |session: &Session| session.ending.as_ref().is_some_and(|end| end.cause == Cause::Displaced);
+        let live = self.account.sessions().iter().filter(|session| !displaced(session));
         let has = |device: u8| live.clone().any(|session| session.device == Some(mac(device)));
         usize::from(has(0)) + usize::from(has(1))
     }
@@ -304,6 +305,9 @@ impl World {
         if !rules.routers[nas].can_disconnect {
             self.promises_hold(Seconds::ZERO);
         }
+        let mut due = self.account.due(&rules.policy, self.now).into_iter();
+        let goes = due.any(|event| matches!(event, Event::Ending { session, .. } if session == id));
+        assert!(!goes, "{:?}: let in, and told to go", self.acts);
     }
 
     fn promises_hold(&self, slack: Seconds) {
