@@ -278,12 +278,13 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for position in (0..26u32).rev() {
-            let digit = (self.0 >> (5 * position)) & 31;
-            let letter = usize::try_from(digit).ok().and_then(|digit| CROCKFORD.get(digit)).ok_or(fmt::Error)?;
-            write!(f, "{}", char::from(*letter))?;
+        // Written at once: an accounting record holds one.
+        let mut text = [0; 26];
+        for (position, place) in (0..26u32).rev().zip(&mut text) {
+            let digit = usize::try_from((self.0 >> (5 * position)) & 31).unwrap_or_default();
+            *place = CROCKFORD.get(digit).copied().unwrap_or_default();
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

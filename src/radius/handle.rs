@@ -43,6 +43,10 @@ pub enum Handled<'b> {
     Owed {
         /// The answer.
         reply: &'b [u8],
+        /// To which router.
+        nas: NasName,
+        /// To which request.
+        identity: Identity,
         /// What must be on disk.
         written: Written,
     },
@@ -186,7 +190,7 @@ impl Handler {
                 match (accounting::response(buffer, &packet, client), accounted) {
                     (Err(Full), _) => Err(TOO_LONG),
                     (Ok(reply), Written::Already) => Ok((reply, "response")),
-                    (Ok(reply), written) => return Handled::Owed { reply, written },
+                    (Ok(reply), written) => return Handled::Owed { reply, nas: nas.clone(), identity, written },
                 }
             }
         };

@@ -10,12 +10,13 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::core::ident::NasName;
 use crate::ledger::Written;
-use crate::live::{Current, Live};
+use crate::live::Current;
 use crate::radius::handle::{Handled, Handler, Port};
 use crate::radius::packet::Packet;
 use crate::radius::recent::{Identity, Recent};
@@ -31,6 +32,9 @@ const QUEUE_BYTES: usize = 4 << 20;
 
 /// Requests of one socket that may wait for the source at once.
 const MAX_PENDING: usize = 4096;
+
+/// Answers of one socket that may wait for the disk at once: as many as the journal takes.
+const MAX_OWED: usize = 8192;
 
 /// Requests remembered by one socket.
 const MAX_RECENT: usize = 65_536;
@@ -93,12 +97,16 @@ impl Bound {
     pub fn serve(self, handler: &Arc<Handler>, live: &Current, tasks: &TaskTracker, stop: &CancellationToken) {
         let window = live.borrow().settings.radius.duplicate_window;
         for socket in self.sockets {
+            let (socket, recent) = (Arc::new(socket), Arc::new(Mutex::new(Recent::new(window, MAX_RECENT))));
+            let (owed, owing) = mpsc::channel(MAX_OWED);
+            tasks.spawn(pay(owing, Arc::clone(&socket), Arc::clone(handler), Arc::clone(&recent)));
             let worker = Worker {
                 port: self.port,
-                socket: Arc::new(socket),
+                socket,
                 handler: Arc::clone(handler),
                 live: live.clone(),
-                recent: Arc::new(Mutex::new(Recent::new(window, MAX_RECENT))),
+                recent,
+                owed,
                 pending: Arc::new(Semaphore::new(MAX_PENDING)),
                 tasks: tasks.clone(),
             };
@@ -114,6 +122,7 @@ struct Worker {
     live: Current,
     recent: Arc<Mutex<Recent>>,
     pending: Arc<Semaphore>,
+    owed: mpsc::Sender<Owed>,
     tasks: TaskTracker,
 }
 
@@ -153,7 +162,13 @@ impl Worker {
         match self.handler.handle(&live, self.port, datagram, meta.addr, &self.recent, buffer) {
             Handled::Reply(reply) => self.socket.send(reply, meta.addr, meta.dst_ip).await,
             Handled::Silence => {}
-            Handled::Owed { reply, written } => self.owe(&live, datagram, reply, written, meta),
+            Handled::Owed { reply, nas, identity, written } => {
+                let owed = Owed { nas, identity, reply: reply.into(), to: meta.dst_ip, written };
+                // As many may wait here as in the journal, which says so when it is full.
+                if self.owed.try_send(owed).is_err() {
+                    self.handler.give_up(datagram, meta.addr, &self.recent);
+                }
+            }
             Handled::Pending => {
                 let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
                     return self.handler.give_up(datagram, meta.addr, &self.recent);
@@ -174,19 +189,23 @@ impl Worker {
     }
 }
 
-impl Worker {
-    /// Answers an Accounting-Request when the disk has it. How many wait is bounded by the journal's queue.
-    fn owe(&self, live: &Live, datagram: &[u8], reply: &[u8], written: Written, meta: &RecvMeta) {
-        let (Ok(packet), Some(client)) = (Packet::parse(datagram), live.clients.find(meta.addr.ip())) else { return };
-        let (identity, nas) = (Identity::of(meta.addr, &packet), client.nas.name().clone());
-        let (from, to, reply) = (meta.addr, meta.dst_ip, Box::<[u8]>::from(reply));
-        let (socket, handler) = (Arc::clone(&self.socket), Arc::clone(&self.handler));
-        let recent = Arc::clone(&self.recent);
-        self.tasks.spawn(async move {
-            if handler.acknowledge(&nas, &identity, written, &recent, &reply).await {
-                socket.send(&reply, from, to).await;
-            }
-        });
+/// An answer that goes out once what it acknowledges is on disk.
+struct Owed {
+    nas: NasName,
+    identity: Identity,
+    reply: Box<[u8]>,
+    /// The address that was asked.
+    to: Option<IpAddr>,
+    written: Written,
+}
+
+/// Sends what is owed, in the order in which it was asked for, which is that of the journal. It ends when nobody can ask any
+/// more and everybody was answered.
+async fn pay(mut owed: mpsc::Receiver<Owed>, socket: Arc<Socket>, handler: Arc<Handler>, recent: Arc<Mutex<Recent>>) {
+    while let Some(Owed { nas, identity, reply, to, written }) = owed.recv().await {
+        if handler.acknowledge(&nas, &identity, written, &recent, &reply).await {
+            socket.send(&reply, identity.from, to).await;
+        }
     }
 }
 
@@ -199,7 +218,14 @@ impl Socket {
     /// Sends an answer from the address that was asked. What cannot be sent now is dropped: the router repeats itself.
     async fn send(&self, reply: &[u8], to: SocketAddr, from: Option<IpAddr>) {
         let transmit = Transmit { destination: to, ecn: None, contents: reply, segment_size: None, src_ip: from };
-        let sent = self.io.async_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit));
+        let send = || self.state.try_send((&self.io).into(), &transmit);
+        // Nearly always there is room at once, and no deadline is needed.
+        match self.io.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return tracing::debug!(%error, %to, "an answer could not be sent"),
+            Ok(()) => return,
+        }
+        let sent = self.io.async_io(Interest::WRITABLE, send);
         match tokio::time::timeout(Duration::from_millis(100), sent).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, %to, "an answer could not be sent"),
