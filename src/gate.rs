@@ -219,7 +219,7 @@ impl Gate {
         let mac_login = visit.question.policy.mac_login;
         let (mut tokens, mut unavailable) = (Vec::new(), false);
         if mac_login == MacLogin::Remember {
-            for before in self.ledger.remembered(device).iter() {
+            for before in &self.ledger.remembered(device) {
                 match known.look(&Claim::Code(before.code.clone()))? {
                     Found::Tokens(found) => {
                         tokens.extend(found.iter().filter(|token| token.id == before.token).cloned());

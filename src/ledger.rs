@@ -2,6 +2,7 @@
 //! two logins racing for the last place exactly one gets it. What happens to an account goes into the journal under the
 //! same lock, so that replaying the journal gives the same account.
 
+mod devices;
 mod keep;
 mod shard;
 mod watch;
@@ -12,7 +13,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use moka::sync::Cache;
 use tokio::sync::Notify;
 
 use crate::core::account::{Account, Event, News, Progress, Terms};
@@ -25,25 +25,20 @@ use crate::core::session::{Report, Session};
 use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
+use devices::Devices;
 pub use keep::{Lost, Opened};
 use shard::{Ends, Shard, Shards};
 pub use watch::{Tell, Teller, watch};
-
-/// Devices remembered at most; beyond, the least active are forgotten and type their code again.
-const MAX_DEVICES: u64 = 1_000_000;
 
 /// What is due may make more due: that somebody is gone, and so the pool is empty, and so somebody else is gone, is the
 /// longest chain.
 const DUE_AT_MOST: usize = 3;
 
-/// Tokens remembered for one device.
-const MAX_TOKENS_OF_A_DEVICE: usize = 8;
-
 /// Accounts by token, and the codes that devices logged in with.
 #[derive(Debug)]
 pub struct Ledger {
     shards: Shards,
-    devices: Cache<Mac, Arc<[Remembered]>>,
+    devices: Devices,
     book: Book,
     /// What was read at the start is not all on disk: a snapshot makes it good.
     behind: AtomicBool,
@@ -131,7 +126,7 @@ impl Ledger {
     fn new(book: Book) -> Self {
         Self {
             shards: Shards::default(),
-            devices: Cache::new(MAX_DEVICES),
+            devices: Devices::default(),
             book,
             behind: AtomicBool::new(false),
             sooner: Notify::new(),
@@ -171,7 +166,7 @@ impl Ledger {
             let _ = self.change(&mut shard, token.id, policy, now, &events);
             drop(shard);
             if let Some(device) = question.login.device {
-                self.remember(device, token.id, &token.code);
+                self.devices.remember(device, token.id);
             }
         }
         decision
@@ -312,8 +307,10 @@ impl Ledger {
 
     /// The codes a device logged in with, latest first.
     #[must_use]
-    pub fn remembered(&self, device: Mac) -> Arc<[Remembered]> {
-        self.devices.get(&device).unwrap_or_default()
+    pub fn remembered(&self, device: Mac) -> Vec<Remembered> {
+        let code = |token| self.shards.of(token).account(token)?.remembered().map(|(code, _)| code.clone());
+        let tokens = self.devices.of(device).into_iter();
+        tokens.filter_map(|token| Some(Remembered { token, code: code(token)? })).collect()
     }
 
     /// Every live session, those of one token oldest first.
@@ -425,16 +422,6 @@ impl Ledger {
             Ok(ack) => Written::Soon(ack),
             Err(error) => Written::Never(error),
         }
-    }
-
-    fn remember(&self, device: Mac, token: TokenId, code: &Code) {
-        let known = self.remembered(device);
-        if known.first().is_some_and(|latest| latest.token == token && latest.code == *code) {
-            return;
-        }
-        let latest = Remembered { token, code: code.clone() };
-        let others = known.iter().filter(|other| other.token != token).take(MAX_TOKENS_OF_A_DEVICE - 1).cloned();
-        self.devices.insert(device, std::iter::once(latest).chain(others).collect());
     }
 }
 

@@ -133,7 +133,15 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let metrics = Arc::new(Metrics::default());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token()).map_err(Fatal::Source)?;
     let (path, policy, now) = (settings.store.path.clone(), settings.policy.clone(), clock.now().wall);
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(&path, &policy, now)).await;
+    let opening = tokio::task::spawn_blocking(move || Ledger::open(&path, &policy, now));
+    // A file is read meanwhile. Nexudus is not signed in to before it is known that no other daemon runs on this ledger.
+    let is_file = matches!(settings.source, config::Source::File(_));
+    let reading = async {
+        if is_file {
+            feed.start(&tasks).await;
+        }
+    };
+    let (ledger, ()) = tokio::join!(opening, reading);
     let ledger::Opened { ledger, trouble } = ledger
         .map_err(|error| Fatal::Io { what: "the ledger", error: io::Error::other(error) })?
         .map_err(Fatal::Ledger)?;
@@ -163,7 +171,9 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     if let Err(error) = gate.ledger.make_good(now, now.saturating_sub(retain).unwrap_or(Timestamp::MIN)).await {
         tracing::error!(%error, "what was read of the ledger could not be written down");
     }
-    feed.start(&tasks).await;
+    if !is_file {
+        feed.start(&tasks).await;
+    }
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
     let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller);

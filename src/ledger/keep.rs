@@ -1,6 +1,5 @@
 //! The ledger on disk: opening it, keeping the journal short, forgetting what is old.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -52,31 +51,37 @@ impl Ledger {
     ///
     /// Another daemon has it open, or it is from a later version.
     pub fn open(folder: &Path, policy: &Policy, now: Timestamp) -> Result<Opened, OpenError> {
-        let mut replay = Replay::default();
-        let (book, mut trouble) = match Journal::open(folder, now, |entry| replay.take(entry)) {
+        let mut ledger = Self::default();
+        let mut replay = Replay::into(&ledger);
+        let opened = Journal::open(folder, now, |entry| replay.take(entry));
+        let mut unreadable = replay.unreadable;
+        let mut trouble = match opened {
             Ok(journal::Opened { journal, damaged }) => {
                 // Nobody waits for it; without them the file is right all the same.
                 drop(journal.define(written::VIEWS));
-                (Book::Journal(journal), damaged.map(|aside| damage(&aside)))
+                ledger.book = Book::Journal(journal);
+                damaged.map(|aside| damage(&aside))
             }
             Err(error @ (OpenError::InUse { .. } | OpenError::Later { .. })) => return Err(error),
             Err(error) => {
-                replay = Replay::default();
+                ledger = Self::default();
+                let mut replay = Replay::into(&ledger);
                 if let Err(error) = Journal::read(folder, |entry| replay.take(entry)) {
                     tracing::debug!(%error, "nor can the ledger be read");
                 }
+                unreadable = replay.unreadable;
                 let why =
                     format!("accounting is not acknowledged until this is mended and spotgate restarted: {error}");
-                (Book::Shut(why.as_str().into()), Some(why))
+                ledger.book = Book::Shut(why.as_str().into());
+                Some(why)
             }
         };
-        if replay.unreadable > 0 {
-            let lost = format!("{} records of the ledger could not be read", replay.unreadable);
+        if unreadable > 0 {
+            let lost = format!("{unreadable} records of the ledger could not be read");
             trouble = Some(trouble.map_or_else(|| lost.clone(), |trouble| format!("{trouble}; {lost}")));
         }
-        let ledger = Self::new(book);
         ledger.behind.store(trouble.is_some(), Ordering::Relaxed);
-        ledger.fill(replay.accounts, policy);
+        ledger.replayed(policy);
         Ok(Opened { ledger, trouble })
     }
 
@@ -84,37 +89,46 @@ impl Ledger {
     /// nothing.
     #[must_use]
     pub fn read(folder: &Path, policy: &Policy) -> Self {
-        let (mut replay, ledger) = (Replay::default(), Self::default());
-        match Journal::read(folder, |entry| replay.take(entry)) {
-            Ok(()) => ledger.fill(replay.accounts, policy),
-            Err(error) => tracing::debug!(%error, "the ledger cannot be read"),
+        let ledger = Self::default();
+        let mut replay = Replay::into(&ledger);
+        if let Err(error) = Journal::read(folder, |entry| replay.take(entry)) {
+            tracing::debug!(%error, "the ledger cannot be read");
         }
+        ledger.replayed(policy);
         ledger
     }
 
     /// A ledger of what a tape holds, which goes on writing on it.
     #[cfg(test)]
     pub(super) fn of_tape(tape: Vec<Vec<journal::Record>>, policy: &Policy) -> Self {
-        let mut replay = Replay::default();
+        let mut ledger = Self::default();
+        let mut replay = Replay::into(&ledger);
         for journal::Record { token, at_ms, payload } in tape.iter().flatten() {
             replay.take(Entry::Record { token: *token, at_ms: *at_ms, payload });
         }
         assert_eq!(replay.unreadable, 0);
-        let ledger = Self::new(Book::Tape(std::sync::Mutex::new(tape)));
-        ledger.fill(replay.accounts, policy);
+        ledger.book = Book::Tape(std::sync::Mutex::new(tape));
+        ledger.replayed(policy);
         ledger
     }
 
-    fn fill(&self, accounts: HashMap<TokenId, Account>, policy: &Policy) {
-        let mut by_use: Vec<_> = accounts.into_iter().collect();
-        by_use.sort_unstable_by_key(|(_, account)| account.last_used());
-        for (token, account) in by_use {
-            if let Some((code, devices)) = account.remembered() {
-                for device in devices {
-                    self.remember(*device, token, code);
-                }
+    /// Works out, once everything is replayed, what is due when, and which devices were let in.
+    fn replayed(&self, policy: &Policy) {
+        let mut by_use = Vec::new();
+        for mut shard in self.shards.each() {
+            for token in shard.tokens() {
+                shard.reckon(token, policy);
             }
-            self.shards.of(token).insert(token, account, policy);
+            let devices = |(token, account): (_, &Account)| {
+                let (used, devices) = (account.last_used(), account.devices.clone());
+                devices.into_iter().map(move |device| (used, token, device))
+            };
+            by_use.extend(shard.accounts().flat_map(devices));
+        }
+        // Stable: the devices of one token are in their order.
+        by_use.sort_by_key(|(used, token, _)| (*used, *token));
+        for (_, token, device) in by_use {
+            self.devices.remember(device, token);
         }
     }
 
@@ -267,23 +281,27 @@ fn damage(aside: &Path) -> String {
     format!("the ledger was damaged and is set aside as {}; what could be read of it goes on", aside.display())
 }
 
-/// Accounts as they come out of the journal.
-#[derive(Default)]
-struct Replay {
-    accounts: HashMap<TokenId, Account>,
+/// Puts into a ledger what comes out of the journal.
+struct Replay<'l> {
+    ledger: &'l Ledger,
     reader: written::Reader,
     unreadable: usize,
 }
 
-impl Replay {
+impl<'l> Replay<'l> {
+    fn into(ledger: &'l Ledger) -> Self {
+        Self { ledger, reader: written::Reader::default(), unreadable: 0 }
+    }
+
     fn take(&mut self, entry: Entry<'_>) {
+        let shard = |token| self.ledger.shards.of(TokenId(token));
         let outcome = match entry {
-            Entry::Row { token, payload } => self.reader.account(payload).map(|account| {
-                self.accounts.insert(TokenId(token), account);
-            }),
+            Entry::Row { token, payload } => {
+                self.reader.account(payload).map(|account| shard(token).insert(TokenId(token), account))
+            }
             Entry::Record { token, at_ms, payload } => self.reader.event(payload).map(|event| {
                 let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
-                let _ = self.accounts.entry(TokenId(token)).or_default().apply(at, &event);
+                shard(token).replay(TokenId(token), at, &event);
             }),
         };
         if let Err(error) = outcome {

@@ -20,7 +20,8 @@ pub(super) struct Shards(Vec<Mutex<Shard>>);
 /// Some accounts.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    slots: HashMap<TokenId, Slot>,
+    // Boxed, since the table is a third empty.
+    slots: HashMap<TokenId, Box<Slot>>,
     /// When something is due in which account; each at most once.
     deadlines: BTreeSet<(Timestamp, TokenId)>,
 }
@@ -116,10 +117,14 @@ impl Shard {
         self.account(token).into_iter().flat_map(Account::ended).map(move |ended| kept(token, ended))
     }
 
-    /// Puts an account in, as it was replayed.
-    pub(super) fn insert(&mut self, token: TokenId, account: Account, policy: &Policy) {
-        self.slots.insert(token, Slot { account, deadline: None });
-        self.reckon(token, policy);
+    /// Puts an account in, as a snapshot has it. When something is due in it is not worked out yet.
+    pub(super) fn insert(&mut self, token: TokenId, account: Account) {
+        self.slots.insert(token, Box::new(Slot { account, deadline: None }));
+    }
+
+    /// Applies an event as the journal has it. When something is due is not worked out yet.
+    pub(super) fn replay(&mut self, token: TokenId, at: Timestamp, event: &Event) {
+        let _ = self.slots.entry(token).or_default().account.apply(at, event);
     }
 
     /// Works out anew when something is due in this account.
