@@ -166,7 +166,7 @@ pub(super) async fn session(
     responses(
         (status = 202, description = "Its router is told; or it has ended already", body = SessionAnswer),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It could not be written down", body = Problem,
+        (status = 503, description = "Its router is told, but that could not be written down", body = Problem,
          content_type = "application/problem+json"),
     ),
     security(("key" = ["admin"])),
@@ -181,7 +181,9 @@ pub(super) async fn disconnect(
     let found = match app.gate.ledger.order(parsed, Cause::Operator, policy, now) {
         Some((found, written)) => {
             tracing::info!(session = %parsed, key = caller.key.name, "an operator ends a session");
-            written.settled().await.map_err(|error| Problem::unavailable(format!("{error}; the session goes on.")))?;
+            written.settled().await.map_err(|error| {
+                Problem::unavailable(format!("The router is told, but a restart may forget that: {error}."))
+            })?;
             found
         }
         None => find(&app, &id).await?,
