@@ -281,8 +281,11 @@ impl Reader {
     pub(super) fn account(&mut self, payload: &[u8]) -> Result<Account, Unreadable> {
         let written: WrittenAccount<'_> = serde_json::from_slice(payload)?;
         let code = written.code.as_deref().map(code_of).transpose()?;
-        let sessions = written.sessions.into_iter().map(|session| self.session(session, code.as_ref()));
-        let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
+        // As many as there are: collected, the first of most accounts would take the room of four.
+        let mut sessions = Vec::with_capacity(written.sessions.len());
+        for session in written.sessions {
+            sessions.push(self.session(session, code.as_ref())?);
+        }
         let ended = written.ended.into_iter().map(|ended| self.read_ended(ended, code.as_ref()));
         Ok(Account {
             usage: Seconds(written.usage),
