@@ -295,13 +295,16 @@ impl Gate {
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
         let Claim::Code(code) = claim else { return unknown() };
         let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown() };
-        // One of ours that ended so long ago that its account has forgotten it has been counted.
-        if progress.session.is_some_and(|(id, _)| self.ledger.has_ended(id)) {
+        // A name of ours that another device's session has is not this one's.
+        let ours = progress.session.filter(|(id, of)| !self.ledger.knows(*of, *id)).map(|(id, _)| id);
+        // One that ended so long ago that its account has forgotten it has been counted.
+        if ours.is_some_and(|id| self.ledger.has_ended(id)) {
             return Accounted { result: "late", written: Written::Already };
         }
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
-        let id = progress.session.map_or_else(|| new_session(began), |(id, _)| id);
+        let id = ours.unwrap_or_else(|| new_session(began));
         let session = question.session(id, token, began);
+        let progress = &Progress { session: ours.map(|id| (id, token.id)), ..*progress };
         let reported = self.ledger.find(token, question, session, progress, now);
         self.accounted(Some(token.id), "found", reported, visit, progress)
     }
@@ -324,9 +327,9 @@ impl Gate {
         Accounted { result, written: reported.written }
     }
 
-    /// The router at `address` began anew: its sessions are over, as far as was reported.
-    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy) -> Accounted {
-        let (closed, written) = self.ledger.restarted(nas, address, policy, self.clock.now().wall);
+    /// The router at `address` began anew at `since`: its sessions are over, as far as was reported.
+    pub fn restarted(&self, nas: &NasName, address: IpAddr, since: Timestamp, policy: &Policy) -> Accounted {
+        let (closed, written) = self.ledger.restarted(nas, address, since, policy, self.clock.now().wall);
         tracing::info!(%nas, %address, closed, "the router began anew");
         Accounted { result: "restart", written }
     }

@@ -149,9 +149,9 @@ impl Ledger {
         let fresh = Account::default();
         let account = shard.account(token.id).unwrap_or(&fresh);
         let decision = decide(token, account, question, now, trail);
+        let mut events = Vec::with_capacity(2);
+        events.extend(seen(account, token, policy));
         if let Decision::Allow(grant) = &decision {
-            let mut events = Vec::with_capacity(2);
-            events.extend(seen(account, token, policy));
             for session in account.sessions().iter().filter(|session| grant.displaces.contains(&session.id)) {
                 events.push(Account::order(session, Cause::Displaced, now));
             }
@@ -168,6 +168,9 @@ impl Ledger {
             if let Some(device) = question.login.device {
                 self.devices.remember(device, token.id);
             }
+        } else if !account.sessions().is_empty() {
+            // Whoever is refused on it may bring the news that it gives less, or more.
+            let _ = self.change(&mut shard, token.id, policy, now, &events);
         }
         decision
     }
@@ -213,12 +216,23 @@ impl Ledger {
         let (nas, name, device) = (&question.nas.name, question.login.nas_session, question.login.device);
         let known = || account.sessions().iter().rev().chain(account.ended().iter().rev().map(|ended| &ended.session));
         let named = |session: &&Session| {
-            session.contact.nas == *nas && name.is_some() && session.contact.nas_session.as_deref() == name
+            let same_router = session.contact.router.zip(question.login.router).is_none_or(|(one, other)| one == other);
+            session.contact.nas == *nas
+                && same_router
+                && name.is_some()
+                && session.contact.nas_session.as_deref() == name
         };
         let ours = progress.session.map(|(id, _)| id);
         // Who knows our own name for it, and no device, need not name one.
         let by_id = known().find(|session| Some(session.id) == ours && (device.is_none() || session.device == device));
-        let session = by_id.or_else(|| known().filter(named).find(|session| session.device == device))?;
+        let of_device = |session: &&Session| session.device == device;
+        // One whose login did not name it yet, over HTTP say, is known by its device.
+        let unnamed = |session: &&Session| {
+            device.is_some() && session.contact.nas == *nas && session.contact.nas_session.is_none()
+        };
+        let session = by_id
+            .or_else(|| known().filter(named).find(of_device))
+            .or_else(|| account.sessions().iter().rev().filter(unnamed).find(of_device))?;
         let mut events = Vec::with_capacity(2);
         let contact = session.contact.updated(&question.contact(&session.code));
         if contact != session.contact {
@@ -249,12 +263,20 @@ impl Ledger {
         }
     }
 
-    /// Closes the sessions of the router at `address`, as far as was reported; how many there were.
-    pub fn restarted(&self, nas: &NasName, address: IpAddr, policy: &Policy, now: Timestamp) -> (usize, Written) {
+    /// Closes the sessions that the router at `address` had before it began anew at `since`, as far as was reported; how many
+    /// there were.
+    pub fn restarted(
+        &self,
+        nas: &NasName,
+        address: IpAddr,
+        since: Timestamp,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> (usize, Written) {
         let mut closed = 0;
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
-                let events = shard.account(token).map(|account| account.router_restarted(nas, address, now));
+                let events = shard.account(token).map(|account| account.router_restarted(nas, address, since, now));
                 let events = events.unwrap_or_default();
                 closed += events.len();
                 let _ = self.change(&mut shard, token, policy, now, &events);
@@ -329,6 +351,12 @@ impl Ledger {
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<Found> {
         self.shards.each().find_map(|shard| shard.find_any(id)).or_else(|| self.closed(id))
+    }
+
+    /// Whether this token has, or lately had, a session of this name.
+    #[must_use]
+    pub fn knows(&self, token: TokenId, id: SessionId) -> bool {
+        self.shards.of(token).find(token, id).is_some()
     }
 
     /// Whether a session that no account knows has ended. It may read the disk, and blocks.

@@ -170,6 +170,11 @@ pub enum Event {
         /// Which.
         session: SessionId,
     },
+    /// Its router is told later, since too much is under way to it. Not kept.
+    PutOff {
+        /// Which.
+        session: SessionId,
+    },
     /// What its router answered. Not kept.
     Told {
         /// Which.
@@ -183,7 +188,7 @@ impl Event {
     /// Whether the event must outlive the process.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
-        !matches!(self, Self::Extending { .. } | Self::Telling { .. } | Self::Told { .. })
+        !matches!(self, Self::Extending { .. } | Self::Telling { .. } | Self::PutOff { .. } | Self::Told { .. })
     }
 }
 
@@ -202,7 +207,7 @@ impl Account {
             Event::Seen(terms) => self.terms = Some(*terms),
             Event::Contacted { session, contact } => {
                 if let Some(session) = self.live_mut(*session) {
-                    session.contacted(contact.as_ref().clone());
+                    session.contacted(contact.as_ref().clone(), at);
                 }
             }
             Event::Progressed { session, report } => {
@@ -242,6 +247,11 @@ impl Account {
             Event::Telling { session } => {
                 if let Some(session) = self.live_mut(*session) {
                     session.telling(at);
+                }
+            }
+            Event::PutOff { session } => {
+                if let Some(session) = self.live_mut(*session) {
+                    session.put_off(at);
                 }
             }
             Event::Told { session, told } => {
@@ -319,7 +329,7 @@ impl Account {
     }
 
     /// News of a session that ended. One that was given up for gone is live again, unless its device has another session by
-    /// now or the news is older than what was known: what it counted for stays counted, and becomes what it has run up. Else
+    /// now or the news is from before its end, or no news: what it counted for stays counted, and becomes what it has run up. Else
     /// what the router says above what was counted counts too; after a Stop, only another Stop is believed.
     fn news_of_ended(&mut self, id: SessionId, report: &Report, stops: bool) -> Vec<SessionId> {
         let Some(position) = self.ended.iter().position(|ended| ended.session.id == id) else { return Vec::new() };
@@ -327,6 +337,7 @@ impl Account {
             return Vec::new();
         };
         let returns = !stops
+            && report.at > ended.at
             && ended.session.reported.is_none_or(|known| report.at > known.at)
             && !self.sessions.iter().any(|live| live.endpoint().is_same(&ended.session.endpoint()));
         if !returns {
@@ -397,10 +408,14 @@ impl Account {
         }
     }
 
-    /// The events that close every session of the router at `address`, which began anew: up to its last news.
+    /// The events that close every session of the router at `address`, which began anew at `since`: up to its last news.
+    /// Those that it let in, or spoke of, since then go on.
     #[must_use]
-    pub fn router_restarted(&self, nas: &NasName, address: IpAddr, now: Timestamp) -> Vec<Event> {
-        let of_router = |session: &&Session| session.contact.nas == *nas && session.contact.router == Some(address);
+    pub fn router_restarted(&self, nas: &NasName, address: IpAddr, since: Timestamp, now: Timestamp) -> Vec<Event> {
+        let of_router = |session: &&Session| {
+            let latest = session.reported.map_or(session.admitted_at, |report| report.at);
+            session.contact.nas == *nas && session.contact.router == Some(address) && latest <= since
+        };
         let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
         self.sessions.iter().filter(of_router).map(close).collect()
     }

@@ -163,7 +163,8 @@ impl Question<'_> {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint<'_> {
         let login = self.login;
-        Endpoint { device: login.device, nas: &self.nas.name, nas_session: login.nas_session, ip: login.ip }
+        let (nas, router) = (&self.nas.name, login.router);
+        Endpoint { device: login.device, nas, router, nas_session: login.nas_session, ip: login.ip }
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Endpoint<'a> {
     pub device: Option<Mac>,
     /// The router.
     pub nas: &'a NasName,
+    /// The address the router asks from, if it is known.
+    pub router: Option<IpAddr>,
     /// The router's name for the session.
     pub nas_session: Option<&'a str>,
     /// The device's address.
@@ -138,7 +140,9 @@ impl Session {
     #[must_use]
     pub fn is_continued_by(&self, asking: &Endpoint<'_>) -> bool {
         let named = asking.nas_session.is_some() && self.contact.nas_session.as_deref() == asking.nas_session;
-        let there = self.contact.nas == *asking.nas || self.asker.as_ref() == Some(asking.nas);
+        // Several routers may share a name, and each counts for itself.
+        let same_router = self.contact.router.zip(asking.router).is_none_or(|(one, other)| one == other);
+        let there = (self.contact.nas == *asking.nas && same_router) || self.asker.as_ref() == Some(asking.nas);
         named && there && self.device.is_some() && self.device == asking.device
     }
 
@@ -154,8 +158,12 @@ impl Session {
     }
 
     /// Its router is known better, and may be another than the one that asked.
-    pub(super) fn contacted(&mut self, contact: Contact) {
+    pub(super) fn contacted(&mut self, contact: Contact, at: Timestamp) {
         let former = std::mem::replace(&mut self.contact, contact);
+        if let Some(ending) = self.ending.as_mut().filter(|_| self.contact.can_disconnect) {
+            // It could not be told before.
+            ending.next_try.get_or_insert(at);
+        }
         if former.nas != self.contact.nas {
             self.asker.get_or_insert(former.nas);
         }
@@ -164,8 +172,8 @@ impl Session {
     /// Who it belongs to.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint<'_> {
-        let Contact { nas, nas_session, ip, .. } = &self.contact;
-        Endpoint { device: self.device, nas, nas_session: nas_session.as_deref(), ip: *ip }
+        let Contact { nas, router, nas_session, ip, .. } = &self.contact;
+        Endpoint { device: self.device, nas, router: *router, nas_session: nas_session.as_deref(), ip: *ip }
     }
 
     /// Seconds run up by `now`: as reported, and between reports as the clock runs, at most to the session's own
@@ -231,6 +239,16 @@ impl Session {
         }
     }
 
+    /// Its router is told a moment later.
+    pub(super) fn put_off(&mut self, at: Timestamp) {
+        let later = Seconds(1).after(at);
+        match (&mut self.ending, &mut self.extension) {
+            (Some(ending), _) => ending.next_try = Some(later),
+            (None, Some(extension)) => extension.next_try = later,
+            (None, None) => {}
+        }
+    }
+
     /// What its router answered, other than that it is gone or has done so.
     pub(super) fn told(&mut self, told: Told, at: Timestamp) {
         match &mut self.ending {
@@ -268,6 +286,8 @@ impl Session {
     /// Takes a report in; counters never go backwards, and no more is believed than the grant and a minute.
     pub(super) fn progress(&mut self, report: Report) {
         let believed = report.seconds.min(self.granted.plus(OVERRUN_BELIEVED));
+        // Whatever the delay, nothing was said before it was let in.
+        let report = Report { at: report.at.max(self.admitted_at), ..report };
         let known = self.reported.get_or_insert(Report { seconds: Seconds::ZERO, ..report });
         known.input_octets = known.input_octets.max(report.input_octets);
         known.output_octets = known.output_octets.max(report.output_octets);

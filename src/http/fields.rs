@@ -25,9 +25,11 @@ impl Fields {
                 Problem::unreadable("The body did not arrive whole.")
             }
         })?;
-        // The parser's message names a place, never the text there.
-        let fields = serde_json::from_slice(&body);
-        fields.map(Self).map_err(|error| Problem::unreadable(format!("The body is not a JSON object: {error}.")))
+        // The parser's own message may hold a text of the body.
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Problem::unreadable(format!("The body is not a JSON object: see line {line}, column {column}."))
+        })
     }
 
     pub(super) fn get(&self, field: &str) -> Option<&Value> {

@@ -98,8 +98,11 @@ pub(super) async fn token(
         }
     };
     let same = || found.iter().filter(|token| token.code.same(&code, policy.ignore_case));
-    let open = same().find(|token| token.window(now.wall) == Window::Open);
-    let token = open.or_else(|| same().next()).ok_or_else(Problem::not_found)?;
+    // Each of several that differ in case can be seen by its own spelling.
+    let exact = |token: &&Arc<AccessToken>| token.code == code;
+    let open = |token: &&Arc<AccessToken>| token.window(now.wall) == Window::Open;
+    let token = same().find(|token| exact(token) && open(token)).or_else(|| same().find(exact));
+    let token = token.or_else(|| same().find(open)).or_else(|| same().next()).ok_or_else(Problem::not_found)?;
     let account = app.gate.ledger.account(token.id).unwrap_or_default();
     let usage = account.usage(policy, now.wall);
     let fetched_at = supply.catalogue.fetched_at(&claim).map(|at| earlier(now.wall, now.mono.saturating_sub(at)));

@@ -478,7 +478,13 @@ impl Day {
     fn watch(&mut self) {
         let room = if self.chance.percent(10) { 1 } else { usize::MAX };
         let before = self.bounds();
-        let tells = self.ledger.due(&self.policy, at(self.now), room);
+        let mut left = room;
+        let mut has_room = |_: &Session| {
+            let has_room = left > 0;
+            left = left.saturating_sub(1);
+            has_room
+        };
+        let tells = self.ledger.due(&self.policy, at(self.now), &mut has_room);
         self.noted();
         self.kept_within(&before, "what is due is done");
         for Tell { token, session } in tells {
@@ -868,8 +874,13 @@ impl Day {
         let nas = record.nas;
         let Some(real) = record.real else {
             let before = self.bounds();
-            let (_, written) =
-                self.ledger.restarted(&self.routers[nas].rules.name, address(nas), &self.policy, at(self.now));
+            let (_, written) = self.ledger.restarted(
+                &self.routers[nas].rules.name,
+                address(nas),
+                at(self.now),
+                &self.policy,
+                at(self.now),
+            );
             assert!(!matches!(written, Written::Never(_)));
             self.noted();
             self.kept_within(&before, "a router began anew");

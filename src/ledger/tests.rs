@@ -97,7 +97,7 @@ impl World {
     }
 
     fn sweep(&self, now: &str) -> BTreeMap<String, usize> {
-        while !self.ledger.due(&self.policy, at(now), usize::MAX).is_empty() {}
+        while !self.ledger.due(&self.policy, at(now), &mut |_| true).is_empty() {}
         let (live, _) = self.ledger.count(&self.policy, at(now));
         live.into_iter().map(|(nas, count)| (nas.as_str().to_owned(), count)).collect()
     }
@@ -435,4 +435,29 @@ fn a_start_whose_admission_was_lost_ends_nothing_that_was_admitted_later() {
     let _ = world.ledger.find(&one, &question, question.session(lost, &one, now), &progress, now);
     assert_eq!(world.sessions(1).iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(world.ledger.session(lost).unwrap().session.admitted_at, at(NOON));
+}
+
+#[test]
+fn a_router_that_is_told_too_much_holds_nobody_up() {
+    let mut world = World::new();
+    let now = "2026-11-23T12:00:10Z";
+    for number in 1..=40 {
+        assert!(world.admit(&limited(number, 1), mac(1), NOON).is_ok());
+        let session = world.sessions(number)[0].id;
+        assert!(world.ledger.order(session, Cause::Operator, &world.policy, at(now)).is_some());
+    }
+    world.nas = NasRules { accounting: false, can_disconnect: false, ..nas("other") };
+    let short = AccessToken { valid_to: Some(at("2026-11-23T12:01:10Z")), ..limited(100, 1) };
+    assert!(world.admit(&short, mac(2), now).is_ok());
+    let mut told = 0;
+    let mut room = |_: &Session| {
+        told += 1;
+        told <= 16
+    };
+    assert_eq!(world.ledger.due(&world.policy, at(now), &mut room).len(), 16);
+    let nobody = &mut |_: &Session| false;
+    assert_eq!(world.ledger.due(&world.policy, at("2026-11-23T12:01:10Z"), nobody).len(), 0);
+    assert_eq!(world.devices(100), [], "what lapsed is closed all the same");
+    let later = world.ledger.due(&world.policy, at("2026-11-23T12:01:11Z"), &mut |_| true);
+    assert_eq!(later.len(), 40, "and the others are told later");
 }

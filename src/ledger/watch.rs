@@ -2,6 +2,7 @@
 //! what is due; accounts in which nothing is due cost nothing.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const LOOKS_AT_MOST: usize = 1000;
 /// Routers told at once; each takes seconds where the router does not answer.
 const TOLD_AT_ONCE: usize = 256;
 
+/// Sessions of one router that it is told of at once.
+const TOLD_AT_ONCE_OF_A_ROUTER: usize = 16;
+
 /// A router that is to be told to end a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tell {
@@ -43,14 +47,23 @@ pub trait Teller: Send + Sync + 'static {
 }
 
 impl Ledger {
-    /// Does what is due at `now`, and gives the routers to be told, at most `room`; the others stay due.
-    pub fn due(&self, policy: &Policy, now: Timestamp, room: usize) -> Vec<Tell> {
+    /// Does what is due at `now`, and gives the routers to be told. A session for which there is no `room` is put off for a
+    /// second; nothing else waits for it.
+    pub fn due(&self, policy: &Policy, now: Timestamp, room: &mut impl FnMut(&Session) -> bool) -> Vec<Tell> {
         let mut tells = Vec::new();
         for mut shard in self.shards.each() {
             for _ in 0..LOOKS_AT_MOST {
-                let Some(token) = shard.overdue(now).filter(|_| tells.len() < room) else { break };
+                let Some(token) = shard.overdue(now) else { break };
                 let Some(account) = shard.account(token) else { break };
-                let due = account.due(policy, now);
+                let mut due = account.due(policy, now);
+                for event in &mut due {
+                    if let Event::Telling { session: id } = event
+                        && let Some(session) = account.sessions().iter().find(|session| session.id == *id)
+                        && !room(session)
+                    {
+                        *event = Event::PutOff { session: session.id };
+                    }
+                }
                 let _ = self.change(&mut shard, token, policy, now, &due);
                 for event in &due {
                     if let Event::Telling { session: id } = event
@@ -105,17 +118,35 @@ impl Ledger {
 /// Ends, and tells nobody any more, when it is dropped: after a restart they are told again.
 pub async fn watch<T: Teller>(ledger: Arc<Ledger>, live: Current, clock: Clock, teller: Arc<T>) {
     let mut under_way = JoinSet::new();
+    // Of each router, so that one that does not answer holds nobody up but its own guests.
+    let mut told: HashMap<(NasName, Option<IpAddr>), usize> = HashMap::new();
     loop {
         let now = clock.now().wall;
-        while under_way.try_join_next().is_some() {}
-        let room = TOLD_AT_ONCE.saturating_sub(under_way.len());
-        let tells = ledger.due(&live.borrow().settings.policy, now, room);
+        while let Some(ended) = under_way.try_join_next() {
+            let count = ended.ok().and_then(|router| told.get_mut(&router));
+            if let Some(count) = count {
+                *count = count.saturating_sub(1);
+            }
+        }
+        if under_way.is_empty() {
+            told.clear();
+        }
+        let mut room = TOLD_AT_ONCE.saturating_sub(under_way.len());
+        let mut has_room = |session: &Session| {
+            let router = told.entry((session.contact.nas.clone(), session.contact.router)).or_default();
+            let has_room = room > 0 && *router < TOLD_AT_ONCE_OF_A_ROUTER;
+            *router += usize::from(has_room);
+            room -= usize::from(has_room);
+            has_room
+        };
+        let tells = ledger.due(&live.borrow().settings.policy, now, &mut has_room);
         for Tell { token, session } in tells {
             let (ledger, live, clock, teller) = (Arc::clone(&ledger), live.clone(), clock.clone(), Arc::clone(&teller));
             under_way.spawn(async move {
                 let told = teller.tell(&session).await;
                 let policy = live.borrow().settings.policy.clone();
                 ledger.told(token, session.id, told, &policy, clock.now().wall);
+                (session.contact.nas, session.contact.router)
             });
         }
         let until = ledger.next_deadline().map_or(LOOK_EVERY, |next| {

@@ -211,7 +211,7 @@ pub(super) fn event(event: &Event) -> Option<Vec<u8>> {
         Event::Ending { session, cause } => WrittenEvent::Ending { session: *session, cause: cause.as_str().into() },
         Event::Renewed { session, granted } => WrittenEvent::Renewed { session: *session, granted: granted.0 },
         Event::Granted { session, granted } => WrittenEvent::Granted { session: *session, granted: granted.0 },
-        Event::Extending { .. } | Event::Telling { .. } | Event::Told { .. } => return None,
+        Event::Extending { .. } | Event::Telling { .. } | Event::PutOff { .. } | Event::Told { .. } => return None,
     };
     Some(bytes(&written))
 }
@@ -247,8 +247,8 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
 /// Why something written cannot be read: a fault of ours, or of whoever changed the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    /// It is no JSON of the form expected. The message names a place, never the text there.
-    #[error("{0}")]
+    /// It is no JSON of the form expected. The text there is not told.
+    #[error("not of the form expected, at character {}", .0.column())]
     Form(#[from] serde_json::Error),
     /// A value is none.
     #[error("`{0}` is no value of its kind")]

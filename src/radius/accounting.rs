@@ -21,8 +21,11 @@ const MAX_DELAY: u32 = 86_400;
 /// What an Accounting-Request says.
 #[derive(Debug)]
 pub enum Record<'a> {
-    /// Accounting-On or -Off: every session of this router is over.
-    Restart,
+    /// Accounting-On or -Off: every session that this router had is over.
+    Restart {
+        /// When it began anew.
+        at: Timestamp,
+    },
     /// News of a session; the login is what it would have been admitted by.
     Session {
         /// Who, and where.
@@ -38,12 +41,14 @@ pub enum Record<'a> {
 #[must_use]
 pub fn record<'a>(packet: &Packet<'a>, router: IpAddr, now: Timestamp) -> Option<Record<'a>> {
     let number = |kind| packet.first(kind).and_then(a::integer);
+    let delay = number(a::ACCT_DELAY_TIME).unwrap_or_default().min(MAX_DELAY);
+    let at = now.saturating_sub(Duration::from_secs(delay.into())).unwrap_or(now);
     let status = StatusType::from_number(number(a::ACCT_STATUS_TYPE)?);
     let news = match status {
         Some(StatusType::Start) => News::Start,
         Some(StatusType::InterimUpdate) => News::Interim,
         Some(StatusType::Stop) => News::Stop,
-        Some(StatusType::AccountingOn | StatusType::AccountingOff) => return Some(Record::Restart),
+        Some(StatusType::AccountingOn | StatusType::AccountingOff) => return Some(Record::Restart { at }),
         None => return Some(Record::Other),
     };
     let nas_session = packet.first(a::ACCT_SESSION_ID).and_then(a::text)?;
@@ -53,11 +58,10 @@ pub fn record<'a>(packet: &Packet<'a>, router: IpAddr, now: Timestamp) -> Option
         Some(mac) if Mac::parse(user_name) == Ok(mac) => Some(Claim::Device(mac)),
         _ => auth::code(user_name).ok(),
     };
-    let delay = number(a::ACCT_DELAY_TIME).unwrap_or_default().min(MAX_DELAY);
     let octets =
         |low, high| (u64::from(number(high).unwrap_or_default()) << 32) | u64::from(number(low).unwrap_or_default());
     let report = Report {
-        at: now.saturating_sub(Duration::from_secs(delay.into())).unwrap_or(now),
+        at,
         seconds: Seconds(number(a::ACCT_SESSION_TIME).unwrap_or_default().into()),
         input_octets: octets(a::ACCT_INPUT_OCTETS, a::ACCT_INPUT_GIGAWORDS),
         output_octets: octets(a::ACCT_OUTPUT_OCTETS, a::ACCT_OUTPUT_GIGAWORDS),

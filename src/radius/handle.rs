@@ -354,7 +354,7 @@ impl Handler {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
         let Accounted { result, written } = match &record {
-            Record::Restart => self.gate.restarted(client.nas.name(), from.ip(), &live.settings.policy),
+            Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
             Record::Session { login, progress } => {
                 let visit = live.visit(login, &client.nas.rules, Via::Radius, Duration::ZERO);
                 self.gate.account(&visit, progress)

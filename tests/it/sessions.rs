@@ -283,3 +283,84 @@ async fn what_came_over_http_alone_is_closed_at_once() {
     let other = json!({"access_code": "abc-123", "mac": mac(2).to_string()});
     assert_eq!(spotgate.authorize(other).await["decision"], "allow");
 }
+
+#[tokio::test]
+async fn a_session_let_in_over_http_without_a_name_is_found_by_its_device() {
+    let spotgate = Spotgate::over_file(&[record(1, "abc-123")]);
+    let question = json!({"access_code": "abc-123", "mac": mac(1).to_string()});
+    let session = spotgate.authorize(question).await["session"].as_str().unwrap().to_owned();
+    let report = json!({"event": "interim", "session_id": "h-1", "mac": mac(1).to_string(), "session_seconds": 60});
+    assert_eq!(spotgate.post("/v1/accounting", Some(KEY), report.to_string()).await.0, 204);
+    let url = format!("http://{}/v1/sessions/{session}", spotgate.http);
+    let online: Value = crate::support::client().get(url).bearer_auth(KEY).send().await.unwrap().json().await.unwrap();
+    assert_eq!(
+        (&online["state"], &online["session_timeout"]),
+        (&json!("online"), &json!(3600)),
+        "and no other is made"
+    );
+}
+
+#[tokio::test]
+async fn an_accounting_on_that_comes_late_closes_nothing_that_began_later() {
+    let site = Site::start(&[record(1, "abc-123")], "").await;
+    site.online("abc-123", 1).await;
+    let id = id(&site.session_of(1).await);
+    let now = spotgate::clock::Clock::system().now().wall;
+    let on = Record { status: StatusType::AccountingOn, delay: 300, ..Record::start("", mac(1), "0", now) };
+    let hotspot = site.spotgate.hotspot();
+    hotspot.account(&on).await.unwrap();
+    assert_eq!(site.session(&id).await["state"], "online");
+    hotspot.account(&Record { delay: 0, ..on }).await.unwrap();
+    assert_eq!(site.session(&id).await["state"], "ended");
+}
+
+#[tokio::test]
+async fn a_class_of_another_device_charges_nobody_else() {
+    let site = Site::start(&[with(record(1, "abc-123"), json!({"UserLimit": 3}))], "").await;
+    let admitted = site.online("abc-123", 1).await;
+    let id = id(&site.session_of(1).await);
+    let now = spotgate::clock::Clock::system().now().wall;
+    let class = admitted.answer.class.clone().unwrap();
+    let stop = Record {
+        status: StatusType::Stop,
+        class: Some(&class),
+        seconds: 900,
+        ..Record::start("abc-123", mac(2), "80fffff0", now)
+    };
+    let hotspot = site.spotgate.hotspot();
+    hotspot.account(&stop).await.unwrap();
+    let session = site.session(&id).await;
+    assert_eq!(session["state"], "online", "{session}");
+    assert!(session["seconds_used"].as_u64().unwrap() < 60, "{session}");
+    let (_, token) = site.call(reqwest::Method::GET, "/v1/tokens/abc-123").await;
+    assert!((900..960).contains(&token["usage_seconds"].as_u64().unwrap()), "the other's time counts once: {token}");
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_brings_the_news_that_the_token_is_empty() {
+    let site = Site::start(&[with(record(1, "abc-123"), json!({"UserLimit": 2}))], "").await;
+    site.online("abc-123", 1).await;
+    let id = id(&site.session_of(1).await);
+    let tokens = json!([with(record(1, "abc-123"), json!({"UserLimit": 2, "MinutesLeft": 0}))]);
+    std::fs::write(site.spotgate.folder.path().join("tokens.json"), tokens.to_string()).unwrap();
+    let other = json!({"access_code": "abc-123", "mac": mac(2).to_string()});
+    site.spotgate
+        .until("refused", async || site.spotgate.authorize(other.clone()).await["reason"] == "no_minutes_left")
+        .await;
+    site.until("ended", &id, |session| session["state"] == "ended").await;
+    assert_eq!(site.session(&id).await["ending"]["cause"], "used_up");
+}
+
+#[tokio::test]
+async fn nothing_was_said_before_the_login_whatever_the_delay() {
+    let site = Site::start(&[with(record(1, "abc-123"), json!({"UserLimit": 2}))], "").await;
+    site.online("abc-123", 1).await;
+    let hotspot = site.spotgate.hotspot();
+    let admitted = hotspot.login_pap("abc-123", "", mac(2)).await.unwrap();
+    let now = spotgate::clock::Clock::system().now().wall;
+    let name = admitted.session_id.as_deref().unwrap();
+    let start = Record { class: admitted.class.as_deref(), ..Record::start("abc-123", mac(2), name, now) };
+    hotspot.account(&Record { delay: 86_400, ..start }).await.unwrap();
+    assert!(site.session_of(2).await["seconds_used"].as_u64().unwrap() < 60);
+    assert_eq!(site.session_of(1).await["state"], "online");
+}

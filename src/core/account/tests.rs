@@ -58,7 +58,7 @@ fn happened(event: &Event) -> Timestamp {
     match event {
         Event::Admitted(session) => session.admitted_at,
         Event::Progressed { report, .. } | Event::Stopped { report, .. } => report.at,
-        _ => at(5000),
+        _ => at(1300),
     }
 }
 
@@ -192,9 +192,15 @@ fn the_latest_admission_is_the_last_use() {
 #[test]
 fn an_endpoint_without_a_mac_is_known_at_its_own_router_only() {
     let (here, there) = (NasName::new("here"), NasName::new("there"));
-    let by_session = |nas, nas_session| Endpoint { device: None, nas, nas_session: Some(nas_session), ip: None };
-    let by_address =
-        |nas, ip: Option<&str>| Endpoint { device: None, nas, nas_session: None, ip: ip.map(|ip| ip.parse().unwrap()) };
+    let by_session =
+        |nas, nas_session| Endpoint { device: None, nas, router: None, nas_session: Some(nas_session), ip: None };
+    let by_address = |nas, ip: Option<&str>| Endpoint {
+        device: None,
+        nas,
+        router: None,
+        nas_session: None,
+        ip: ip.map(|ip| ip.parse().unwrap()),
+    };
     assert!(by_session(&here, "81").is_same(&by_session(&here, "81")));
     assert!(!by_session(&here, "81").is_same(&by_session(&here, "82")));
     assert!(!by_session(&here, "81").is_same(&by_session(&there, "81")), "routers count each for themselves");
