@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::core::account::{Account, Event, News, Progress, Terms};
+use crate::core::account::Account;
 use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Question, Trail, decide};
 use crate::core::ending::Cause;
+use crate::core::event::{Event, News, Progress, Terms};
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::core::session::{Report, Session};

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 
 use super::budget::{Pool, Seconds};
 use super::ending::{Cause, Ending, SESSION_CONTEXT_NOT_FOUND, Told};
+use super::event::{Event, Terms};
 use super::extension::{self, Extension};
-use super::ident::{Code, Mac, NasName, SessionId, TokenId};
+use super::ident::{Code, Mac, NasName, SessionId};
 use super::policy::{Counting, Policy};
-use super::session::{Contact, Endpoint, Report, Session};
+use super::session::{Endpoint, Report, Session};
 use super::token::AccessToken;
 
 /// Ended sessions of one device that an account remembers, for records that come late: whoever shares a token with many
@@ -50,23 +51,6 @@ pub struct Account {
     pub(crate) ended: VecDeque<Ended>,
 }
 
-/// What a token gives, as far as its running sessions depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Terms {
-    /// Its pool, before our own usage is taken out.
-    pub pool: Pool,
-    /// Its `ValidTo`.
-    pub valid_to: Option<Timestamp>,
-}
-
-impl Terms {
-    /// Those of `token`.
-    #[must_use]
-    pub fn of(token: &AccessToken, policy: &Policy) -> Self {
-        Self { pool: token.pool(policy), valid_to: token.valid_to }
-    }
-}
-
 /// A session that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ended {
@@ -78,118 +62,6 @@ pub struct Ended {
     pub counts: Seconds,
     /// Whether the router said so; if not, news may bring it back.
     pub stopped: bool,
-}
-
-/// News of a session, from its router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It began.
-    Start,
-    /// It goes on.
-    Interim,
-    /// It ended.
-    Stop,
-}
-
-/// What a router reported of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// The session by our own name, and its token, if the report carried them (Class).
-    pub session: Option<(SessionId, TokenId)>,
-    /// What happened.
-    pub news: News,
-    /// Time and octets.
-    pub report: Report,
-}
-
-/// What happens to an account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// A device was let in, or is found to be in by what its router reports of it. Its older sessions end here.
-    Admitted(Box<Session>),
-    /// A session authenticated again, and goes on.
-    Renewed {
-        /// Which.
-        session: SessionId,
-        /// The Session-Timeout, counted from its begin.
-        granted: Seconds,
-    },
-    /// The token was seen to give this.
-    Seen(Terms),
-    /// A session's router is known better.
-    Contacted {
-        /// Which.
-        session: SessionId,
-        /// How it is known from now on.
-        contact: Box<Contact>,
-    },
-    /// The router reported a session's time so far (Start: none).
-    Progressed {
-        /// Which.
-        session: SessionId,
-        /// What was said.
-        report: Report,
-    },
-    /// The router reported the end of a session.
-    Stopped {
-        /// Which.
-        session: SessionId,
-        /// What was said.
-        report: Report,
-    },
-    /// A session ended without the router saying so.
-    Lapsed {
-        /// Which.
-        session: SessionId,
-        /// The time it counts for.
-        counts: Seconds,
-    },
-    /// A session must go.
-    Ending {
-        /// Which.
-        session: SessionId,
-        /// Why.
-        cause: Cause,
-    },
-    /// A session may last longer, and its router is to be offered that. Not kept.
-    Extending {
-        /// Which.
-        session: SessionId,
-        /// The Session-Timeout, counted from its begin.
-        to: Seconds,
-    },
-    /// Its router gave it another timeout.
-    Granted {
-        /// Which.
-        session: SessionId,
-        /// The Session-Timeout, counted from its begin.
-        granted: Seconds,
-    },
-    /// Its router is being told. Not kept: after a restart it is told again.
-    Telling {
-        /// Which.
-        session: SessionId,
-    },
-    /// Its router is told later, since too much is under way to it. Not kept.
-    PutOff {
-        /// Which.
-        session: SessionId,
-    },
-    /// What its router answered. Not kept.
-    Told {
-        /// Which.
-        session: SessionId,
-        /// The answer.
-        told: Told,
-    },
-}
-
-impl Event {
-    /// Whether the event must outlive the process.
-    #[must_use]
-    pub const fn is_kept(&self) -> bool {
-        !matches!(self, Self::Extending { .. } | Self::Telling { .. } | Self::PutOff { .. } | Self::Told { .. })
-    }
 }
 
 impl Account {

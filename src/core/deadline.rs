@@ -3,9 +3,10 @@
 
 use jiff::Timestamp;
 
-use super::account::{Account, Event, Terms};
+use super::account::Account;
 use super::budget::{Pool, Seconds};
 use super::ending::Cause;
+use super::event::{Event, Terms};
 use super::policy::{Counting, Policy};
 use super::session::Session;
 

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::account::{Account, Event, Terms};
+use super::account::Account;
 use super::budget::{SESSION_CEILING, Seconds, budget};
 use super::ending::Told;
+use super::event::{Event, Terms};
 use super::policy::Policy;
 use super::session::Session;
 

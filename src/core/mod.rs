@@ -6,6 +6,7 @@ pub mod budget;
 pub mod deadline;
 pub mod decide;
 pub mod ending;
+pub mod event;
 pub mod extension;
 pub mod ident;
 pub mod login;

@@ -8,8 +8,8 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use crate::core::account::{News, Progress};
 use crate::core::budget::Seconds;
+use crate::core::event::{News, Progress};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::session::Report;
 use crate::gate::{Accounted, Via};

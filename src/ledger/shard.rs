@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 use jiff::Timestamp;
 
 use super::{Found, lock, written};
-use crate::core::account::{Account, Ended, Event};
+use crate::core::account::{Account, Ended};
+use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::journal::Closed;

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 
 use super::Ledger;
 use crate::clock::Clock;
-use crate::core::account::Event;
 use crate::core::budget::Seconds;
 use crate::core::ending::Told;
+use crate::core::event::Event;
 use crate::core::ident::{NasName, SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::core::session::Session;

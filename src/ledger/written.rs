@@ -10,9 +10,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::core::account::{Account, Ended, Event, Terms};
+use crate::core::account::{Account, Ended};
 use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::{Cause, Ending};
+use crate::core::event::{Event, Terms};
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
 

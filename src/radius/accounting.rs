@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::core::account::{News, Progress};
 use crate::core::budget::Seconds;
+use crate::core::event::{News, Progress};
 use crate::core::ident::Mac;
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::session::Report;

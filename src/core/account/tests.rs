@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::ident::Code;
+use crate::core::session::Contact;
 use proptest::prelude::*;
 
 fn at(second: i64) -> Timestamp {

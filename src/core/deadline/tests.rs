@@ -1,8 +1,8 @@
 //! What is due, and when: exact to the second, and nothing is due for ever.
 
 use super::*;
-use crate::core::account::Terms;
 use crate::core::ending::Told;
+use crate::core::event::Terms;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report};
 use proptest::prelude::*;

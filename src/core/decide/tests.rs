@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::account::Event;
 use crate::core::ending::Cause;
+use crate::core::event::Event;
 use crate::core::ident::{BusinessId, Mac, NasName};
 use crate::core::login::Proof;
 use crate::core::policy::ZeroMinutes;

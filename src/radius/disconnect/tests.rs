@@ -406,7 +406,7 @@ mod exchanges {
         let router = Router::new().await;
         let before = Instant::now();
         assert_eq!(exchange_with(router.address(), Order::Disconnect, SHORT).await, Outcome::NoAnswer);
-        assert!(before.elapsed() >= SHORT.iter().sum());
+        assert!(before.elapsed() >= SHORT.iter().sum::<Duration>());
         for _ in 0..3 {
             router.hears().await;
         }
@@ -418,7 +418,7 @@ mod exchanges {
         let address = Router::alone(3).await.address();
         let before = Instant::now();
         assert_eq!(exchange_with(address, Order::Disconnect, SHORT).await, Outcome::NoAnswer);
-        assert!(before.elapsed() >= SHORT.iter().sum(), "a refusal ends no wait");
+        assert!(before.elapsed() >= SHORT.iter().sum::<Duration>(), "a refusal ends no wait");
     }
 
     #[tokio::test]
