@@ -50,7 +50,8 @@ async fn snapshot(spotgate: &Spotgate) {
 
 #[tokio::test]
 async fn an_operator_reads_the_ledger_with_sqlite3_while_it_is_in_use() {
-    let extra = "disconnect_port = 9\n[policy]\nmissed_interims = 1\ninterim_interval = \"60s\"";
+    let extra =
+        "disconnect_port = 9\n[policy]\nmissed_interims = 1\ninterim_interval = \"60s\"\ngrant_timeout = \"3s\"";
     let folder = folder(&[roomy(1, "abc-123"), roomy(2, "xyz-789")]);
     let spotgate = Spotgate::start_in(folder, &configuration(FILE_SOURCE, extra));
     let hotspot = spotgate.hotspot();
@@ -70,13 +71,11 @@ async fn an_operator_reads_the_ledger_with_sqlite3_while_it_is_in_use() {
     hotspot.account(&Record { status: StatusType::InterimUpdate, seconds: 30, ..known }).await.unwrap();
     assert_eq!(compare(&spotgate, http_id).await, "online");
 
-    // One that ended by silence, since this report is a minute old, and of which there is news then.
+    // One that was given up, since it did not begin in time, and of which there is news then.
     let (quiet, quiet_id) = online(&spotgate, "xyz-789", 4, 50).await;
     let admitted = hotspot.login_pap("xyz-789", "", mac(5)).await.unwrap();
     let (silent, _) = session_of(admitted.class.as_deref().unwrap()).unwrap();
     let silent = silent.to_string();
-    let late = Record { delay: 3600, ..interim(&admitted, "xyz-789", 5, 50) };
-    hotspot.account(&late).await.unwrap();
     spotgate
         .until("it is silent", async || spotgate.read(&format!("/v1/sessions/{silent}")).await.1["state"] == "ended")
         .await;
@@ -88,19 +87,6 @@ async fn an_operator_reads_the_ledger_with_sqlite3_while_it_is_in_use() {
     client().delete(address).bearer_auth(KEY).send().await.unwrap();
     assert_eq!(compare(&spotgate, &quiet_id).await, "disconnecting");
     hotspot.account(&interim(&quiet, "xyz-789", 4, 60)).await.unwrap();
-
-    let events = sqlite3(
-        &spotgate.folder,
-        &format!("SELECT event, seconds FROM events WHERE session = '{over_id}' ORDER BY position"),
-    );
-    assert_eq!(
-        events,
-        [
-            json!({"event": "admitted", "seconds": null}),
-            json!({"event": "progressed", "seconds": 100}),
-            json!({"event": "stopped", "seconds": 160})
-        ]
-    );
 
     // After a snapshot, and with what came since.
     let all = [&live_id, &over_id, &http_id.to_owned(), &silent, &quiet_id];
@@ -120,17 +106,33 @@ async fn an_operator_reads_the_ledger_with_sqlite3_while_it_is_in_use() {
     let rows =
         sqlite3(&spotgate.folder, "SELECT count(*) AS all_of_them, count(DISTINCT session) AS sessions FROM sessions");
     assert_eq!((&rows[0]["all_of_them"], &rows[0]["sessions"]), (&json!(5), &json!(5)));
+
+    // The events are those since the snapshot.
+    let (last, last_id) = online(&spotgate, "abc-123", 6, 100).await;
+    let stop = Record { status: StatusType::Stop, ..interim(&last, "abc-123", 6, 160) };
+    hotspot.account(&stop).await.unwrap();
+    let events = sqlite3(
+        &spotgate.folder,
+        &format!("SELECT event, seconds FROM events WHERE session = '{last_id}' ORDER BY position"),
+    );
+    assert_eq!(
+        events,
+        [
+            json!({"event": "admitted", "seconds": null}),
+            json!({"event": "progressed", "seconds": 100}),
+            json!({"event": "stopped", "seconds": 160})
+        ]
+    );
 }
 
 #[tokio::test]
 async fn one_that_comes_back_after_the_snapshot_that_has_it_as_ended_is_live_in_the_view() {
     let folder = folder(&[roomy(1, "abc-123")]);
-    let spotgate = start(&folder);
+    let extra = "[policy]\ngrant_timeout = \"1s\"";
+    let spotgate = Spotgate::start_in(std::sync::Arc::clone(&folder), &configuration(FILE_SOURCE, extra));
     let admitted = spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap();
     let (id, _) = session_of(admitted.class.as_deref().unwrap()).unwrap();
     let id = id.to_string();
-    let late = Record { delay: 36_000, ..interim(&admitted, "abc-123", 1, 50) };
-    spotgate.hotspot().account(&late).await.unwrap();
     spotgate
         .until("it is silent", async || spotgate.read(&format!("/v1/sessions/{id}")).await.1["state"] == "ended")
         .await;
