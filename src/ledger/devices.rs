@@ -66,7 +66,7 @@ impl Devices {
     }
 
     fn shard(&self, device: Mac) -> MutexGuard<'_, HashMap<Mac, Tokens>> {
-        let position = usize::try_from(self.hasher.hash_one(device) % 64).unwrap_or_default() % SHARDS;
+        let position = usize::try_from(self.hasher.hash_one(device) >> 32).unwrap_or_default() % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
         lock(&self.shards[position])
     }

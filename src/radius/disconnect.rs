@@ -72,19 +72,6 @@ pub enum Outcome {
     Unsendable(Unsendable),
 }
 
-impl Outcome {
-    /// A short name for counting.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ack => "ack",
-            Self::Nak(_) => "nak",
-            Self::NoAnswer => "no_answer",
-            Self::Unsendable(_) => "unsendable",
-        }
-    }
-}
-
 /// Why an order cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsendable {
