@@ -1,13 +1,17 @@
 //! How the ledger is written: JSON, so that an operator with `sqlite3` reads what we read. Times are milliseconds since
-//! 1970, durations seconds. A field that is absent is none; one that is not known is passed over.
+//! 1970, durations seconds. A field that is absent is none; one that is not known is passed over. An event begins with what
+//! it is and whose, in this order.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::core::account::{Account, Ended};
@@ -20,51 +24,46 @@ use crate::core::session::{Contact, Report, Session};
 /// What an operator reads: every event, and every session with where it stands. Both are made anew at each start.
 pub(super) const VIEWS: &str = include_str!("views.sql");
 
-/// One event.
+/// Which event it is.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum WrittenEvent<'a> {
-    Admitted(#[serde(borrow)] Box<WrittenSession<'a>>),
-    Renewed {
-        #[serde(with = "text")]
-        session: SessionId,
-        granted: u64,
-    },
-    Seen(WrittenTerms),
-    Contacted {
-        #[serde(with = "text")]
-        session: SessionId,
-        #[serde(borrow, flatten)]
-        contact: WrittenContact<'a>,
-    },
-    Progressed {
-        #[serde(with = "text")]
-        session: SessionId,
-        #[serde(flatten)]
-        report: WrittenReport,
-    },
-    Stopped {
-        #[serde(with = "text")]
-        session: SessionId,
-        #[serde(flatten)]
-        report: WrittenReport,
-    },
-    Lapsed {
-        #[serde(with = "text")]
-        session: SessionId,
-        counts: u64,
-    },
-    Ending {
-        #[serde(with = "text")]
-        session: SessionId,
-        #[serde(borrow)]
-        cause: Cow<'a, str>,
-    },
-    Granted {
-        #[serde(with = "text")]
-        session: SessionId,
-        granted: u64,
-    },
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Admitted,
+    Renewed,
+    Seen,
+    Contacted,
+    Progressed,
+    Stopped,
+    Lapsed,
+    Ending,
+    Granted,
+}
+
+/// One event: what it is, the session it is of, and what else it says, side by side.
+#[derive(Serialize)]
+struct WrittenEvent<T> {
+    event: Kind,
+    /// None: there is none, or `rest` begins with it.
+    #[serde(with = "text_or_none", skip_serializing_if = "Option::is_none")]
+    session: Option<SessionId>,
+    #[serde(flatten)]
+    rest: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenGrant {
+    granted: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenLapse {
+    counts: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenCause<'a> {
+    #[serde(borrow)]
+    cause: Text<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,11 +83,11 @@ struct WrittenSession<'a> {
     mac: Option<Mac>,
     /// None: the account's.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    code: Option<Cow<'a, str>>,
+    code: Option<Text<'a>>,
     #[serde(borrow)]
     contact: WrittenContact<'a>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    asker: Option<Cow<'a, str>>,
+    asker: Option<Text<'a>>,
     admitted_at: i64,
     granted: u64,
     interim: u64,
@@ -102,13 +101,13 @@ struct WrittenSession<'a> {
 #[derive(Serialize, Deserialize)]
 struct WrittenContact<'a> {
     #[serde(borrow)]
-    nas: Cow<'a, str>,
+    nas: Text<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     router: Option<IpAddr>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    nas_session: Option<Cow<'a, str>>,
+    nas_session: Option<Text<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    user_name: Option<Cow<'a, str>>,
+    user_name: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
     can_disconnect: bool,
@@ -127,7 +126,7 @@ struct WrittenReport {
 #[derive(Serialize, Deserialize)]
 struct WrittenEnding<'a> {
     #[serde(borrow)]
-    cause: Cow<'a, str>,
+    cause: Text<'a>,
     since: i64,
 }
 
@@ -142,7 +141,7 @@ struct WrittenAccount<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used: Option<i64>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    code: Option<Cow<'a, str>>,
+    code: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     devices: Vec<WrittenMac>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,6 +151,9 @@ struct WrittenAccount<'a> {
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     ended: Vec<WrittenEnded<'a>>,
 }
+
+#[derive(Deserialize)]
+struct WrittenId(#[serde(with = "text")] SessionId);
 
 #[derive(Serialize, Deserialize)]
 struct WrittenMac(#[serde(with = "text")] Mac);
@@ -165,23 +167,47 @@ struct WrittenEnded<'a> {
     stopped: bool,
 }
 
+/// A text that is read where it stands: within an `Option`, serde would copy a plain `Cow`.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// Reads it. The text itself stays out of the error: it may be anybody's.
+    fn parse<T: FromStr, E: serde::de::Error>(&self) -> Result<T, E> {
+        self.0.parse().map_err(|_| E::custom("a text that cannot be read"))
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Values that are written as people write them.
 mod text {
-    use super::{Cow, Deserialize, Deserializer, Display, FromStr, Serializer};
+    use super::{Deserialize, Deserializer, Display, FromStr, Serializer, Text};
 
     pub(super) fn serialize<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<T, D::Error> {
-        // The text itself stays out of the error: it may be anybody's.
-        let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(|_| serde::de::Error::custom("a text that cannot be read"))
+        Text::deserialize(deserializer)?.parse()
     }
 }
 
 mod text_or_none {
-    use super::{Cow, Deserialize, Deserializer, Display, FromStr, Serializer};
+    use super::{Deserialize, Deserializer, Display, FromStr, Serializer, Text};
 
     pub(super) fn serialize<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -191,30 +217,36 @@ mod text_or_none {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error> {
-        let text = <Option<Cow<'de, str>>>::deserialize(deserializer)?;
-        let read =
-            |text: Cow<'_, str>| text.parse().map_err(|_| serde::de::Error::custom("a text that cannot be read"));
-        text.map(read).transpose()
+        <Option<Text<'_>>>::deserialize(deserializer)?.map(|text| text.parse()).transpose()
     }
 }
 
 /// An event as it goes into the journal; none for those that are not kept.
 pub(super) fn event(event: &Event) -> Option<Vec<u8>> {
-    let written = match event {
-        Event::Admitted(session) => WrittenEvent::Admitted(Box::new(WrittenSession::of(session, None))),
-        Event::Seen(terms) => WrittenEvent::Seen(terms.into()),
+    Some(match event {
+        Event::Admitted(session) => record(Kind::Admitted, None, WrittenSession::of(session, None)),
+        Event::Seen(terms) => record(Kind::Seen, None, WrittenTerms::from(terms)),
         Event::Contacted { session, contact } => {
-            WrittenEvent::Contacted { session: *session, contact: contact.as_ref().into() }
+            record(Kind::Contacted, Some(*session), WrittenContact::from(contact.as_ref()))
         }
-        Event::Progressed { session, report } => WrittenEvent::Progressed { session: *session, report: report.into() },
-        Event::Stopped { session, report } => WrittenEvent::Stopped { session: *session, report: report.into() },
-        Event::Lapsed { session, counts } => WrittenEvent::Lapsed { session: *session, counts: counts.0 },
-        Event::Ending { session, cause } => WrittenEvent::Ending { session: *session, cause: cause.as_str().into() },
-        Event::Renewed { session, granted } => WrittenEvent::Renewed { session: *session, granted: granted.0 },
-        Event::Granted { session, granted } => WrittenEvent::Granted { session: *session, granted: granted.0 },
+        Event::Progressed { session, report } => record(Kind::Progressed, Some(*session), WrittenReport::from(report)),
+        Event::Stopped { session, report } => record(Kind::Stopped, Some(*session), WrittenReport::from(report)),
+        Event::Lapsed { session, counts } => record(Kind::Lapsed, Some(*session), WrittenLapse { counts: counts.0 }),
+        Event::Renewed { session, granted } => {
+            record(Kind::Renewed, Some(*session), WrittenGrant { granted: granted.0 })
+        }
+        Event::Granted { session, granted } => {
+            record(Kind::Granted, Some(*session), WrittenGrant { granted: granted.0 })
+        }
+        Event::Ending { session, cause } => {
+            record(Kind::Ending, Some(*session), WrittenCause { cause: cause.as_str().into() })
+        }
         Event::Extending { .. } | Event::Telling { .. } | Event::PutOff { .. } | Event::Told { .. } => return None,
-    };
-    Some(bytes(&written))
+    })
+}
+
+fn record(event: Kind, session: Option<SessionId>, rest: impl Serialize) -> Vec<u8> {
+    bytes(&WrittenEvent { event, session, rest })
 }
 
 /// An account as it goes into a snapshot.
@@ -264,23 +296,14 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn event(&mut self, payload: &[u8]) -> Result<Event, Unreadable> {
-        Ok(match serde_json::from_slice(payload)? {
-            WrittenEvent::Admitted(session) => Event::Admitted(Box::new(self.session(*session, None)?)),
-            WrittenEvent::Seen(terms) => Event::Seen(terms.read()?),
-            WrittenEvent::Contacted { session, contact } => {
-                Event::Contacted { session, contact: Box::new(self.contact(contact)?) }
-            }
-            WrittenEvent::Progressed { session, report } => Event::Progressed { session, report: report.read()? },
-            WrittenEvent::Stopped { session, report } => Event::Stopped { session, report: report.read()? },
-            WrittenEvent::Lapsed { session, counts } => Event::Lapsed { session, counts: Seconds(counts) },
-            WrittenEvent::Renewed { session, granted } => Event::Renewed { session, granted: Seconds(granted) },
-            WrittenEvent::Granted { session, granted } => Event::Granted { session, granted: Seconds(granted) },
-            WrittenEvent::Ending { session, cause } => Event::Ending { session, cause: cause_of(&cause)? },
-        })
+        let mut json = serde_json::Deserializer::from_str(utf8(payload)?);
+        let event = json.deserialize_map(ReadEvent(self))?;
+        json.end()?;
+        event
     }
 
     pub(super) fn account(&mut self, payload: &[u8]) -> Result<Account, Unreadable> {
-        let written: WrittenAccount<'_> = serde_json::from_slice(payload)?;
+        let written: WrittenAccount<'_> = serde_json::from_str(utf8(payload)?)?;
         let code = written.code.as_deref().map(code_of).transpose()?;
         // As many as there are: collected, the first of most accounts would take the room of four.
         let mut sessions = Vec::with_capacity(written.sessions.len());
@@ -302,7 +325,7 @@ impl Reader {
     }
 
     pub(super) fn ended(&mut self, payload: &[u8]) -> Result<Ended, Unreadable> {
-        self.read_ended(serde_json::from_slice(payload)?, None)
+        self.read_ended(serde_json::from_str(utf8(payload)?)?, None)
     }
 
     fn read_ended(&mut self, written: WrittenEnded<'_>, code: Option<&Code>) -> Result<Ended, Unreadable> {
@@ -315,7 +338,7 @@ impl Reader {
     }
 
     fn session(&mut self, written: WrittenSession<'_>, code: Option<&Code>) -> Result<Session, Unreadable> {
-        let contact = self.contact(written.contact)?;
+        let contact = self.contact(&written.contact)?;
         let code = match written.code {
             Some(code) => code_of(&code)?,
             None => code.cloned().ok_or(Unreadable::Value("code"))?,
@@ -343,11 +366,11 @@ impl Reader {
         })
     }
 
-    fn contact(&mut self, written: WrittenContact<'_>) -> Result<Contact, Unreadable> {
+    fn contact(&mut self, written: &WrittenContact<'_>) -> Result<Contact, Unreadable> {
         Ok(Contact {
             nas: self.nas(&written.nas),
             router: written.router,
-            nas_session: written.nas_session.map(Into::into),
+            nas_session: written.nas_session.as_deref().map(Into::into),
             user_name: written.user_name.as_deref().map(code_of).transpose()?,
             ip: written.ip,
             can_disconnect: written.can_disconnect,
@@ -363,6 +386,69 @@ impl Reader {
         self.nases.insert(name.into(), new.clone());
         new
     }
+}
+
+/// Reads a [`WrittenEvent`] in one go, since a start reads millions: derived, it would first put all of it aside, to look for
+/// what it is and for what is flattened.
+struct ReadEvent<'r>(&'r mut Reader);
+
+impl<'p> Visitor<'p> for ReadEvent<'_> {
+    type Value = Result<Event, Unreadable>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<M: MapAccess<'p>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let Self(reader) = self;
+        Ok(match field(&mut map, "event")? {
+            Kind::Admitted => reader.session(rest(map)?, None).map(Box::new).map(Event::Admitted),
+            Kind::Renewed => {
+                let session = id(&mut map)?;
+                Ok(Event::Renewed { session, granted: Seconds(rest::<WrittenGrant, _>(map)?.granted) })
+            }
+            Kind::Seen => rest::<WrittenTerms, _>(map)?.read().map(Event::Seen),
+            Kind::Contacted => {
+                let session = id(&mut map)?;
+                reader.contact(&rest(map)?).map(|contact| Event::Contacted { session, contact: Box::new(contact) })
+            }
+            Kind::Progressed => {
+                let session = id(&mut map)?;
+                rest::<WrittenReport, _>(map)?.read().map(|report| Event::Progressed { session, report })
+            }
+            Kind::Stopped => {
+                let session = id(&mut map)?;
+                rest::<WrittenReport, _>(map)?.read().map(|report| Event::Stopped { session, report })
+            }
+            Kind::Lapsed => {
+                let session = id(&mut map)?;
+                Ok(Event::Lapsed { session, counts: Seconds(rest::<WrittenLapse, _>(map)?.counts) })
+            }
+            Kind::Ending => {
+                let session = id(&mut map)?;
+                cause_of(&rest::<WrittenCause<'_>, _>(map)?.cause).map(|cause| Event::Ending { session, cause })
+            }
+            Kind::Granted => {
+                let session = id(&mut map)?;
+                Ok(Event::Granted { session, granted: Seconds(rest::<WrittenGrant, _>(map)?.granted) })
+            }
+        })
+    }
+}
+
+fn field<'p, T: Deserialize<'p>, M: MapAccess<'p>>(map: &mut M, name: &'static str) -> Result<T, M::Error> {
+    match map.next_key::<Text<'_>>()? {
+        Some(key) if *key == *name => map.next_value(),
+        _ => Err(M::Error::missing_field(name)),
+    }
+}
+
+fn id<'p, M: MapAccess<'p>>(map: &mut M) -> Result<SessionId, M::Error> {
+    field(map, "session").map(|WrittenId(session)| session)
+}
+
+fn rest<'p, T: Deserialize<'p>, M: MapAccess<'p>>(map: M) -> Result<T, M::Error> {
+    T::deserialize(MapAccessDeserializer::new(map))
 }
 
 impl<'a> WrittenSession<'a> {
@@ -445,6 +531,11 @@ impl WrittenTerms {
         let pool = self.pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held)));
         Ok(Terms { pool, valid_to: self.valid_to.map(moment).transpose()? })
     }
+}
+
+/// All of it at once, rather than each text in it by itself.
+fn utf8(payload: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(payload).map_err(|_| Unreadable::Value("text"))
 }
 
 fn moment(millis: i64) -> Result<Timestamp, Unreadable> {

@@ -82,7 +82,11 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn an_event_comes_back(event in any_event()) {
-        let written = super::event(&event).unwrap();
+        let mut written = super::event(&event).unwrap();
+        prop_assert_eq!(&Reader::default().event(&written).unwrap(), &event);
+        // A later version says more of it.
+        prop_assert_eq!(written.pop(), Some(b'}'));
+        written.extend(br#","colour":{"name":["green",null,-1.5e3]},"shade":"\u0064ark"}"#);
         prop_assert_eq!(Reader::default().event(&written).unwrap(), event);
     }
 
@@ -160,6 +164,34 @@ fn a_field_from_later_is_passed_over_and_a_value_from_nowhere_said() {
     assert_eq!(reader.event(odd).unwrap_err().to_string(), "`cause` is no value of its kind");
     let secret = br#"{"event":"lapsed","session":"kx7q-91mp","counts":1}"#;
     assert!(!reader.event(secret).unwrap_err().to_string().contains("kx7q"), "no text of the file is told");
+}
+
+#[test]
+fn what_is_no_event_is_unreadable() {
+    let lapsed = r#"{"event":"lapsed","session":"01KE000000000000000000000A","counts":1}"#;
+    let read = |form: &str| Reader::default().event(form.as_bytes());
+    assert!(read(lapsed).is_ok());
+    for (from, to) in [
+        ("lapsed", "relapsed"),
+        ("\"lapsed\"", "7"),
+        ("\"lapsed\"", "null"),
+        (r#""event":"lapsed","#, ""),
+        (r#""session":"01KE000000000000000000000A","#, ""),
+        ("\"01KE000000000000000000000A\"", "null"),
+        (r#","counts":1"#, ""),
+        (r#""counts":1"#, r#""counts":-1"#),
+        (r#""counts":1"#, r#""counts":"1""#),
+        ("}", "}}"),
+        ("}", ""),
+        (lapsed, "{}"),
+        (lapsed, r#"["lapsed"]"#),
+        (lapsed, ""),
+    ] {
+        let form = lapsed.replacen(from, to, 1);
+        assert_ne!(form, lapsed);
+        assert!(matches!(read(&form), Err(Unreadable::Form(_))), "{form}");
+    }
+    assert!(Reader::default().event(b"{\"event\":\"seen\",\"colour\":\"\xff\"}").is_err(), "no UTF-8");
 }
 
 #[test]
