@@ -372,16 +372,19 @@ async fn what_radclient_heard_acknowledged_survives_kill_9() {
     check(&spotgate, guests).await;
 }
 
+/// As many rounds as four seconds hold; `SPOTGATE_RACES=1000 cargo test --test it -- of_fifty_logins` runs just as many as it
+/// says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_logins_for_the_last_place_exactly_one_gets_it() {
-    let within = Duration::from_secs(4);
+    let named: Option<i64> = std::env::var("SPOTGATE_RACES").ok().map(|races| races.parse().unwrap());
+    let (within, most) = named.map_or((Duration::from_secs(4), 400), |races| (Duration::MAX, races));
     let tokens: Vec<Value> =
-        (1..=400).map(|token| with(record(token, &code(token)), json!({"UserLimit": 1}))).collect();
+        (1..=most).map(|token| with(record(token, &code(token)), json!({"UserLimit": 1}))).collect();
     let spotgate = Spotgate::over_file(&tokens);
     let hotspot = Arc::new(spotgate.hotspot().patience(Duration::from_secs(2), 4));
     let begun = elapsed();
     let mut rounds = 0;
-    for token in 1..=400 {
+    for token in 1..=most {
         if elapsed() - begun > within {
             break;
         }
@@ -398,8 +401,8 @@ async fn of_fifty_logins_for_the_last_place_exactly_one_gets_it() {
         assert_eq!(won, 1, "token {token}");
         rounds += 1;
     }
-    println!("{rounds} rounds");
-    assert!(rounds >= 20, "{rounds} rounds");
+    println!("{rounds} rounds in {:?}", elapsed() - begun);
+    assert!(rounds >= 20 || named.is_some(), "{rounds} rounds");
     let live = Reader::of(&spotgate).live().await;
     assert_eq!(live.len(), rounds);
 }
