@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,8 +21,50 @@ use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::{Error, Origin};
 
-/// Every token under one code, or of one device; empty: there is none.
-pub type Tokens = Arc<[Arc<AccessToken>]>;
+/// Every token under one code, or of one device. Cheap to clone; one token, the usual case, needs no list.
+#[derive(Clone, Debug, Default)]
+pub enum Tokens {
+    /// There is none.
+    #[default]
+    None,
+    /// There is one.
+    One(Arc<AccessToken>),
+    /// There are several.
+    Several(Arc<Vec<Arc<AccessToken>>>),
+}
+
+impl Tokens {
+    fn push(&mut self, token: Arc<AccessToken>) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(token),
+            Self::One(first) => Self::Several(Arc::new(vec![first, token])),
+            Self::Several(mut tokens) => {
+                Arc::make_mut(&mut tokens).push(token);
+                Self::Several(tokens)
+            }
+        };
+    }
+}
+
+impl Deref for Tokens {
+    type Target = [Arc<AccessToken>];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::None => &[],
+            Self::One(token) => std::slice::from_ref(token),
+            Self::Several(tokens) => tokens,
+        }
+    }
+}
+
+impl FromIterator<AccessToken> for Tokens {
+    fn from_iter<I: IntoIterator<Item = AccessToken>>(tokens: I) -> Self {
+        let mut all = Self::None;
+        tokens.into_iter().for_each(|token| all.push(Arc::new(token)));
+        all
+    }
+}
 
 /// Look-ups under way at once; one more is answered like a source that is away.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -67,7 +110,6 @@ struct Copy {
 }
 
 /// A copy of every token there is. Codes are folded here; which case counts is decided later.
-#[derive(Default)]
 struct Complete {
     by_code: HashMap<CodeKey, Tokens>,
     by_device: HashMap<Mac, Tokens>,
@@ -100,22 +142,17 @@ pub enum Found {
 }
 
 impl Complete {
-    fn new(tokens: Vec<AccessToken>, fetched_at: Duration) -> Self {
+    fn new(tokens: Vec<Arc<AccessToken>>, fetched_at: Duration) -> Self {
         let count = tokens.len();
-        let mut by_code: HashMap<CodeKey, Vec<Arc<AccessToken>>> = HashMap::with_capacity(count);
-        let mut by_device: HashMap<Mac, Vec<Arc<AccessToken>>> = HashMap::new();
-        for token in tokens.into_iter().map(Arc::new) {
+        let by_code = HashMap::with_capacity(count);
+        let mut complete = Self { by_code, by_device: HashMap::new(), tokens: count, fetched_at };
+        for token in tokens {
             for device in &token.devices {
-                by_device.entry(*device).or_default().push(Arc::clone(&token));
+                complete.by_device.entry(*device).or_default().push(Arc::clone(&token));
             }
-            by_code.entry(token.code.key()).or_default().push(token);
+            complete.by_code.entry(token.code.key()).or_default().push(token);
         }
-        Self {
-            by_code: by_code.into_iter().map(|(code, tokens)| (code, tokens.into())).collect(),
-            by_device: by_device.into_iter().map(|(device, tokens)| (device, tokens.into())).collect(),
-            tokens: count,
-            fetched_at,
-        }
+        complete
     }
 
     fn find(&self, claim: &Claim) -> Option<&Tokens> {
@@ -145,7 +182,7 @@ impl Catalogue {
     }
 
     /// Puts a complete copy in place of the former one.
-    pub fn replace(&self, tokens: Vec<AccessToken>) {
+    pub fn replace(&self, tokens: Vec<Arc<AccessToken>>) {
         let complete = Arc::new(Complete::new(tokens, self.clock.now().mono));
         *self.complete.write().unwrap_or_else(PoisonError::into_inner) = Some(complete);
     }
@@ -179,7 +216,7 @@ impl Catalogue {
     pub fn find(&self, claim: &Claim) -> Find {
         let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(tokens) = complete.as_ref().and_then(|complete| complete.find(claim)) {
-            return Find::Here(Arc::clone(tokens));
+            return Find::Here(tokens.clone());
         }
         if self.origin.is_none() {
             return complete.map_or(Find::Nothing, |_| Find::Here(Tokens::default()));
@@ -251,7 +288,7 @@ impl Catalogue {
         let claim = claim.clone();
         tokio::spawn(async move {
             let answer = origin.look_up(&claim).await;
-            let outcome = answer.map(|tokens| tokens.into_iter().map(Arc::new).collect::<Tokens>());
+            let outcome = answer.map(Tokens::from_iter);
             if let Ok(tokens) = &outcome {
                 landing.catalogue.keep(&landing.key, tokens);
             }
@@ -267,7 +304,7 @@ impl Catalogue {
             self.copies.invalidate(key);
             self.absent.insert(key.clone(), fetched_at);
         } else {
-            self.copies.insert(key.clone(), Copy { tokens: Arc::clone(tokens), fetched_at });
+            self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
             self.absent.invalidate(key);
         }
     }

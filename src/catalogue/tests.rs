@@ -114,6 +114,10 @@ fn world(does: Does) -> (Arc<Catalogue>, Arc<Fake>, Clock) {
     (catalogue, source, clock)
 }
 
+fn copy<const N: usize>(tokens: [AccessToken; N]) -> Vec<Arc<AccessToken>> {
+    tokens.map(Arc::new).into()
+}
+
 fn code(text: &str) -> Claim {
     Claim::Code(Code::parse(text).unwrap())
 }
@@ -425,7 +429,8 @@ async fn a_complete_copy_answers_everything() {
     assert_eq!(obtain(&catalogue, &abc).await, None, "before the file was read");
 
     let two_devices = AccessToken { devices: vec![mac, Mac::new([4; 6])], ..token(1, "aBc") };
-    catalogue.replace(vec![two_devices, token(2, "ABC"), AccessToken { devices: vec![mac], ..token(3, "xyz") }]);
+    let one_device = AccessToken { devices: vec![mac], ..token(3, "xyz") };
+    catalogue.replace(copy([two_devices, token(2, "ABC"), one_device]));
     assert_eq!(catalogue.tokens(), 3);
     assert_eq!(obtain(&catalogue, &abc).await, Some(vec![1, 2]));
     assert_eq!(obtain(&catalogue, &Claim::Device(mac)).await, Some(vec![1, 3]));
@@ -433,7 +438,7 @@ async fn a_complete_copy_answers_everything() {
     assert_eq!(obtain(&catalogue, &code("zzz")).await, Some(vec![]), "also that there is no such code");
     assert_eq!(obtain(&catalogue, &Claim::Device(Mac::new([9; 6]))).await, Some(vec![]));
 
-    catalogue.replace(vec![token(4, "new")]);
+    catalogue.replace(copy([token(4, "new")]));
     assert_eq!(catalogue.tokens(), 1);
     assert_eq!(obtain(&catalogue, &abc).await, Some(vec![]), "nothing of the former copy is left");
     assert_eq!(obtain(&catalogue, &Claim::Device(mac)).await, Some(vec![]));
@@ -445,7 +450,7 @@ async fn a_complete_copy_answers_everything() {
 #[tokio::test]
 async fn a_complete_copy_leaves_the_rule_for_case_to_the_decision() {
     let catalogue = Arc::new(Catalogue::new(&times(), None, clock()));
-    catalogue.replace(vec![token(1, "abc"), token(2, "ABC")]);
+    catalogue.replace(copy([token(1, "abc"), token(2, "ABC")]));
     for typed in ["abc", "ABC", "Abc"] {
         assert_eq!(obtain(&catalogue, &code(typed)).await, Some(vec![1, 2]), "{typed}");
     }
@@ -454,7 +459,7 @@ async fn a_complete_copy_leaves_the_rule_for_case_to_the_decision() {
 #[tokio::test]
 async fn what_the_complete_copy_does_not_hold_is_asked_for() {
     let (catalogue, source, _) = world(Does::Answers(vec![token(2, "visitor")]));
-    catalogue.replace(vec![token(1, "abc")]);
+    catalogue.replace(copy([token(1, "abc")]));
     assert_eq!((obtain(&catalogue, &code("abc")).await, source.asked()), (Some(vec![1]), 0));
     assert_eq!((obtain(&catalogue, &code("visitor")).await, source.asked()), (Some(vec![2]), 1));
     assert_eq!(catalogue.tokens(), 2);
@@ -463,6 +468,6 @@ async fn what_the_complete_copy_does_not_hold_is_asked_for() {
 #[test]
 fn no_code_prints() {
     let catalogue = Catalogue::new(&times(), None, clock());
-    catalogue.replace(vec![token(1, "kx7q-91mp")]);
+    catalogue.replace(copy([token(1, "kx7q-91mp")]));
     assert_eq!(format!("{catalogue:?}"), "Catalogue { tokens: 1, .. }");
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ const LARGEST: u64 = 64 << 20;
 const TICK: Duration = Duration::from_secs(2);
 
 /// What a file holds: its tokens, in order, and what is odd about it.
-pub type Contents = (Vec<AccessToken>, Vec<Warning>);
+pub type Contents = (Vec<Arc<AccessToken>>, Vec<Warning>);
 
 /// Something odd in a file that can be used all the same. It shows no value of a record but its `Id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,11 +85,13 @@ pub fn load(file: &config::File) -> Result<Contents, Error> {
 
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     // Before it is opened: opening a pipe waits for somebody to write.
-    if !std::fs::metadata(path)?.is_file() {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is no file"));
     }
     let file = File::open(path)?;
-    let mut bytes = Vec::new();
+    let length = usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(length + 1);
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(io::Error::other("it is larger than 64 MiB"));
@@ -98,10 +101,11 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 
 fn read(list: &List<'_>, file: &config::File) -> Contents {
     let ours = |business| file.business_ids.is_empty() || file.business_ids.contains(&business);
-    let (mut warnings, mut read) = (Vec::new(), Vec::new());
-    // The last record with each id, by its place in `read`.
-    let mut last: HashMap<TokenId, usize> = HashMap::new();
-    for (number, json) in (1..).zip(&list.records) {
+    let (mut warnings, mut tokens) = (Vec::new(), Vec::with_capacity(list.records.len()));
+    let mut seen = HashSet::with_capacity(list.records.len());
+    // From the end: of two records with one id the later counts.
+    for (place, json) in list.records.iter().enumerate().rev() {
+        let number = place + 1;
         let record = match Record::parse(json.get()) {
             Ok(record) => record,
             Err(error) => {
@@ -116,21 +120,17 @@ fn read(list: &List<'_>, file: &config::File) -> Contents {
                 if reading.odd_devices {
                     warn(Oddity::Devices);
                 }
-                last.insert(reading.token.id, read.len());
-                read.push((number, reading.token));
+                if !seen.insert(reading.token.id) {
+                    warn(Oddity::Doubled);
+                } else if file.business_ids.is_empty() || reading.token.business.is_some_and(ours) {
+                    tokens.push(Arc::new(reading.token));
+                }
             }
             Err(_) if record.business().is_ok_and(|business| business.is_some_and(|business| !ours(business))) => {}
             Err(error) => warn(Oddity::Malformed(error)),
         }
     }
-    let mut tokens = Vec::with_capacity(last.len());
-    for (place, (number, token)) in read.into_iter().enumerate() {
-        if last.get(&token.id) != Some(&place) {
-            warnings.push(Warning { record: number, id: Some(token.id), what: Oddity::Doubled });
-        } else if file.business_ids.is_empty() || token.business.is_some_and(ours) {
-            tokens.push(token);
-        }
-    }
+    tokens.reverse();
     warnings.sort_by_key(|warning| warning.record);
     (tokens, warnings)
 }
@@ -149,7 +149,7 @@ pub async fn watch(
     let mut seen: Option<(Option<Stamp>, bool)> = None;
     // Kept only while the file may change unseen, to tell whether it did.
     let mut reported: Option<Result<Contents, Error>> = None;
-    let mut good: HashMap<TokenId, AccessToken> = HashMap::new();
+    let mut good = Vec::new();
     loop {
         let stamp = Stamp::of(&file.path).await;
         let settled = stamp.as_ref().is_none_or(|stamp| stamp.is_settled(&clock));
@@ -165,7 +165,7 @@ pub async fn watch(
                 let loaded = loaded.map(|contents| with_former(contents, &good));
                 if changed || reported.as_ref() != Some(&loaded) {
                     if let Ok((tokens, _)) = &loaded {
-                        good = tokens.iter().map(|token| (token.id, token.clone())).collect();
+                        good.clone_from(tokens);
                     }
                     reported = (!settled).then(|| loaded.clone());
                     on_change(loaded);
@@ -179,14 +179,18 @@ pub async fn watch(
 }
 
 /// Puts the former version in place of each record that is malformed now.
-fn with_former((mut tokens, mut warnings): Contents, former: &HashMap<TokenId, AccessToken>) -> Contents {
+fn with_former((mut tokens, mut warnings): Contents, former: &[Arc<AccessToken>]) -> Contents {
+    if !warnings.iter().any(|warning| matches!(warning.what, Oddity::Malformed(_))) {
+        return (tokens, warnings);
+    }
+    let former: HashMap<TokenId, &Arc<AccessToken>> = former.iter().map(|token| (token.id, token)).collect();
     let mut there: HashSet<TokenId> = tokens.iter().map(|token| token.id).collect();
     for warning in &mut warnings {
         if let (Oddity::Malformed(error), Some(id)) = (warning.what, warning.id)
             && let Some(token) = former.get(&id)
             && there.insert(id)
         {
-            tokens.push(token.clone());
+            tokens.push(Arc::clone(token));
             warning.what = Oddity::Kept(error);
         }
     }

@@ -115,7 +115,7 @@ fn world() -> World {
     World { live, gate, handler, recent, clock }
 }
 
-fn tokens() -> Vec<AccessToken> {
+fn tokens() -> Vec<Arc<AccessToken>> {
     let records: Vec<_> = (0..TOKENS)
         .map(|number| {
             serde_json::json!({

@@ -12,7 +12,7 @@ fn file(content: &[u8]) -> (TempDir, config::File) {
     (folder, config::File { path, time_zone: TimeZone::UTC, business_ids: Vec::new() })
 }
 
-fn ids(tokens: &[AccessToken]) -> Vec<i64> {
+fn ids(tokens: &[Arc<AccessToken>]) -> Vec<i64> {
     tokens.iter().map(|token| token.id.0).collect()
 }
 

@@ -153,7 +153,10 @@ fn text<'a>(name: &'static str, field: Field<'a>, problem: &'static str) -> Resu
         return Ok(None);
     };
     let text = match json.bytes().next() {
-        Some(b'"') => Cow::Owned(serde_json::from_str::<String>(json).map_err(|_| malformed)?),
+        Some(b'"') => match json.get(1..json.len() - 1) {
+            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+            _ => Cow::Owned(serde_json::from_str(json).map_err(|_| malformed)?),
+        },
         Some(b'-' | b'0'..=b'9') => Cow::Borrowed(json),
         Some(b'n') => return Ok(None),
         _ => return Err(malformed),
@@ -172,6 +175,11 @@ fn integer(
         return Ok(None);
     };
     let text = text.trim();
+    if let Ok(number) = text.parse()
+        && range.contains(&number)
+    {
+        return Ok(Some(number));
+    }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) || !fraction.bytes().all(|b| b == b'0') {
