@@ -90,6 +90,8 @@ pub struct Row {
     pub at: Position,
     /// What they come to, as its writer writes it.
     pub payload: Vec<u8>,
+    /// The same once more, in a form that its writer reads faster; may be empty.
+    pub packed: Vec<u8>,
 }
 
 /// What is replayed: first the rows of the snapshot, then the records since, in the order in which they were appended.
@@ -101,6 +103,8 @@ pub enum Entry<'a> {
         token: i64,
         /// As it was given to [`Journal::snapshot`].
         payload: &'a [u8],
+        /// Likewise; empty where an earlier version wrote it.
+        packed: &'a [u8],
     },
     /// What happened to it since.
     Record {
@@ -191,7 +195,8 @@ impl Journal {
     /// Opens or creates `ledger.db` in `folder` and replays it. It blocks, for about a second for each million entries.
     ///
     /// A file that is no database or is damaged is set aside under a name with the time `now`, a new one is begun, and a
-    /// warning names both; what could be read before the damage was replayed. What a power cut left of a commit that
+    /// warning names both; what could be read before the damage was replayed. Damage that reading does not meet is found before
+    /// the first commit, which then fails as [`Error::Stop`]; the next opening sets the file aside. What a power cut left of a commit that
     /// nobody was told of is cut by SQLite.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 
 mod devices;
 mod keep;
+mod packed;
+mod replay;
 mod shard;
 mod watch;
 mod written;
@@ -145,13 +147,11 @@ impl Ledger {
     ) -> Decision {
         let policy = question.policy;
         let mut shard = self.shards.of(token.id);
-        self.settle(&mut shard, token.id, policy, now);
         // A token that was never used has no account yet, and gets one only when somebody is let in.
-        let fresh = Account::default();
-        let account = shard.account(token.id).unwrap_or(&fresh);
-        let decision = decide(token, account, question, now, trail);
+        let account = self.settled(&mut shard, token.id, policy, now).unwrap_or_default();
+        let decision = decide(token, &account, question, now, trail);
         let mut events = Vec::with_capacity(2);
-        events.extend(seen(account, token, policy));
+        events.extend(seen(&account, token, policy));
         if let Decision::Allow(grant) = &decision {
             for session in account.sessions().iter().filter(|session| grant.displaces.contains(&session.id)) {
                 events.push(Account::order(session, Cause::Displaced, now));
@@ -164,14 +164,14 @@ impl Ledger {
                 None => Event::Admitted(Box::new(grant.session(id, token, question, now))),
             });
             // Nobody waits for the disk to be let in: what a power cut takes is less than a second (contract).
-            let _ = self.change(&mut shard, token.id, policy, now, &events);
+            let _ = self.change(&mut shard, token.id, account, policy, now, &events);
             drop(shard);
             if let Some(device) = question.login.device {
                 self.devices.remember(device, token.id);
             }
         } else if !account.sessions().is_empty() {
             // Whoever is refused on it may bring the news that it gives less, or more.
-            let _ = self.change(&mut shard, token.id, policy, now, &events);
+            let _ = self.change(&mut shard, token.id, account, policy, now, &events);
         }
         decision
     }
@@ -192,12 +192,12 @@ impl Ledger {
         session.reported =
             Some(Report { at: session.admitted_at, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 });
         let mut shard = self.shards.of(token.id);
-        let mut events: Vec<Event> =
-            seen(shard.account(token.id).unwrap_or(&Account::default()), token, question.policy).into_iter().collect();
+        let account = shard.account(token.id).unwrap_or_default();
+        let mut events: Vec<Event> = seen(&account, token, question.policy).into_iter().collect();
         let id = session.id;
         events.push(Event::Admitted(Box::new(session)));
         events.push(reported(id, progress));
-        let written = self.change(&mut shard, token.id, question.policy, now, &events);
+        let written = self.change(&mut shard, token.id, account, question.policy, now, &events);
         Reported { written, proven: None }
     }
 
@@ -244,7 +244,7 @@ impl Ledger {
         let told =
             live && progress.news == News::Stop && session.ending.as_ref().is_some_and(|ending| ending.tries > 0);
         let proven = told.then(|| Box::new(session.clone()));
-        let written = self.change(&mut shard, token, question.policy, now, &events);
+        let written = self.change(&mut shard, token, account, question.policy, now, &events);
         Some(Reported { written, proven })
     }
 
@@ -254,13 +254,13 @@ impl Ledger {
         let Some(device) = question.login.device else { return };
         let nas = &question.nas.name;
         let begun = |session: &&Session| session.device == Some(device) && session.contact.nas == *nas;
-        let since = |account: &Account| account.sessions().iter().find(begun).map(|session| session.admitted_at);
+        let since = |account: Account| account.sessions().iter().find(begun).map(|session| session.admitted_at);
         let Some(since) = self.shards.of(token).account(token).and_then(since) else { return };
         for other in self.remembered(device).iter().filter(|other| other.token != token) {
             let mut shard = self.shards.of(other.token);
             let Some(account) = shard.account(other.token) else { continue };
             let events = account.device_moved_on(device, nas, since, now);
-            let _ = self.change(&mut shard, other.token, question.policy, now, &events);
+            let _ = self.change(&mut shard, other.token, account, question.policy, now, &events);
         }
     }
 
@@ -277,10 +277,10 @@ impl Ledger {
         let mut closed = 0;
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
-                let events = shard.account(token).map(|account| account.router_restarted(nas, address, since, now));
-                let events = events.unwrap_or_default();
+                let Some(account) = shard.account(token) else { continue };
+                let events = account.router_restarted(nas, address, since, now);
                 closed += events.len();
-                let _ = self.change(&mut shard, token, policy, now, &events);
+                let _ = self.change(&mut shard, token, account, policy, now, &events);
             }
         }
         // Also what an earlier try of the router closed and could not write down.
@@ -291,11 +291,10 @@ impl Ledger {
     pub fn order(&self, id: SessionId, cause: Cause, policy: &Policy, now: Timestamp) -> Option<(Found, Written)> {
         let token = self.find_live(id)?;
         let mut shard = self.shards.of(token);
-        self.settle(&mut shard, token, policy, now);
-        let account = shard.account(token)?;
+        let account = self.settled(&mut shard, token, policy, now)?;
         let session = account.sessions().iter().find(|session| session.id == id)?;
         let event = Account::order(session, cause, now);
-        let written = self.change(&mut shard, token, policy, now, &[event]);
+        let written = self.change(&mut shard, token, account, policy, now, &[event]);
         Some((shard.find(token, id)?, written))
     }
 
@@ -319,13 +318,13 @@ impl Ledger {
     /// The account as it stands; none if the token was never used.
     #[must_use]
     pub fn account(&self, token: TokenId) -> Option<Account> {
-        self.shards.of(token).account(token).cloned()
+        self.shards.of(token).account(token)
     }
 
     /// When the token was last used.
     #[must_use]
     pub fn last_used(&self, token: TokenId) -> Option<Timestamp> {
-        self.shards.of(token).account(token).and_then(Account::last_used)
+        self.shards.of(token).account(token)?.last_used()
     }
 
     /// The codes a device logged in with, latest first.
@@ -380,35 +379,41 @@ impl Ledger {
 
     fn find_live(&self, id: SessionId) -> Option<TokenId> {
         self.shards.each().find_map(|shard| {
-            let live = |account: &Account| account.sessions().iter().any(|session| session.id == id);
+            let live = |account: Account| account.sessions().iter().any(|session| session.id == id);
             shard.accounts().find_map(|(token, account)| live(account).then_some(token))
         })
     }
 
-    /// Applies what is due, but for routers to be told, which is the watch's.
-    fn settle(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp) {
+    /// The account after what is due was applied, but for routers to be told, which is the watch's.
+    fn settled(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp) -> Option<Account> {
         for _ in 0..DUE_AT_MOST {
-            if shard.deadline(token).is_none_or(|deadline| deadline > now) {
-                return;
-            }
-            let Some(account) = shard.account(token) else { return };
-            let mut due = account.due(policy, now);
+            let account = shard.account(token)?;
+            let mut due = if shard.is_due(token, now) { account.due(policy, now) } else { Vec::new() };
             due.retain(|event| !matches!(event, Event::Telling { .. }));
             if due.is_empty() {
-                return;
+                return Some(account);
             }
-            let _ = self.change(shard, token, policy, now, &due);
+            let _ = self.change(shard, token, account, policy, now, &due);
         }
+        shard.account(token)
     }
 
-    /// Applies events at `now` and writes them down, in one order for both.
-    fn change(&self, shard: &mut Shard, token: TokenId, policy: &Policy, now: Timestamp, events: &[Event]) -> Written {
+    /// Applies events at `now` to an account as it stands in its shard, and writes them down, in one order for both.
+    fn change(
+        &self,
+        shard: &mut Shard,
+        token: TokenId,
+        mut account: Account,
+        policy: &Policy,
+        now: Timestamp,
+        events: &[Event],
+    ) -> Written {
         if events.is_empty() {
             return Written::Already;
         }
-        let before = shard.deadline(token);
-        let ends = shard.apply(token, policy, now, events);
-        if shard.deadline(token).is_some_and(|after| before.is_none_or(|before| after < before) && after <= now) {
+        let was_due = shard.is_due(token, now);
+        let ends = shard.apply(token, &mut account, policy, now, events);
+        if shard.is_due(token, now) && !was_due {
             self.sooner.notify_one();
         }
         self.write(token, now, events, ends)
@@ -472,6 +477,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod any;
 #[cfg(test)]
 mod day;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The file: opening, replaying, writing, setting aside.
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,18 +22,24 @@ const NAME: &str = "ledger.db";
 /// the locks SQLite holds on it (<https://www.sqlite.org/howtocorrupt.html>, 2.2).
 const LOCK: &str = "ledger.lock";
 
+/// Beside a file that was found damaged after it had been read. Without it, it is read first and looked through later.
+const SUSPECT: &str = "ledger.suspect";
+
 /// `user_version` of what [`SCHEMA`] makes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Records are only ever appended: a key would scatter writes over the file and cost a tenth of the speed.
 const SCHEMA: &str = "
 CREATE TABLE journal (position INTEGER PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
-CREATE TABLE snapshot (token INTEGER PRIMARY KEY, position INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+CREATE TABLE snapshot (token INTEGER PRIMARY KEY, position INTEGER NOT NULL, payload BLOB NOT NULL, packed BLOB NOT NULL) STRICT;
 CREATE TABLE closed (session TEXT PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE covered (position INTEGER NOT NULL) STRICT;
 INSERT INTO covered VALUES (0);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
+
+/// What brings a file of version 1 to [`SCHEMA`].
+const FROM_1: &str = "ALTER TABLE snapshot ADD COLUMN packed BLOB NOT NULL DEFAULT x''; PRAGMA user_version = 2;";
 
 /// How long a commit waits for somebody who holds the file, such as an operator with `sqlite3`.
 const BUSY: Duration = Duration::from_secs(2);
@@ -97,6 +104,7 @@ impl From<rusqlite::Error> for Fault {
 #[derive(Debug)]
 pub(super) struct File {
     connection: Connection,
+    folder: PathBuf,
     /// Held as long as the connection, and dropped after it.
     _lock: Lock,
 }
@@ -125,15 +133,16 @@ impl File {
         let inaccessible = |error| OpenError::Folder { folder: folder.to_owned(), error };
         fs::create_dir_all(folder).map_err(inaccessible)?;
         let lock = lock(folder)?;
-        let path = folder.join(NAME);
+        let (path, suspect) = (folder.join(NAME), folder.join(SUSPECT));
         let attempt = |replay: &mut dyn FnMut(Entry<'_>)| {
             // Made here and not by SQLite, for its mode; the log beside it gets the same.
             OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(inaccessible)?;
             fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(inaccessible)?;
-            read(&path, replay)
+            read(&path, suspect.exists(), replay)
         };
-        match attempt(&mut replay) {
-            Ok((connection, head)) => Ok((Self { connection, _lock: lock }, head, None)),
+        let file = |connection| Self { connection, folder: folder.to_owned(), _lock: lock };
+        let opened = match attempt(&mut replay) {
+            Ok((connection, head)) => (file(connection), head, None),
             Err(OpenError::Sqlite { error, .. }) if is_damage(&error) => {
                 let aside = set_aside(folder, now).map_err(inaccessible)?;
                 tracing::warn!(
@@ -141,10 +150,42 @@ impl File {
                     "the journal is damaged: it was set aside, and a new one begun"
                 );
                 let (connection, head) = attempt(&mut |_| {})?;
-                Ok((Self { connection, _lock: lock }, head, Some(aside)))
+                (file(connection), head, Some(aside))
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        // Whatever was suspected is sound, or elsewhere.
+        match fs::remove_file(&suspect) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(inaccessible(error)),
+            Ok(()) | Err(_) => Ok(opened),
         }
+    }
+
+    /// What must come before anything is written, and for which no guest is to wait at a start: looks the whole file through
+    /// for damage that reading did not meet and writing would, and carries over what a crash left in the log. Should there be
+    /// damage, the next start looks first, and sets the file aside.
+    pub(super) fn prove(&self) -> Result<(), Fault> {
+        match verify(&self.connection) {
+            Err(error) if is_damage(&error) => {
+                let marked = fs::File::create(self.folder.join(SUSPECT)).and_then(|mark| mark.sync_all());
+                if let Err(error) = marked {
+                    tracing::error!(%error, "the journal's damage could not be noted down for the next start");
+                }
+                return Err(Fault::Stop(error.to_string().into()));
+            }
+            // Where it cannot be read it may be damaged or not: writing will tell.
+            Err(error) => tracing::warn!(%error, "the journal could not be looked through for damage"),
+            Ok(()) => {}
+        }
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        // After a failed sync the log may look whole and not be on disk. Written anew elsewhere and cut to nothing, it
+        // cannot take later commits with it.
+        let carried_over = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        match carried_over.map_err(Fault::from) {
+            Err(Fault::Disk(error)) => tracing::warn!(%error, "the journal's log is left as it was found"),
+            outcome => outcome?,
+        }
+        Ok(())
     }
 
     /// Commits a batch, and says how many records it held.
@@ -185,12 +226,12 @@ impl File {
                     Work::Rows(rows) => {
                         // Rows of an earlier snapshot that was overtaken change nothing.
                         let mut put = transaction.prepare(
-                            "INSERT INTO snapshot VALUES (?1, ?2, ?3) ON CONFLICT (token) DO UPDATE
-                             SET position = excluded.position, payload = excluded.payload
+                            "INSERT INTO snapshot VALUES (?1, ?2, ?3, ?4) ON CONFLICT (token) DO UPDATE
+                             SET position = excluded.position, payload = excluded.payload, packed = excluded.packed
                              WHERE excluded.position >= position",
                         )?;
                         for row in rows {
-                            put.execute(params![row.token, row.at.0, row.payload])?;
+                            put.execute(params![row.token, row.at.0, row.payload, row.packed])?;
                         }
                     }
                     Work::Cut(covers) => {
@@ -235,7 +276,8 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, Position), OpenError> {
+/// Reads the file, which is looked through for damage first if it is suspected.
+fn read(path: &Path, suspect: bool, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, Position), OpenError> {
     let sqlite = |error| OpenError::Sqlite { path: path.to_owned(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -245,18 +287,12 @@ fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, P
     if found > VERSION {
         return Err(OpenError::Later { path: path.to_owned(), found });
     }
-    let head = replay_all(&connection, replay).and_then(|head| verify(&connection).map(|()| head)).map_err(sqlite)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
-    // After a failed sync the log may look whole and not be on disk. Written anew elsewhere and cut to nothing, it
-    // cannot take later commits with it.
-    match connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(|error| (is_passing(&error), error))
-    {
-        Err((true, error)) => tracing::warn!(%error, "the journal's log is left as it was found"),
-        Err((false, error)) => return Err(sqlite(error)),
-        Ok(()) => {}
+    let head = replay_all(&connection, replay).map_err(sqlite)?;
+    if suspect {
+        verify(&connection).map_err(sqlite)?;
     }
+    // What replaying left in its cache is not read again.
+    connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
     Ok((connection, head))
 }
 
@@ -320,9 +356,12 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
          PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
     )?;
-    if found == 0 {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
-    }
+    let wanting = match found {
+        0 => SCHEMA,
+        1 => FROM_1,
+        _ => "",
+    };
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {wanting} COMMIT;"))?;
     Ok(found)
 }
 
@@ -330,20 +369,26 @@ fn replay_all(connection: &Connection, replay: &mut dyn FnMut(Entry<'_>)) -> rus
     let covered: i64 = connection.query_row("SELECT position FROM covered", [], |columns| columns.get(0))?;
     // A row may be later than every record: those it contains need not have reached the disk.
     let mut head = covered;
-    let mut rows = connection.prepare("SELECT token, position, payload FROM snapshot ORDER BY token")?;
+    // Rows of a snapshot that was not finished contain records that are still there.
+    let mut contained: HashMap<i64, i64> = HashMap::new();
+    let mut rows = connection.prepare("SELECT token, position, payload, packed FROM snapshot ORDER BY token")?;
     each(rows.query([])?, |columns| {
-        head = head.max(columns.get(1)?);
-        replay(Entry::Row { token: columns.get(0)?, payload: bytes(columns, 2)? });
+        let (token, position) = (columns.get(0)?, columns.get(1)?);
+        if position > covered {
+            contained.insert(token, position);
+        }
+        head = head.max(position);
+        replay(Entry::Row { token, payload: bytes(columns, 2)?, packed: bytes(columns, 3)? });
         Ok(())
     })?;
-    let mut records = connection.prepare(
-        "SELECT journal.position, journal.token, at_ms, journal.payload
-         FROM journal LEFT JOIN snapshot ON snapshot.token = journal.token
-         WHERE journal.position > ?1 AND journal.position > ifnull(snapshot.position, 0) ORDER BY journal.position",
-    )?;
+    let mut records = connection
+        .prepare("SELECT position, token, at_ms, payload FROM journal WHERE position > ?1 ORDER BY position")?;
     each(records.query([covered])?, |columns| {
-        head = head.max(columns.get(0)?);
-        replay(Entry::Record { token: columns.get(1)?, at_ms: columns.get(2)?, payload: bytes(columns, 3)? });
+        let (position, token) = (columns.get(0)?, columns.get(1)?);
+        if contained.get(&token).is_none_or(|contained| position > *contained) {
+            head = head.max(position);
+            replay(Entry::Record { token, at_ms: columns.get(2)?, payload: bytes(columns, 3)? });
+        }
         Ok(())
     })?;
     let last: Option<i64> = connection.query_row("SELECT max(position) FROM journal", [], |columns| columns.get(0))?;
@@ -364,7 +409,7 @@ fn bytes<'c>(columns: &'c Columns<'_>, index: usize) -> rusqlite::Result<&'c [u8
     Ok(columns.get_ref(index)?.as_blob()?)
 }
 
-/// Finds damage that reading did not meet and writing would.
+/// Whether the whole file is sound.
 fn verify(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |columns| columns.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(failure(ffi::SQLITE_CORRUPT, &verdict)) }

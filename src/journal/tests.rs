@@ -31,7 +31,8 @@ struct Told(BTreeMap<i64, Vec<u64>>);
 impl Told {
     fn hear(&mut self, entry: Entry<'_>) {
         match entry {
-            Entry::Row { token, payload } => {
+            Entry::Row { token, payload, packed } => {
+                assert_eq!(packed, [payload, b"!"].concat());
                 assert!(!self.0.contains_key(&token), "a row comes once and before the records");
                 self.0.insert(token, numbers(payload).collect());
             }
@@ -49,8 +50,9 @@ impl Told {
     }
 
     fn row(&self, token: i64, at: Position) -> Row {
-        let payload = self.0.get(&token).into_iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
-        Row { token, at, payload }
+        let payload: Vec<u8> =
+            self.0.get(&token).into_iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
+        Row { token, at, packed: [&payload[..], b"!"].concat(), payload }
     }
 }
 
@@ -406,15 +408,76 @@ async fn of_a_damaged_file_what_can_be_read_is_replayed() {
     journal.close().unwrap();
 }
 
+#[tokio::test]
+async fn damage_that_reading_does_not_meet_stops_the_writer_before_it_writes_and_is_set_aside_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    let ended =
+        (0..5000).map(|number| Closed { session: format!("{number:026}"), token: 1, at_ms: 0, payload: vec![0; 100] });
+    journal.append_all(vec![record(1, 1)], ended.collect(), vec![]).unwrap().await.unwrap();
+    journal.close().unwrap();
+    let path = folder.path().join("ledger.db");
+    let mut file = fs::read(&path).unwrap();
+    let middle = file.len() / 4096 / 2 * 4096;
+    file[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, &file).unwrap();
+
+    let (journal, told, damaged) = open(folder.path());
+    assert_eq!((told.0[&1].as_slice(), damaged), (&[1][..], None));
+    let written = match journal.append(record(1, 2)) {
+        Ok(ack) => ack.await,
+        Err(error) => Err(error),
+    };
+    assert!(matches!(written, Err(Error::Stop(_))), "{written:?}");
+    assert!(matches!(journal.close(), Err(Error::Stop(_))));
+    assert_eq!(fs::read(&path).unwrap(), file);
+
+    for sound in [false, true] {
+        let (journal, told, damaged) = open(folder.path());
+        assert_eq!((told.0[&1].as_slice(), damaged.is_none()), (&[1][..], sound));
+        if !sound {
+            journal.append(record(1, 1)).unwrap().await.unwrap();
+        }
+        journal.close().unwrap();
+    }
+}
+
 #[test]
 fn a_file_of_a_later_version_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE later (x); PRAGMA user_version = 2").unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE later (x); PRAGMA user_version = 3").unwrap();
     let before = fs::read(&path).unwrap();
     let refused = Journal::open(folder.path(), now(), |_| {});
-    assert!(matches!(refused, Err(OpenError::Later { found: 2, .. })));
+    assert!(matches!(refused, Err(OpenError::Later { found: 3, .. })));
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let first = "
+        CREATE TABLE journal (position INTEGER PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+        CREATE TABLE snapshot (token INTEGER PRIMARY KEY, position INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+        CREATE TABLE closed (session TEXT PRIMARY KEY, token INTEGER NOT NULL, at_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE covered (position INTEGER NOT NULL) STRICT;
+        INSERT INTO covered VALUES (5);
+        INSERT INTO snapshot VALUES (7, 5, x'41');
+        PRAGMA user_version = 1;";
+    Connection::open(&path).unwrap().execute_batch(first).unwrap();
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        let opened = Journal::open(folder.path(), now(), |entry| {
+            if let Entry::Row { token, payload, packed } = entry {
+                rows.push((token, payload.to_vec(), packed.to_vec()));
+            }
+        });
+        let Opened { journal, damaged } = opened.unwrap();
+        assert_eq!(damaged, None);
+        journal.close().unwrap();
+    }
+    assert_eq!(rows, vec![(7, b"A".to_vec(), Vec::new()); 2]);
 }
 
 #[tokio::test]

@@ -518,7 +518,7 @@ impl Day {
     /// Looks at an account as it stands.
     fn look<T: Default>(&self, token: usize, at: impl FnOnce(&Account) -> T) -> T {
         let token = TokenId(i64::try_from(token).unwrap());
-        self.ledger.shards.of(token).account(token).map(at).unwrap_or_default()
+        self.ledger.shards.of(token).account(token).as_ref().map(at).unwrap_or_default()
     }
 
     /// What is used of a token, and what may come to be used without anybody being able to prevent it.

@@ -15,19 +15,18 @@ const MAX_TOKENS_OF_A_DEVICE: usize = 8;
 
 const SHARDS: usize = 64;
 
-/// The tokens of each device, the latest first.
+/// The tokens of each device.
 #[derive(Debug)]
 pub(super) struct Devices {
-    shards: Vec<Mutex<HashMap<Mac, Tokens>>>,
+    shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
 }
 
-/// Nearly every device has one.
-#[derive(Debug)]
-enum Tokens {
-    One(TokenId),
-    /// The latest first.
-    Several(Box<[TokenId]>),
+#[derive(Debug, Default)]
+struct Shard {
+    latest: HashMap<Mac, TokenId>,
+    /// Apart, since nearly every device has but one: those before the latest, latest first.
+    earlier: HashMap<Mac, Box<[TokenId]>>,
 }
 
 impl Default for Devices {
@@ -39,49 +38,51 @@ impl Default for Devices {
 impl Devices {
     /// A device was let in on this token.
     pub(super) fn remember(&self, device: Mac, token: TokenId) {
+        self.shard(device).remember(device, token);
+    }
+
+    /// As [`Devices::remember`], for a device that is not known yet; whether it is not.
+    pub(super) fn remember_new(&self, device: Mac, token: TokenId) -> bool {
         let mut shard = self.shard(device);
-        if let Some(tokens) = shard.get_mut(&device) {
-            return tokens.remember(token);
+        let new = !shard.latest.contains_key(&device);
+        if new {
+            shard.remember(device, token);
         }
-        if shard.len() >= MAX_DEVICES / SHARDS
-            && let Some(other) = shard.keys().next().copied()
-        {
-            shard.remove(&other);
-        }
-        shard.insert(device, Tokens::One(token));
+        new
     }
 
     /// The tokens that this device was let in on, the latest first.
     pub(super) fn of(&self, device: Mac) -> Vec<TokenId> {
-        match self.shard(device).get(&device) {
-            None => Vec::new(),
-            Some(Tokens::One(token)) => vec![*token],
-            Some(Tokens::Several(tokens)) => tokens.to_vec(),
-        }
+        let shard = self.shard(device);
+        let earlier = shard.earlier.get(&device).into_iter().flatten();
+        shard.latest.get(&device).into_iter().chain(earlier).copied().collect()
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).latest.len()).sum()
     }
 
-    fn shard(&self, device: Mac) -> MutexGuard<'_, HashMap<Mac, Tokens>> {
+    fn shard(&self, device: Mac) -> MutexGuard<'_, Shard> {
         let position = usize::try_from(self.hasher.hash_one(device) >> 32).unwrap_or_default() % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
         lock(&self.shards[position])
     }
 }
 
-impl Tokens {
-    fn remember(&mut self, token: TokenId) {
-        match self {
-            Self::One(known) if *known == token => {}
-            Self::One(known) => *self = Self::Several([token, *known].into()),
-            Self::Several(tokens) if tokens.first() == Some(&token) => {}
-            Self::Several(tokens) => {
-                let others = tokens.iter().filter(|known| **known != token).take(MAX_TOKENS_OF_A_DEVICE - 1).copied();
-                *tokens = std::iter::once(token).chain(others).collect();
-            }
+impl Shard {
+    fn remember(&mut self, device: Mac, token: TokenId) {
+        let Self { latest, earlier } = self;
+        if latest.len() >= MAX_DEVICES / SHARDS
+            && !latest.contains_key(&device)
+            && let Some(other) = latest.keys().next().copied()
+        {
+            latest.remove(&other);
+            earlier.remove(&other);
         }
+        let Some(former) = latest.insert(device, token).filter(|former| *former != token) else { return };
+        let known = earlier.get(&device).into_iter().flatten().filter(|known| **known != token);
+        let known = std::iter::once(&former).chain(known).take(MAX_TOKENS_OF_A_DEVICE - 1).copied().collect();
+        earlier.insert(device, known);
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger on disk: opening it, keeping the journal short, forgetting what is old.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -7,17 +8,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::packed::Packed;
+use super::replay::replay;
 use super::shard::Shard;
 use super::{Book, Ledger, written};
 use crate::clock::Clock;
 use crate::core::account::Account;
-use crate::core::ident::{SessionId, TokenId};
+use crate::core::ident::{Mac, SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::journal::{self, Entry, Health, Journal, OpenError, Row};
+use crate::journal::{self, Health, Journal, OpenError, Row};
 use crate::live::Current;
 
-/// Records that may be replayed at a start before a snapshot is taken: about a second's worth.
-const REPLAYED_AT_MOST: u64 = 500_000;
+/// Records that may be replayed at a start before a snapshot is taken, or as many as there are accounts, if these are more:
+/// so that writing snapshots costs no more than writing records, and reading them about as little.
+const REPLAYED_AT_MOST: u64 = 50_000;
 
 /// Accounts written down in one commit: routers wait meanwhile, for a few milliseconds.
 const ROWS_AT_ONCE: usize = 256;
@@ -52,24 +56,20 @@ impl Ledger {
     /// Another daemon has it open, or it is from a later version.
     pub fn open(folder: &Path, policy: &Policy, now: Timestamp) -> Result<Opened, OpenError> {
         let mut ledger = Self::default();
-        let mut replay = Replay::into(&ledger);
-        let opened = Journal::open(folder, now, |entry| replay.take(entry));
-        let mut unreadable = replay.unreadable;
+        let (opened, mut unreadable) = replay(&ledger.shards, |take| Journal::open(folder, now, take));
         let mut trouble = match opened {
             Ok(journal::Opened { journal, damaged }) => {
-                // Nobody waits for it; without them the file is right all the same.
-                drop(journal.define(written::VIEWS));
                 ledger.book = Book::Journal(journal);
                 damaged.map(|aside| damage(&aside))
             }
             Err(error @ (OpenError::InUse { .. } | OpenError::Later { .. })) => return Err(error),
             Err(error) => {
                 ledger = Self::default();
-                let mut replay = Replay::into(&ledger);
-                if let Err(error) = Journal::read(folder, |entry| replay.take(entry)) {
+                let read;
+                (read, unreadable) = replay(&ledger.shards, |take| Journal::read(folder, take));
+                if let Err(error) = read {
                     tracing::debug!(%error, "nor can the ledger be read");
                 }
-                unreadable = replay.unreadable;
                 let why =
                     format!("accounting is not acknowledged until this is mended and spotgate restarted: {error}");
                 ledger.book = Book::Shut(why.as_str().into());
@@ -90,8 +90,7 @@ impl Ledger {
     #[must_use]
     pub fn read(folder: &Path, policy: &Policy) -> Self {
         let ledger = Self::default();
-        let mut replay = Replay::into(&ledger);
-        if let Err(error) = Journal::read(folder, |entry| replay.take(entry)) {
+        if let (Err(error), _) = replay(&ledger.shards, |take| Journal::read(folder, take)) {
             tracing::debug!(%error, "the ledger cannot be read");
         }
         ledger.replayed(policy);
@@ -102,11 +101,12 @@ impl Ledger {
     #[cfg(test)]
     pub(super) fn of_tape(tape: Vec<Vec<journal::Record>>, policy: &Policy) -> Self {
         let mut ledger = Self::default();
-        let mut replay = Replay::into(&ledger);
-        for journal::Record { token, at_ms, payload } in tape.iter().flatten() {
-            replay.take(Entry::Record { token: *token, at_ms: *at_ms, payload });
-        }
-        assert_eq!(replay.unreadable, 0);
+        let ((), unreadable) = replay(&ledger.shards, |take| {
+            for journal::Record { token, at_ms, payload } in tape.iter().flatten() {
+                take(journal::Entry::Record { token: *token, at_ms: *at_ms, payload });
+            }
+        });
+        assert_eq!(unreadable, 0);
         ledger.book = Book::Tape(std::sync::Mutex::new(tape));
         ledger.replayed(policy);
         ledger
@@ -114,19 +114,25 @@ impl Ledger {
 
     /// Works out, once everything is replayed, what is due when, and which devices were let in.
     fn replayed(&self, policy: &Policy) {
-        let mut by_use = Vec::new();
-        for mut shard in self.shards.each() {
-            for token in shard.tokens() {
-                shard.reckon(token, policy);
-            }
-            let devices = |(token, account): (_, &Account)| {
-                let (used, devices) = (account.last_used(), account.devices.clone());
-                devices.into_iter().map(move |device| (used, token, device))
-            };
-            by_use.extend(shard.accounts().flat_map(devices));
+        let several: HashSet<Mac> = self.shards.in_parallel(|shard| {
+            let mut several = Vec::new();
+            shard.reckon_all(policy, |token, account| {
+                several.extend(account.devices.iter().filter(|device| !self.devices.remember_new(**device, token)));
+            });
+            several
+        });
+        if several.is_empty() {
+            return;
         }
-        // Stable: the devices of one token are in their order.
-        by_use.sort_by_key(|(used, token, _)| (*used, *token));
+        // Few devices have several tokens. Theirs are put in the order of their use.
+        let mut by_use: Vec<_> = self.shards.in_parallel(|shard| {
+            let used = shard.accounts().flat_map(|(token, account)| {
+                let at = account.last_used();
+                account.devices.into_iter().map(move |device| (at, token, device))
+            });
+            used.filter(|(_, _, device)| several.contains(device)).collect()
+        });
+        by_use.sort_unstable();
         for (_, token, device) in by_use {
             self.devices.remember(device, token);
         }
@@ -150,9 +156,7 @@ impl Ledger {
     /// Works out every deadline anew, under another policy.
     pub fn reckon(&self, policy: &Policy) {
         for mut shard in self.shards.each() {
-            for token in shard.tokens() {
-                shard.reckon(token, policy);
-            }
+            shard.reckon_all(policy, |_, _| {});
         }
         self.sooner.notify_one();
     }
@@ -166,7 +170,7 @@ impl Ledger {
         let Book::Journal(journal) = &self.book else { return Ok(()) };
         let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Vec<Row>> {
             shard.forget(now, ended_before);
-            let mut rows = shard.accounts().map(|(token, account)| row(journal, token, account));
+            let mut rows = shard.accounts().map(|(token, account)| row(journal, token, &account));
             std::iter::from_fn(|| {
                 Some(rows.by_ref().take(ROWS_AT_ONCE).collect::<Vec<_>>()).filter(|rows| !rows.is_empty())
             })
@@ -198,11 +202,11 @@ impl Ledger {
             for token in tokens.iter().copied().map(TokenId) {
                 let shard = self.shards.of(token);
                 match shard.account(token) {
-                    Some(account) => rows.push(row(journal, token, account)),
+                    Some(account) => rows.push(row(journal, token, &account)),
                     // It was forgotten meanwhile: a snapshot says so.
                     None => self.behind.store(true, Ordering::Relaxed),
                 }
-                let closed: Vec<_> = shard.ended(token).collect();
+                let closed = shard.ended(token);
                 if !closed.is_empty() {
                     // Under the shard's lock, so that none is closed that has come back meanwhile.
                     drop(journal.append_all(Vec::new(), closed, Vec::new())?);
@@ -216,8 +220,12 @@ impl Ledger {
     /// Keeps the journal short and forgets what is old, until the disk cannot be relied on any more.
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
         let Book::Journal(journal) = &self.book else { return std::future::pending().await };
-        let mut since_snapshot = REPLAYED_AT_MOST;
+        let at_most = || REPLAYED_AT_MOST.max(self.shards.accounts());
+        // The first record of a run asks for one.
+        let mut since_snapshot = at_most();
         let (mut counted, mut forgot) = (0, None);
+        // Nobody waits for it; without them the file is right all the same.
+        drop(journal.define(written::VIEWS));
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
@@ -239,7 +247,7 @@ impl Ledger {
             counted = records;
             // One that nothing was missing after finds out, too, whether a disk that failed does better.
             let probes = failing && missing.is_empty();
-            if probes || since_snapshot > REPLAYED_AT_MOST {
+            if probes || since_snapshot > at_most() {
                 since_snapshot = 0;
                 self.behind.store(true, Ordering::Relaxed);
             }
@@ -274,39 +282,10 @@ impl Ledger {
 
 /// Asked under the shard's lock, under which the account's appends are made.
 fn row(journal: &Journal, token: TokenId, account: &Account) -> Row {
-    Row { token: token.0, at: journal.head(), payload: written::account(account) }
+    let (payload, packed) = (written::account(account), Packed::of(account).as_octets().to_vec());
+    Row { token: token.0, at: journal.head(), payload, packed }
 }
 
 fn damage(aside: &Path) -> String {
     format!("the ledger was damaged and is set aside as {}; what could be read of it goes on", aside.display())
-}
-
-/// Puts into a ledger what comes out of the journal.
-struct Replay<'l> {
-    ledger: &'l Ledger,
-    reader: written::Reader,
-    unreadable: usize,
-}
-
-impl<'l> Replay<'l> {
-    fn into(ledger: &'l Ledger) -> Self {
-        Self { ledger, reader: written::Reader::default(), unreadable: 0 }
-    }
-
-    fn take(&mut self, entry: Entry<'_>) {
-        let shard = |token| self.ledger.shards.of(TokenId(token));
-        let outcome = match entry {
-            Entry::Row { token, payload } => {
-                self.reader.account(payload).map(|account| shard(token).insert(TokenId(token), account))
-            }
-            Entry::Record { token, at_ms, payload } => self.reader.event(payload).map(|event| {
-                let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
-                shard(token).replay(TokenId(token), at, &event);
-            }),
-        };
-        if let Err(error) = outcome {
-            tracing::error!(%error, "a record of the ledger cannot be read, and is passed over");
-            self.unreadable += 1;
-        }
-    }
 }

@@ -1,10 +1,15 @@
 //! A part of the accounts under one lock, with the moments at which something is due in them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 
 use jiff::Timestamp;
 
+use super::packed::Packed;
+use super::replay::threads;
 use super::{Found, lock, written};
 use crate::core::account::{Account, Ended};
 use crate::core::event::Event;
@@ -21,10 +26,9 @@ pub(super) struct Shards(Vec<Mutex<Shard>>);
 /// Some accounts.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    // Boxed, since the table is a third empty.
-    slots: HashMap<TokenId, Box<Slot>>,
-    /// When something is due in which account; each at most once.
-    deadlines: BTreeSet<(Timestamp, TokenId)>,
+    slots: HashMap<TokenId, Slot>,
+    /// When something is due in which account, in milliseconds since 1970; each at most once.
+    deadlines: BTreeSet<(i64, TokenId)>,
 }
 
 /// Sessions that ended, as they are kept for later, and the names of those that go on after all.
@@ -34,11 +38,14 @@ pub(super) struct Ends {
     pub(super) reopened: Vec<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    account: Account,
-    deadline: Option<Timestamp>,
+    account: Packed,
+    /// In milliseconds since 1970, as it stands among the deadlines; [`NEVER`] if it does not.
+    deadline: i64,
 }
+
+const NEVER: i64 = i64::MAX;
 
 impl Default for Shards {
     fn default() -> Self {
@@ -59,98 +66,151 @@ impl Shards {
         self.0.iter().map(lock)
     }
 
+    /// What `look` finds in each shard, all together; several threads look.
+    pub(super) fn in_parallel<T: Send, A: FromIterator<T>>(&self, look: impl Fn(&mut Shard) -> Vec<T> + Sync) -> A {
+        let look_at = |some: &[Mutex<Shard>]| some.iter().map(|shard| look(&mut lock(shard))).collect::<Vec<_>>();
+        thread::scope(|scope| {
+            let parts: Vec<_> = self.0.chunks(SHARDS / threads()).map(|some| scope.spawn(|| look_at(some))).collect();
+            let parts = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            parts.flatten().flatten().collect()
+        })
+    }
+
+    /// How many accounts there are.
+    pub(super) fn accounts(&self) -> u64 {
+        self.each().map(|shard| u64::try_from(shard.slots.len()).unwrap_or(u64::MAX)).sum()
+    }
+
     /// When something is due next in any account.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.each().filter_map(|shard| shard.deadlines.first().map(|(at, _)| *at)).min()
+        let next = self.each().filter_map(|shard| shard.deadlines.first().map(|(at, _)| *at)).min()?;
+        Timestamp::from_millisecond(next).ok()
     }
 }
 
 impl Shard {
-    pub(super) fn account(&self, token: TokenId) -> Option<&Account> {
-        self.slots.get(&token).map(|slot| &slot.account)
+    pub(super) fn account(&self, token: TokenId) -> Option<Account> {
+        self.slots.get(&token).map(|slot| slot.account.unpack())
     }
 
-    pub(super) fn accounts(&self) -> impl Iterator<Item = (TokenId, &Account)> {
-        self.slots.iter().map(|(token, slot)| (*token, &slot.account))
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (TokenId, Account)> {
+        self.slots.iter().map(|(token, slot)| (*token, slot.account.unpack()))
     }
 
     pub(super) fn tokens(&self) -> Vec<TokenId> {
         self.slots.keys().copied().collect()
     }
 
-    /// When something is due in this account.
-    pub(super) fn deadline(&self, token: TokenId) -> Option<Timestamp> {
-        self.slots.get(&token).and_then(|slot| slot.deadline)
+    /// Whether something is due in this account by `now`.
+    pub(super) fn is_due(&self, token: TokenId, now: Timestamp) -> bool {
+        self.slots.get(&token).is_some_and(|slot| slot.deadline <= now.as_millisecond())
     }
 
     /// The account in which something has been due longest, if anything is due by `now`.
     pub(super) fn overdue(&self, now: Timestamp) -> Option<TokenId> {
-        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, token)| *token)
+        self.deadlines.first().filter(|(at, _)| *at <= now.as_millisecond()).map(|(_, token)| *token)
     }
 
-    /// Applies events that happened at `now`; gives the sessions that ended by them, and those that go on after all.
-    pub(super) fn apply(&mut self, token: TokenId, policy: &Policy, now: Timestamp, events: &[Event]) -> Ends {
-        let slot = self.slots.entry(token).or_default();
+    /// Applies events that happened at `now` to this account as it stands; gives the sessions that ended by them, and those
+    /// that go on after all.
+    pub(super) fn apply(
+        &mut self,
+        token: TokenId,
+        account: &mut Account,
+        policy: &Policy,
+        now: Timestamp,
+        events: &[Event],
+    ) -> Ends {
         let mut ends = Ends::default();
         for event in events {
-            let ended = slot.account.ended().len();
-            for id in slot.account.apply(now, event) {
-                let ended = slot.account.ended().iter().rfind(|ended| ended.session.id == id);
+            let ended = account.ended().len();
+            for id in account.apply(now, event) {
+                let ended = account.ended().iter().rfind(|ended| ended.session.id == id);
                 ends.closed.extend(ended.map(|ended| kept(token, ended)));
             }
             if let Event::Progressed { session, .. } = event
-                && slot.account.ended().len() < ended
+                && account.ended().len() < ended
             {
                 ends.reopened.push(session.to_string());
             }
         }
         if events.iter().any(|event| matches!(event, Event::Seen(_))) {
-            for event in slot.account.longer(policy, now) {
-                slot.account.apply(now, &event);
+            for event in account.longer(policy, now) {
+                account.apply(now, &event);
             }
         }
-        self.reckon(token, policy);
+        self.insert(token, Packed::of(account));
+        self.due_at(token, account.next_deadline(policy));
         ends
     }
 
     /// The sessions of this token that ended last, as they are kept for later.
-    pub(super) fn ended(&self, token: TokenId) -> impl Iterator<Item = Closed> {
-        self.account(token).into_iter().flat_map(Account::ended).map(move |ended| kept(token, ended))
+    pub(super) fn ended(&self, token: TokenId) -> Vec<Closed> {
+        self.account(token).unwrap_or_default().ended().iter().map(|ended| kept(token, ended)).collect()
     }
 
-    /// Puts an account in, as a snapshot has it. When something is due in it is not worked out yet.
-    pub(super) fn insert(&mut self, token: TokenId, account: Account) {
-        self.slots.insert(token, Box::new(Slot { account, deadline: None }));
+    /// Puts an account in the place of the former. When something is due in it is not worked out yet.
+    pub(super) fn insert(&mut self, token: TokenId, account: Packed) {
+        match self.slots.entry(token) {
+            Entry::Occupied(mut slot) => slot.get_mut().account = account,
+            Entry::Vacant(slot) => {
+                slot.insert(Slot { account, deadline: NEVER });
+            }
+        }
     }
 
     /// Applies an event as the journal has it. When something is due is not worked out yet.
     pub(super) fn replay(&mut self, token: TokenId, at: Timestamp, event: &Event) {
-        let _ = self.slots.entry(token).or_default().account.apply(at, event);
+        let mut account = self.account(token).unwrap_or_default();
+        let _ = account.apply(at, event);
+        self.insert(token, Packed::of(&account));
     }
 
     /// Works out anew when something is due in this account.
     pub(super) fn reckon(&mut self, token: TokenId, policy: &Policy) {
+        if let Some(account) = self.account(token) {
+            self.due_at(token, account.next_deadline(policy));
+        }
+    }
+
+    /// Works out anew when something is due in any account, and shows each account to `look`.
+    pub(super) fn reckon_all(&mut self, policy: &Policy, mut look: impl FnMut(TokenId, &Account)) {
+        let mut deadlines = Vec::new();
+        for (token, slot) in &mut self.slots {
+            let account = slot.account.unpack();
+            slot.deadline = account.next_deadline(policy).map_or(NEVER, Timestamp::as_millisecond);
+            deadlines.extend((slot.deadline != NEVER).then_some((slot.deadline, *token)));
+            look(*token, &account);
+        }
+        // Made in one go, it is more compact, too.
+        self.deadlines = deadlines.into_iter().collect();
+    }
+
+    fn due_at(&mut self, token: TokenId, deadline: Option<Timestamp>) {
         let Some(slot) = self.slots.get_mut(&token) else { return };
-        let deadline = slot.account.next_deadline(policy);
-        if deadline == slot.deadline {
+        let deadline = deadline.map_or(NEVER, Timestamp::as_millisecond);
+        let former = std::mem::replace(&mut slot.deadline, deadline);
+        if deadline == former {
             return;
         }
-        if let Some(former) = slot.deadline {
-            self.deadlines.remove(&(former, token));
-        }
-        if let Some(deadline) = deadline {
+        self.deadlines.remove(&(former, token));
+        if deadline != NEVER {
             self.deadlines.insert((deadline, token));
         }
-        slot.deadline = deadline;
     }
 
     /// Forgets what nothing more can come of: sessions that ended long ago, and accounts whose token ended before
     /// `ended_before`.
     pub(super) fn forget(&mut self, now: Timestamp, ended_before: Timestamp) {
         self.slots.retain(|_, slot| {
-            slot.account.forget_ended(now);
-            let over = slot.account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
-            !(over && slot.account.sessions().is_empty())
+            let mut account = slot.account.unpack();
+            let ended = account.ended().len();
+            account.forget_ended(now);
+            if account.ended().len() < ended {
+                slot.account = Packed::of(&account);
+            }
+            let over = account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
+            !(over && account.sessions().is_empty())
         });
     }
 

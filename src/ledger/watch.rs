@@ -64,15 +64,13 @@ impl Ledger {
                         *event = Event::PutOff { session: session.id };
                     }
                 }
-                let _ = self.change(&mut shard, token, policy, now, &due);
-                for event in &due {
-                    if let Event::Telling { session: id } = event
-                        && let Some(account) = shard.account(token)
-                        && let Some(session) = account.sessions().iter().find(|session| session.id == *id)
-                    {
-                        tells.push(Tell { token, session: session.clone() });
-                    }
-                }
+                let _ = self.change(&mut shard, token, account, policy, now, &due);
+                let told = due.iter().filter_map(|event| match event {
+                    Event::Telling { session } => Some(*session),
+                    _ => None,
+                });
+                let found = told.filter_map(|id| shard.find(token, id));
+                tells.extend(found.map(|found| Tell { token, session: found.session }));
                 if due.is_empty() {
                     shard.reckon(token, policy);
                 }
@@ -88,7 +86,7 @@ impl Ledger {
         let event = account.answered(id, told, now)?;
         let gone = matches!(event, Event::Lapsed { .. });
         let session = account.sessions().iter().find(|session| session.id == id).cloned();
-        let _ = self.change(&mut shard, token, policy, now, &[event]);
+        let _ = self.change(&mut shard, token, account, policy, now, &[event]);
         session.filter(|_| gone)
     }
 

@@ -1,87 +1,12 @@
 //! What is written comes back as it was, says nothing it should not, and outlives what it does not know.
 
 use super::*;
-use proptest::prelude::*;
-
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(millis).unwrap()
-}
-
-fn report() -> impl Strategy<Value = Report> {
-    (0i64..4_000_000_000_000, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(millis, seconds, input, output)| {
-        Report { at: at(millis), seconds: Seconds(seconds.into()), input_octets: input, output_octets: output }
-    })
-}
-
-fn contact() -> impl Strategy<Value = Contact> {
-    let text = || proptest::option::of("[ -~äß\"\\\\]{1,20}");
-    let ip = || proptest::option::of(any::<IpAddr>());
-    ("[a-z-]{1,9}", ip(), text(), text(), ip(), any::<bool>(), any::<bool>()).prop_map(
-        |(nas, router, nas_session, user_name, ip, can_disconnect, can_extend)| Contact {
-            nas: NasName::new(&nas),
-            router,
-            nas_session: nas_session.map(Into::into),
-            user_name: user_name.and_then(|name| Code::parse(&name).ok()),
-            ip,
-            can_disconnect,
-            can_extend,
-        },
-    )
-}
-
-fn cause() -> impl Strategy<Value = Cause> {
-    proptest::sample::select(&Cause::ALL[..])
-}
-
-fn session() -> impl Strategy<Value = Session> {
-    let times = (0i64..4_000_000_000_000, any::<u32>(), any::<u16>());
-    let ending = proptest::option::of((cause(), 0i64..4_000_000_000_000));
-    let device = proptest::option::of(any::<[u8; 6]>());
-    (any::<[u8; 16]>(), device, "[!-~]{1,20}", contact(), times, any::<bool>(), proptest::option::of(report()), ending)
-        .prop_map(|(id, device, code, contact, (millis, granted, interim), accounting, reported, ending)| Session {
-            id: SessionId::from_octets(id),
-            device: device.map(Mac::new),
-            code: Code::parse(&code).unwrap(),
-            admitted_at: at(millis),
-            granted: Seconds(granted.into()),
-            interim: Seconds(interim.into()),
-            accounting,
-            reported,
-            ending: ending.map(|(cause, since)| Box::new(Ending::new(cause, at(since), contact.can_disconnect))),
-            asker: (granted % 3 == 0).then(|| NasName::new("proxy")),
-            contact,
-            extension: None,
-        })
-}
-
-fn terms() -> impl Strategy<Value = Terms> {
-    let end = proptest::option::of(0i64..4_000_000_000_000);
-    (proptest::option::of(any::<u32>()), end).prop_map(|(pool, end)| Terms {
-        pool: pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held.into()))),
-        valid_to: end.map(at),
-    })
-}
-
-fn any_event() -> impl Strategy<Value = Event> {
-    let id = || any::<[u8; 16]>().prop_map(SessionId::from_octets);
-    prop_oneof![
-        session().prop_map(|session| Event::Admitted(Box::new(session))),
-        terms().prop_map(Event::Seen),
-        (id(), contact()).prop_map(|(session, contact)| Event::Contacted { session, contact: Box::new(contact) }),
-        (id(), report()).prop_map(|(session, report)| Event::Progressed { session, report }),
-        (id(), report()).prop_map(|(session, report)| Event::Stopped { session, report }),
-        (id(), any::<u32>()).prop_map(|(session, counts)| Event::Lapsed { session, counts: Seconds(counts.into()) }),
-        (id(), cause()).prop_map(|(session, cause)| Event::Ending { session, cause }),
-        (id(), any::<u32>())
-            .prop_map(|(session, granted)| Event::Renewed { session, granted: Seconds(granted.into()) }),
-        (id(), any::<u32>())
-            .prop_map(|(session, granted)| Event::Granted { session, granted: Seconds(granted.into()) }),
-    ]
-}
+use crate::ledger::any;
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
 proptest! {
     #[test]
-    fn an_event_comes_back(event in any_event()) {
+    fn an_event_comes_back(event in any::event()) {
         let mut written = super::event(&event).unwrap();
         prop_assert_eq!(&Reader::default().event(&written).unwrap(), &event);
         // A later version says more of it.
@@ -91,35 +16,13 @@ proptest! {
     }
 
     #[test]
-    fn an_account_comes_back(
-        usage: u32,
-        first in proptest::option::of(any::<[u8; 6]>()),
-        used in proptest::option::of(0i64..4_000_000_000_000),
-        code in proptest::option::of("[!-~]{1,20}"),
-        devices in proptest::collection::vec(any::<[u8; 6]>(), 0..4),
-        terms in proptest::option::of(terms()),
-        sessions in proptest::collection::vec(session(), 0..3),
-        ended in proptest::collection::vec((session(), 0i64..4_000_000_000_000, any::<u32>(), any::<bool>()), 0..3),
-    ) {
-        let account = Account {
-            usage: Seconds(usage.into()),
-            running_since: used.map(at),
-            first_device: first.map(Mac::new),
-            last_used: used.map(at),
-            code: code.map(|code| Code::parse(&code).unwrap()),
-            devices: devices.into_iter().map(Mac::new).collect(),
-            terms,
-            sessions,
-            ended: ended.into_iter().map(|(session, millis, counts, stopped)| {
-                Ended { session, at: at(millis), counts: Seconds(counts.into()), stopped }
-            }).collect(),
-        };
+    fn an_account_comes_back(account in any::account()) {
         let written = super::account(&account);
         prop_assert_eq!(Reader::default().account(&written).unwrap(), account);
     }
 
     #[test]
-    fn anything_else_is_an_error_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn anything_else_is_an_error_and_no_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         let mut reader = Reader::default();
         prop_assert!(reader.event(&bytes).is_err() && reader.account(&bytes).is_err());
     }
