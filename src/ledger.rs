@@ -371,7 +371,7 @@ impl Ledger {
         let closed = journal.closed(&id.to_string());
         let closed = closed.inspect_err(|error| tracing::warn!(%error, "an ended session could not be looked up"));
         let closed = closed.ok()??;
-        let ended = written::Reader::default().ended(&closed.payload);
+        let ended = written::read_ended(&closed.payload);
         let ended = ended.inspect_err(|error| tracing::warn!(%error, "an ended session could not be read")).ok()?;
         let token = TokenId(closed.token);
         Some(Found { token, session: ended.session, ended: Some((ended.at, ended.counts)) })

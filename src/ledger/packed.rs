@@ -450,7 +450,7 @@ mod tests {
             "nas_session":"80a00001","ip":"10.5.88.41","can_disconnect":true,"can_extend":false},"admitted_at":1790000000000,
             "granted":36000,"interim":300,"accounting":true,"reported":{"at":1790000300000,"seconds":300,"input_octets":90000,
             "output_octets":1200000}}]}"#;
-        let account = crate::ledger::written::Reader::default().account(json).unwrap();
+        let account = crate::ledger::written::read_account(json).unwrap();
         let packed = Packed::of(&account).0;
         assert!(packed.len() < 128, "{}", packed.len());
         let form = "010001020000000001020180b083c59868010001096b7837712d39316d700101a099020180f0b2520123ff9fb6\

@@ -93,7 +93,6 @@ impl Lane {
 }
 
 fn take_in(shards: &Shards, batches: &Receiver<Batch>) -> usize {
-    let mut reader = written::Reader::default();
     let mut unreadable = 0;
     for Batch { entries, octets } in batches {
         let mut rest = octets.as_slice();
@@ -106,9 +105,9 @@ fn take_in(shards: &Shards, batches: &Receiver<Batch>) -> usize {
                     .map(|account| shards.of(token).insert(token, account))
                     .ok_or(written::Unreadable::Value("packed account")),
                 Kind::Account => {
-                    reader.account(payload).map(|account| shards.of(token).insert(token, Packed::of(&account)))
+                    written::read_account(payload).map(|account| shards.of(token).insert(token, Packed::of(&account)))
                 }
-                Kind::Event { at_ms } => reader.event(payload).map(|event| {
+                Kind::Event { at_ms } => written::read_event(payload).map(|event| {
                     let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
                     shards.of(token).replay(token, at, &event);
                 }),

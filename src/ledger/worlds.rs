@@ -212,7 +212,7 @@ impl World {
         if event.is_kept() {
             if rules.came_back.borrow_mut().insert(hash(event)) {
                 let written = written::event(event).unwrap();
-                assert_eq!(written::Reader::default().event(&written).unwrap(), *event);
+                assert_eq!(written::read_event(&written).unwrap(), *event);
             }
             self.replayed.apply(self.now, event);
         } else {
@@ -414,7 +414,7 @@ impl World {
         assert_eq!(steady(self.replayed.clone()), steadied, "{acts:?}: replayed");
         // Reading back is slow, and what is written differs in little: one of sixteen.
         if hash(&self.account).is_multiple_of(16) {
-            let read = written::Reader::default().account(&written::account(&self.account)).unwrap();
+            let read = written::read_account(&written::account(&self.account)).unwrap();
             assert_eq!(steady(read), steadied, "{acts:?}: read back");
         }
     }

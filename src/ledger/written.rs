@@ -2,69 +2,28 @@
 //! 1970, durations seconds. A field that is absent is none; one that is not known is passed over. An event begins with what
 //! it is and whose, in this order.
 
+mod event;
+
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::core::account::{Account, Ended};
 use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::{Cause, Ending};
-use crate::core::event::{Event, Terms};
+use crate::core::event::Terms;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
 
+pub(super) use event::{event, read_event};
+
 /// What an operator reads: every event, and every session with where it stands. Both are made anew at each start.
 pub(super) const VIEWS: &str = include_str!("views.sql");
-
-/// Which event it is.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Admitted,
-    Renewed,
-    Seen,
-    Contacted,
-    Progressed,
-    Stopped,
-    Lapsed,
-    Ending,
-    Granted,
-}
-
-/// One event: what it is, the session it is of, and what else it says, side by side.
-#[derive(Serialize)]
-struct WrittenEvent<T> {
-    event: Kind,
-    /// None: there is none, or `rest` begins with it.
-    #[serde(with = "text_or_none", skip_serializing_if = "Option::is_none")]
-    session: Option<SessionId>,
-    #[serde(flatten)]
-    rest: T,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenGrant {
-    granted: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenLapse {
-    counts: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenCause<'a> {
-    #[serde(borrow)]
-    cause: Text<'a>,
-}
 
 #[derive(Serialize, Deserialize)]
 struct WrittenTerms {
@@ -152,9 +111,6 @@ struct WrittenAccount<'a> {
     ended: Vec<WrittenEnded<'a>>,
 }
 
-#[derive(Deserialize)]
-struct WrittenId(#[serde(with = "text")] SessionId);
-
 #[derive(Serialize, Deserialize)]
 struct WrittenMac(#[serde(with = "text")] Mac);
 
@@ -221,34 +177,6 @@ mod text_or_none {
     }
 }
 
-/// An event as it goes into the journal; none for those that are not kept.
-pub(super) fn event(event: &Event) -> Option<Vec<u8>> {
-    Some(match event {
-        Event::Admitted(session) => record(Kind::Admitted, None, WrittenSession::of(session, None)),
-        Event::Seen(terms) => record(Kind::Seen, None, WrittenTerms::from(terms)),
-        Event::Contacted { session, contact } => {
-            record(Kind::Contacted, Some(*session), WrittenContact::from(contact.as_ref()))
-        }
-        Event::Progressed { session, report } => record(Kind::Progressed, Some(*session), WrittenReport::from(report)),
-        Event::Stopped { session, report } => record(Kind::Stopped, Some(*session), WrittenReport::from(report)),
-        Event::Lapsed { session, counts } => record(Kind::Lapsed, Some(*session), WrittenLapse { counts: counts.0 }),
-        Event::Renewed { session, granted } => {
-            record(Kind::Renewed, Some(*session), WrittenGrant { granted: granted.0 })
-        }
-        Event::Granted { session, granted } => {
-            record(Kind::Granted, Some(*session), WrittenGrant { granted: granted.0 })
-        }
-        Event::Ending { session, cause } => {
-            record(Kind::Ending, Some(*session), WrittenCause { cause: cause.as_str().into() })
-        }
-        Event::Extending { .. } | Event::Telling { .. } | Event::PutOff { .. } | Event::Told { .. } => return None,
-    })
-}
-
-fn record(event: Kind, session: Option<SessionId>, rest: impl Serialize) -> Vec<u8> {
-    bytes(&WrittenEvent { event, session, rest })
-}
-
 /// An account as it goes into a snapshot.
 pub(super) fn account(account: &Account) -> Vec<u8> {
     let code = account.code.as_ref();
@@ -288,167 +216,82 @@ pub(super) enum Unreadable {
     Value(&'static str),
 }
 
-/// Reads what was written. Names that come again and again share their memory.
-#[derive(Default)]
-pub(super) struct Reader {
-    nases: HashMap<Box<str>, NasName>,
+/// Reads an account as [`account`] writes it.
+pub(super) fn read_account(payload: &[u8]) -> Result<Account, Unreadable> {
+    let written: WrittenAccount<'_> = serde_json::from_str(utf8(payload)?)?;
+    let code = written.code.as_deref().map(code_of).transpose()?;
+    // As many as there are: collected, the first of most accounts would take the room of four.
+    let mut sessions = Vec::with_capacity(written.sessions.len());
+    for session in written.sessions {
+        sessions.push(session_of(session, code.as_ref())?);
+    }
+    let ended = written.ended.into_iter().map(|ended| ended_of(ended, code.as_ref()));
+    Ok(Account {
+        usage: Seconds(written.usage),
+        running_since: written.running_since.map(moment).transpose()?,
+        first_device: written.first_device,
+        last_used: written.last_used.map(moment).transpose()?,
+        devices: written.devices.into_iter().map(|WrittenMac(mac)| mac).collect(),
+        terms: written.terms.map(|terms| terms.read()).transpose()?,
+        ended: ended.collect::<Result<_, _>>()?,
+        sessions,
+        code,
+    })
 }
 
-impl Reader {
-    pub(super) fn event(&mut self, payload: &[u8]) -> Result<Event, Unreadable> {
-        let mut json = serde_json::Deserializer::from_str(utf8(payload)?);
-        let event = json.deserialize_map(ReadEvent(self))?;
-        json.end()?;
-        event
-    }
+/// Reads a session that ended as [`ended`] writes it.
+pub(super) fn read_ended(payload: &[u8]) -> Result<Ended, Unreadable> {
+    ended_of(serde_json::from_str(utf8(payload)?)?, None)
+}
 
-    pub(super) fn account(&mut self, payload: &[u8]) -> Result<Account, Unreadable> {
-        let written: WrittenAccount<'_> = serde_json::from_str(utf8(payload)?)?;
-        let code = written.code.as_deref().map(code_of).transpose()?;
-        // As many as there are: collected, the first of most accounts would take the room of four.
-        let mut sessions = Vec::with_capacity(written.sessions.len());
-        for session in written.sessions {
-            sessions.push(self.session(session, code.as_ref())?);
+fn ended_of(written: WrittenEnded<'_>, code: Option<&Code>) -> Result<Ended, Unreadable> {
+    Ok(Ended {
+        session: session_of(written.session, code)?,
+        at: moment(written.at)?,
+        counts: Seconds(written.counts),
+        stopped: written.stopped,
+    })
+}
+
+fn session_of(written: WrittenSession<'_>, code: Option<&Code>) -> Result<Session, Unreadable> {
+    let contact = contact_of(&written.contact)?;
+    let code = match written.code {
+        Some(code) => code_of(&code)?,
+        None => code.cloned().ok_or(Unreadable::Value("code"))?,
+    };
+    let ending = match written.ending {
+        Some(ending) => {
+            let cause = cause_of(&ending.cause)?;
+            Some(Box::new(Ending::new(cause, moment(ending.since)?, contact.can_disconnect)))
         }
-        let ended = written.ended.into_iter().map(|ended| self.read_ended(ended, code.as_ref()));
-        Ok(Account {
-            usage: Seconds(written.usage),
-            running_since: written.running_since.map(moment).transpose()?,
-            first_device: written.first_device,
-            last_used: written.last_used.map(moment).transpose()?,
-            devices: written.devices.into_iter().map(|WrittenMac(mac)| mac).collect(),
-            terms: written.terms.map(|terms| terms.read()).transpose()?,
-            ended: ended.collect::<Result<_, _>>()?,
-            sessions,
-            code,
-        })
-    }
-
-    pub(super) fn ended(&mut self, payload: &[u8]) -> Result<Ended, Unreadable> {
-        self.read_ended(serde_json::from_str(utf8(payload)?)?, None)
-    }
-
-    fn read_ended(&mut self, written: WrittenEnded<'_>, code: Option<&Code>) -> Result<Ended, Unreadable> {
-        Ok(Ended {
-            session: self.session(written.session, code)?,
-            at: moment(written.at)?,
-            counts: Seconds(written.counts),
-            stopped: written.stopped,
-        })
-    }
-
-    fn session(&mut self, written: WrittenSession<'_>, code: Option<&Code>) -> Result<Session, Unreadable> {
-        let contact = self.contact(&written.contact)?;
-        let code = match written.code {
-            Some(code) => code_of(&code)?,
-            None => code.cloned().ok_or(Unreadable::Value("code"))?,
-        };
-        let ending = match written.ending {
-            Some(ending) => {
-                let cause = cause_of(&ending.cause)?;
-                Some(Box::new(Ending::new(cause, moment(ending.since)?, contact.can_disconnect)))
-            }
-            None => None,
-        };
-        Ok(Session {
-            id: written.session,
-            device: written.mac,
-            code,
-            contact,
-            asker: written.asker.map(|name| self.nas(&name)),
-            admitted_at: moment(written.admitted_at)?,
-            granted: Seconds(written.granted),
-            interim: Seconds(written.interim),
-            accounting: written.accounting,
-            reported: written.reported.map(WrittenReport::read).transpose()?,
-            ending,
-            extension: None,
-        })
-    }
-
-    fn contact(&mut self, written: &WrittenContact<'_>) -> Result<Contact, Unreadable> {
-        Ok(Contact {
-            nas: self.nas(&written.nas),
-            router: written.router,
-            nas_session: written.nas_session.as_deref().map(Into::into),
-            user_name: written.user_name.as_deref().map(code_of).transpose()?,
-            ip: written.ip,
-            can_disconnect: written.can_disconnect,
-            can_extend: written.can_extend,
-        })
-    }
-
-    fn nas(&mut self, name: &str) -> NasName {
-        if let Some(known) = self.nases.get(name) {
-            return known.clone();
-        }
-        let new = NasName::new(name);
-        self.nases.insert(name.into(), new.clone());
-        new
-    }
+        None => None,
+    };
+    Ok(Session {
+        id: written.session,
+        device: written.mac,
+        code,
+        contact,
+        asker: written.asker.as_deref().map(NasName::new),
+        admitted_at: moment(written.admitted_at)?,
+        granted: Seconds(written.granted),
+        interim: Seconds(written.interim),
+        accounting: written.accounting,
+        reported: written.reported.map(WrittenReport::read).transpose()?,
+        ending,
+        extension: None,
+    })
 }
 
-/// Reads a [`WrittenEvent`] in one go, since a start reads millions: derived, it would first put all of it aside, to look for
-/// what it is and for what is flattened.
-struct ReadEvent<'r>(&'r mut Reader);
-
-impl<'p> Visitor<'p> for ReadEvent<'_> {
-    type Value = Result<Event, Unreadable>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event")
-    }
-
-    fn visit_map<M: MapAccess<'p>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let Self(reader) = self;
-        Ok(match field(&mut map, "event")? {
-            Kind::Admitted => reader.session(rest(map)?, None).map(Box::new).map(Event::Admitted),
-            Kind::Renewed => {
-                let session = id(&mut map)?;
-                Ok(Event::Renewed { session, granted: Seconds(rest::<WrittenGrant, _>(map)?.granted) })
-            }
-            Kind::Seen => rest::<WrittenTerms, _>(map)?.read().map(Event::Seen),
-            Kind::Contacted => {
-                let session = id(&mut map)?;
-                reader.contact(&rest(map)?).map(|contact| Event::Contacted { session, contact: Box::new(contact) })
-            }
-            Kind::Progressed => {
-                let session = id(&mut map)?;
-                rest::<WrittenReport, _>(map)?.read().map(|report| Event::Progressed { session, report })
-            }
-            Kind::Stopped => {
-                let session = id(&mut map)?;
-                rest::<WrittenReport, _>(map)?.read().map(|report| Event::Stopped { session, report })
-            }
-            Kind::Lapsed => {
-                let session = id(&mut map)?;
-                Ok(Event::Lapsed { session, counts: Seconds(rest::<WrittenLapse, _>(map)?.counts) })
-            }
-            Kind::Ending => {
-                let session = id(&mut map)?;
-                cause_of(&rest::<WrittenCause<'_>, _>(map)?.cause).map(|cause| Event::Ending { session, cause })
-            }
-            Kind::Granted => {
-                let session = id(&mut map)?;
-                Ok(Event::Granted { session, granted: Seconds(rest::<WrittenGrant, _>(map)?.granted) })
-            }
-        })
-    }
-}
-
-fn field<'p, T: Deserialize<'p>, M: MapAccess<'p>>(map: &mut M, name: &'static str) -> Result<T, M::Error> {
-    match map.next_key::<Text<'_>>()? {
-        Some(key) if *key == *name => map.next_value(),
-        _ => Err(M::Error::missing_field(name)),
-    }
-}
-
-fn id<'p, M: MapAccess<'p>>(map: &mut M) -> Result<SessionId, M::Error> {
-    field(map, "session").map(|WrittenId(session)| session)
-}
-
-fn rest<'p, T: Deserialize<'p>, M: MapAccess<'p>>(map: M) -> Result<T, M::Error> {
-    T::deserialize(MapAccessDeserializer::new(map))
+fn contact_of(written: &WrittenContact<'_>) -> Result<Contact, Unreadable> {
+    Ok(Contact {
+        nas: NasName::new(&written.nas),
+        router: written.router,
+        nas_session: written.nas_session.as_deref().map(Into::into),
+        user_name: written.user_name.as_deref().map(code_of).transpose()?,
+        ip: written.ip,
+        can_disconnect: written.can_disconnect,
+        can_extend: written.can_extend,
+    })
 }
 
 impl<'a> WrittenSession<'a> {
