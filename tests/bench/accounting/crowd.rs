@@ -1,5 +1,7 @@
 //! Guests of one hotspot, each with a token and a session of its own, and the requests that their router sends.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use spotgate::clock::Clock;
 use spotgate::core::ident::{Mac, SessionId, TokenId};
@@ -40,7 +42,7 @@ pub fn mac(number: usize) -> Mac {
 }
 
 /// The file of so many tokens.
-pub fn tokens(count: usize) -> String {
+fn tokens(count: usize) -> String {
     let records = (0..count).map(|number| {
         serde_json::json!({
             "Id": number + 1, "BusinessId": 1, "AccessCode": code(number), "MinutesIncluded": 100_000_000,
@@ -48,6 +50,16 @@ pub fn tokens(count: usize) -> String {
         })
     });
     serde_json::Value::from_iter(records).to_string()
+}
+
+/// Writes the file of so many tokens into a folder, as if an hour ago: one just written is read again and again, until it
+/// cannot have been written once more within its time stamp.
+pub fn store(folder: &Path, count: usize) {
+    let path = folder.join("tokens.json");
+    std::fs::write(&path, tokens(count)).expect("a file");
+    let hour_ago = std::time::SystemTime::try_from(wall() - jiff::SignedDuration::from_hours(1)).expect("a time");
+    let file = std::fs::File::options().write(true).open(path).expect("a file");
+    file.set_modified(hour_ago).expect("a time");
 }
 
 pub fn wall() -> Timestamp {

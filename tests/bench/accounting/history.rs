@@ -27,7 +27,7 @@ pub async fn run(sizes: &Sizes) {
     let mut subjects = Vec::new();
     for &stored in &sizes.stored {
         let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-        std::fs::write(folder.path().join("tokens.json"), crowd::tokens(sizes.stops)).expect("a file");
+        crowd::store(folder.path(), sizes.stops);
         store(&folder.path().join("state"), stored);
         let begun = now();
         let server = Server::spotgate(folder.path());

@@ -32,8 +32,9 @@
 //!   places for repetitions and the queues are filled beforehand, by as many requests about few sessions. Freed room
 //!   that a process keeps counts as its own, so the last row, without tokens, is the cleanest.
 //! - **restart**: from the start of the program to the first right answer with 100 000 live sessions: that a code is in
-//!   use on another device, which only who knows the sessions can say. From the journal and from a snapshot, after
-//!   SIGKILL and after SIGTERM; files in the page cache. Beside it the same with the tokens and no session.
+//!   use on another device, which only who knows the sessions can say. From the journal as they came in (some records and
+//!   the snapshots taken meanwhile) and from one snapshot of all, after SIGKILL and after SIGTERM; files in the page cache.
+//!   Beside it the same with the tokens and no session.
 
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench")]
 #![allow(unreachable_pub, reason = "a binary")]

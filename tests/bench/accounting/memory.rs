@@ -16,7 +16,7 @@ pub async fn run(sizes: &Sizes) {
     let live = table::count(f64::from(u32::try_from(sizes.live).expect("a count")));
     table::part("memory", &format!("{live} live sessions, each of a token of its own"));
     let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-    std::fs::write(folder.path().join("tokens.json"), crowd::tokens(sizes.live)).expect("a file");
+    crowd::store(folder.path(), sizes.live);
     let mut rows = vec![table::row(&["", "resident", "anonymous", "added", "for each"])];
     let mut show = |what: &str, memory: Memory, before: Option<Memory>| {
         let added = before.map(|before| memory.anonymous.saturating_sub(before.anonymous));
@@ -61,7 +61,7 @@ pub async fn run(sizes: &Sizes) {
     // What tokens leave behind when they are read is room that sessions take; without tokens nothing is hidden so.
     let nothing = tempfile::tempdir_in(&sizes.folder).expect("a folder");
     for folder in [&nothing, &folder] {
-        std::fs::write(folder.path().join("tokens.json"), "[]").expect("a file");
+        crowd::store(folder.path(), 0);
     }
     let server = start(nothing.path());
     let nothing = weigh(&server, sizes.quiet).await;

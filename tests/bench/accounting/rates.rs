@@ -72,7 +72,7 @@ pub async fn run(sizes: &Sizes) {
     );
     table::part("rates", &what);
     let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-    std::fs::write(folder.path().join("tokens.json"), crowd::tokens(sizes.crowd)).expect("a file");
+    crowd::store(folder.path(), sizes.crowd);
     let server = Server::spotgate(folder.path());
     let mut crowd = Crowd::online(sizes.crowd, &server).await;
     // Something to know the size of records from.

@@ -29,7 +29,7 @@ pub async fn run(sizes: &Sizes) {
     let place = |name: &str| -> PathBuf { all.path().join(name) };
     let work = place("work");
     fs::create_dir(&work).expect("a folder");
-    fs::write(work.join("tokens.json"), crowd::tokens(sizes.live)).expect("a file");
+    crowd::store(&work, sizes.live);
 
     let mut kinds = Vec::new();
     let mut keep = |what: &'static str, sessions: bool| {
@@ -38,7 +38,7 @@ pub async fn run(sizes: &Sizes) {
         kinds.push((what, kept, sessions));
     };
     let server = Server::spotgate(&work);
-    // The first record asks for a snapshot, within a second; the others are to stay in the journal.
+    // The first record asks for a snapshot, within a second.
     let mut first = Crowd::online(1, &server).await;
     until_snapshot(&work, 1).await;
     server.end("TERM");
@@ -49,19 +49,19 @@ pub async fn run(sizes: &Sizes) {
     until_snapshot(&work, 1).await;
     let mut crowd = Crowd::online(sizes.live, &server).await;
     server.end("KILL");
-    keep("all in the journal, after SIGKILL", true);
+    keep("as they came in, after SIGKILL", true);
     let server = Server::spotgate(&work);
     server.end("TERM");
-    keep("all in the journal, after SIGTERM", true);
+    keep("as they came in, after SIGTERM", true);
     let server = Server::spotgate(&work);
     let some = crowd.interims(1, 1);
     load::run(server.accounting, some, 1, code::ACCOUNTING_RESPONSE, None).await;
     until_snapshot(&work, sizes.live).await;
     server.end("KILL");
-    keep("all in a snapshot, after SIGKILL", true);
+    keep("all in one snapshot, after SIGKILL", true);
     let server = Server::spotgate(&work);
     server.end("TERM");
-    keep("all in a snapshot, after SIGTERM", true);
+    keep("all in one snapshot, after SIGTERM", true);
 
     let mut taken = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds {
