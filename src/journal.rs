@@ -195,8 +195,7 @@ impl Journal {
     /// Opens or creates `ledger.db` in `folder` and replays it. It blocks, for about a second for each million entries.
     ///
     /// A file that is no database or is damaged is set aside under a name with the time `now`, a new one is begun, and a
-    /// warning names both; what could be read before the damage was replayed. Damage that reading does not meet is found before
-    /// the first commit, which then fails as [`Error::Stop`]; the next opening sets the file aside. What a power cut left of a commit that
+    /// warning names both; what could be read before the damage was replayed. What a power cut left of a commit that
     /// nobody was told of is cut by SQLite.
     ///
     /// # Errors

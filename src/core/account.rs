@@ -303,6 +303,20 @@ impl Account {
         self.sessions.iter().filter(there).map(close).collect()
     }
 
+    /// The account as it is after a restart: how far routers were told is not kept, and they are told again.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        let mut kept = self.clone();
+        let ended = kept.ended.iter_mut().map(|ended| &mut ended.session);
+        for session in kept.sessions.iter_mut().chain(ended) {
+            session.extension = None;
+            if let Some(ending) = &mut session.ending {
+                **ending = Ending::new(ending.cause, ending.since, session.contact.can_disconnect);
+            }
+        }
+        kept
+    }
+
     /// What the token gave when it was last seen.
     #[must_use]
     pub const fn terms(&self) -> Option<Terms> {

@@ -69,6 +69,14 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// The moment of so many milliseconds since 1970, in which moments are written down; what is beyond every calendar is its
+/// first or last moment.
+#[must_use]
+pub fn moment(millis: i64) -> Timestamp {
+    let bound = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(millis).unwrap_or(bound)
+}
+
 /// The largest Session-Timeout that RouterOS is known to honour (facts/hotspot.md §1.3).
 pub const SESSION_CEILING: Seconds = Seconds(21_474_720);
 

@@ -22,9 +22,6 @@ const NAME: &str = "ledger.db";
 /// the locks SQLite holds on it (<https://www.sqlite.org/howtocorrupt.html>, 2.2).
 const LOCK: &str = "ledger.lock";
 
-/// Beside a file that was found damaged after it had been read. Without it, it is read first and looked through later.
-const SUSPECT: &str = "ledger.suspect";
-
 /// `user_version` of what [`SCHEMA`] makes.
 const VERSION: i64 = 2;
 
@@ -104,7 +101,6 @@ impl From<rusqlite::Error> for Fault {
 #[derive(Debug)]
 pub(super) struct File {
     connection: Connection,
-    folder: PathBuf,
     /// Held as long as the connection, and dropped after it.
     _lock: Lock,
 }
@@ -133,16 +129,15 @@ impl File {
         let inaccessible = |error| OpenError::Folder { folder: folder.to_owned(), error };
         fs::create_dir_all(folder).map_err(inaccessible)?;
         let lock = lock(folder)?;
-        let (path, suspect) = (folder.join(NAME), folder.join(SUSPECT));
+        let path = folder.join(NAME);
         let attempt = |replay: &mut dyn FnMut(Entry<'_>)| {
             // Made here and not by SQLite, for its mode; the log beside it gets the same.
             OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(inaccessible)?;
             fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(inaccessible)?;
-            read(&path, suspect.exists(), replay)
+            read(&path, replay)
         };
-        let file = |connection| Self { connection, folder: folder.to_owned(), _lock: lock };
-        let opened = match attempt(&mut replay) {
-            Ok((connection, head)) => (file(connection), head, None),
+        match attempt(&mut replay) {
+            Ok((connection, head)) => Ok((Self { connection, _lock: lock }, head, None)),
             Err(OpenError::Sqlite { error, .. }) if is_damage(&error) => {
                 let aside = set_aside(folder, now).map_err(inaccessible)?;
                 tracing::warn!(
@@ -150,42 +145,10 @@ impl File {
                     "the journal is damaged: it was set aside, and a new one begun"
                 );
                 let (connection, head) = attempt(&mut |_| {})?;
-                (file(connection), head, Some(aside))
+                Ok((Self { connection, _lock: lock }, head, Some(aside)))
             }
-            Err(error) => return Err(error),
-        };
-        // Whatever was suspected is sound, or elsewhere.
-        match fs::remove_file(&suspect) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(inaccessible(error)),
-            Ok(()) | Err(_) => Ok(opened),
+            Err(error) => Err(error),
         }
-    }
-
-    /// What must come before anything is written, and for which no guest is to wait at a start: looks the whole file through
-    /// for damage that reading did not meet and writing would, and carries over what a crash left in the log. Should there be
-    /// damage, the next start looks first, and sets the file aside.
-    pub(super) fn prove(&self) -> Result<(), Fault> {
-        match verify(&self.connection) {
-            Err(error) if is_damage(&error) => {
-                let marked = fs::File::create(self.folder.join(SUSPECT)).and_then(|mark| mark.sync_all());
-                if let Err(error) = marked {
-                    tracing::error!(%error, "the journal's damage could not be noted down for the next start");
-                }
-                return Err(Fault::Stop(error.to_string().into()));
-            }
-            // Where it cannot be read it may be damaged or not: writing will tell.
-            Err(error) => tracing::warn!(%error, "the journal could not be looked through for damage"),
-            Ok(()) => {}
-        }
-        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        // After a failed sync the log may look whole and not be on disk. Written anew elsewhere and cut to nothing, it
-        // cannot take later commits with it.
-        let carried_over = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        match carried_over.map_err(Fault::from) {
-            Err(Fault::Disk(error)) => tracing::warn!(%error, "the journal's log is left as it was found"),
-            outcome => outcome?,
-        }
-        Ok(())
     }
 
     /// Commits a batch, and says how many records it held.
@@ -276,8 +239,7 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-/// Reads the file, which is looked through for damage first if it is suspected.
-fn read(path: &Path, suspect: bool, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, Position), OpenError> {
+fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, Position), OpenError> {
     let sqlite = |error| OpenError::Sqlite { path: path.to_owned(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -287,9 +249,17 @@ fn read(path: &Path, suspect: bool, replay: &mut dyn FnMut(Entry<'_>)) -> Result
     if found > VERSION {
         return Err(OpenError::Later { path: path.to_owned(), found });
     }
-    let head = replay_all(&connection, replay).map_err(sqlite)?;
-    if suspect {
-        verify(&connection).map_err(sqlite)?;
+    let head = replay_all(&connection, replay).and_then(|head| verify(&connection).map(|()| head)).map_err(sqlite)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
+    // After a failed sync the log may look whole and not be on disk. Written anew elsewhere and cut to nothing, it
+    // cannot take later commits with it.
+    match connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .map_err(|error| (is_passing(&error), error))
+    {
+        Err((true, error)) => tracing::warn!(%error, "the journal's log is left as it was found"),
+        Err((false, error)) => return Err(sqlite(error)),
+        Ok(()) => {}
     }
     // What replaying left in its cache is not read again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
@@ -359,7 +329,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     let wanting = match found {
         0 => SCHEMA,
         1 => FROM_1,
-        _ => "",
+        // Without a lock that somebody else may hold.
+        _ => return Ok(found),
     };
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {wanting} COMMIT;"))?;
     Ok(found)
@@ -371,7 +342,11 @@ fn replay_all(connection: &Connection, replay: &mut dyn FnMut(Entry<'_>)) -> rus
     let mut head = covered;
     // Rows of a snapshot that was not finished contain records that are still there.
     let mut contained: HashMap<i64, i64> = HashMap::new();
-    let mut rows = connection.prepare("SELECT token, position, payload, packed FROM snapshot ORDER BY token")?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |columns| columns.get(0))?;
+    // A file of version 1 on a disk that cannot be written stays one.
+    let packed = if version < 2 { "x''" } else { "packed" };
+    let mut rows =
+        connection.prepare(&format!("SELECT token, position, payload, {packed} FROM snapshot ORDER BY token"))?;
     each(rows.query([])?, |columns| {
         let (token, position) = (columns.get(0)?, columns.get(1)?);
         if position > covered {
@@ -409,7 +384,7 @@ fn bytes<'c>(columns: &'c Columns<'_>, index: usize) -> rusqlite::Result<&'c [u8
     Ok(columns.get_ref(index)?.as_blob()?)
 }
 
-/// Whether the whole file is sound.
+/// Finds damage that reading did not meet and writing would.
 fn verify(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |columns| columns.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(failure(ffi::SQLITE_CORRUPT, &verdict)) }

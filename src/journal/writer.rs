@@ -21,22 +21,13 @@ pub(super) fn run(mut file: File, shared: &Shared) {
     let mut since_carried_over = 0;
     // Records that a snapshot made superfluous, perhaps before the latest start.
     let mut litter = true;
-    let mut proven = false;
     loop {
         let patience = match (litter, since_carried_over >= WORTH_CARRYING_OVER) {
-            _ if !proven => Some(QUIET),
             (true, _) => Some(Duration::ZERO),
             (false, true) => Some(QUIET),
             (false, false) => None,
         };
-        let taken = shared.queue.take(BATCH, patience);
-        if !proven && !matches!(taken, Taken::Shut) {
-            proven = true;
-            if let Err(Fault::Stop(why)) = file.prove() {
-                return stop(shared, &why);
-            }
-        }
-        let outcome = match taken {
+        let outcome = match shared.queue.take(BATCH, patience) {
             Taken::Batch(batch) => {
                 since_carried_over += 1;
                 let cuts = batch.iter().any(|queued| matches!(queued.work, Work::Cut(_)));

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::core::account::{Account, Ended};
-use crate::core::budget::{Pool, Seconds};
+use crate::core::budget::{Pool, Seconds, moment};
 use crate::core::ending::{Cause, Ending, Told};
 use crate::core::event::{Event, Terms};
 use crate::core::extension::Extension;
@@ -16,7 +16,7 @@ use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
 
 fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(millis).unwrap()
+    moment(millis)
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -68,7 +68,7 @@ fn session() -> impl Strategy<Value = Session> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    let end = option::of(0i64..4_000_000_000_000);
+    let end = option::of(prop_oneof![9 => 0i64..4_000_000_000_000, 1 => Just(i64::MAX)]);
     (option::of(any::<u32>()), end).prop_map(|(pool, end)| Terms {
         pool: pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held.into()))),
         valid_to: end.map(at),

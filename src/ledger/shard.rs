@@ -12,6 +12,7 @@ use super::packed::Packed;
 use super::replay::threads;
 use super::{Found, lock, written};
 use crate::core::account::{Account, Ended};
+use crate::core::budget::moment;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
@@ -84,7 +85,7 @@ impl Shards {
     /// When something is due next in any account.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let next = self.each().filter_map(|shard| shard.deadlines.first().map(|(at, _)| *at)).min()?;
-        Timestamp::from_millisecond(next).ok()
+        Some(moment(next))
     }
 }
 
@@ -157,13 +158,6 @@ impl Shard {
                 slot.insert(Slot { account, deadline: NEVER });
             }
         }
-    }
-
-    /// Applies an event as the journal has it. When something is due is not worked out yet.
-    pub(super) fn replay(&mut self, token: TokenId, at: Timestamp, event: &Event) {
-        let mut account = self.account(token).unwrap_or_default();
-        let _ = account.apply(at, event);
-        self.insert(token, Packed::of(&account));
     }
 
     /// Works out anew when something is due in this account.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::core::account::{Account, Ended};
-use crate::core::budget::{Pool, Seconds};
+use crate::core::budget::{Pool, Seconds, moment};
 use crate::core::ending::{Cause, Ending};
 use crate::core::event::Terms;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
@@ -228,9 +228,9 @@ pub(super) fn read_account(payload: &[u8]) -> Result<Account, Unreadable> {
     let ended = written.ended.into_iter().map(|ended| ended_of(ended, code.as_ref()));
     Ok(Account {
         usage: Seconds(written.usage),
-        running_since: written.running_since.map(moment).transpose()?,
+        running_since: written.running_since.map(moment),
         first_device: written.first_device,
-        last_used: written.last_used.map(moment).transpose()?,
+        last_used: written.last_used.map(moment),
         devices: written.devices.into_iter().map(|WrittenMac(mac)| mac).collect(),
         terms: written.terms.map(|terms| terms.read()).transpose()?,
         ended: ended.collect::<Result<_, _>>()?,
@@ -247,7 +247,7 @@ pub(super) fn read_ended(payload: &[u8]) -> Result<Ended, Unreadable> {
 fn ended_of(written: WrittenEnded<'_>, code: Option<&Code>) -> Result<Ended, Unreadable> {
     Ok(Ended {
         session: session_of(written.session, code)?,
-        at: moment(written.at)?,
+        at: moment(written.at),
         counts: Seconds(written.counts),
         stopped: written.stopped,
     })
@@ -262,7 +262,7 @@ fn session_of(written: WrittenSession<'_>, code: Option<&Code>) -> Result<Sessio
     let ending = match written.ending {
         Some(ending) => {
             let cause = cause_of(&ending.cause)?;
-            Some(Box::new(Ending::new(cause, moment(ending.since)?, contact.can_disconnect)))
+            Some(Box::new(Ending::new(cause, moment(ending.since), contact.can_disconnect)))
         }
         None => None,
     };
@@ -272,7 +272,7 @@ fn session_of(written: WrittenSession<'_>, code: Option<&Code>) -> Result<Sessio
         code,
         contact,
         asker: written.asker.as_deref().map(NasName::new),
-        admitted_at: moment(written.admitted_at)?,
+        admitted_at: moment(written.admitted_at),
         granted: Seconds(written.granted),
         interim: Seconds(written.interim),
         accounting: written.accounting,
@@ -355,7 +355,7 @@ impl From<&Report> for WrittenReport {
 impl WrittenReport {
     fn read(self) -> Result<Report, Unreadable> {
         let Self { at, seconds, input_octets, output_octets } = self;
-        Ok(Report { at: moment(at)?, seconds: Seconds(seconds), input_octets, output_octets })
+        Ok(Report { at: moment(at), seconds: Seconds(seconds), input_octets, output_octets })
     }
 }
 
@@ -372,17 +372,13 @@ impl From<&Terms> for WrittenTerms {
 impl WrittenTerms {
     fn read(&self) -> Result<Terms, Unreadable> {
         let pool = self.pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held)));
-        Ok(Terms { pool, valid_to: self.valid_to.map(moment).transpose()? })
+        Ok(Terms { pool, valid_to: self.valid_to.map(moment) })
     }
 }
 
 /// All of it at once, rather than each text in it by itself.
 fn utf8(payload: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(payload).map_err(|_| Unreadable::Value("text"))
-}
-
-fn moment(millis: i64) -> Result<Timestamp, Unreadable> {
-    Timestamp::from_millisecond(millis).map_err(|_| Unreadable::Value("time"))
 }
 
 fn code_of(text: &str) -> Result<Code, Unreadable> {

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
+use crate::core::budget::moment;
+
 /// Reads a date: `2026-11-23T10:00:00`, with 0–9 fraction digits or without seconds, with `Z` or an offset, which is
 /// taken literally, or without, which means `zone`. A date without a time is midnight there.
 ///
@@ -28,7 +30,8 @@ pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Option<Timestamp>, No
         Some(offset) => offset.to_timestamp(civil),
         None => zone.to_timestamp(civil),
     };
-    Ok(Some(timestamp.unwrap_or(Timestamp::MAX)))
+    // To the millisecond, as it is written down: more would be another date each time it is compared.
+    Ok(Some(moment(timestamp.unwrap_or(Timestamp::MAX).as_millisecond())))
 }
 
 /// The text is no date.
@@ -87,8 +90,8 @@ mod tests {
             ("2026-11-23T10:30:00z", "2026-11-23T10:30:00Z"),
             ("2026-11-23T10:30:00.5Z", "2026-11-23T10:30:00.5Z"),
             ("2026-11-23T10:30:00.000Z", "2026-11-23T10:30:00Z"),
-            ("2026-11-23T10:30:00.1234567Z", "2026-11-23T10:30:00.1234567Z"),
-            ("2026-11-23T10:30:00.123456789Z", "2026-11-23T10:30:00.123456789Z"),
+            ("2026-11-23T10:30:00.1234567Z", "2026-11-23T10:30:00.123Z"),
+            ("2026-11-23T10:30:00.123456789Z", "2026-11-23T10:30:00.123Z"),
             ("2026-11-23T10:30Z", "2026-11-23T10:30:00Z"),
             ("2026-11-23T10:30:00+00:00", "2026-11-23T10:30:00Z"),
             ("2026-11-23T10:30:00+02:00", "2026-11-23T08:30:00Z"),
