@@ -388,6 +388,16 @@ async fn a_file_that_is_no_database_is_set_aside() {
     }
 }
 
+/// Overwrites the page in the middle of the file; the file as it is then.
+fn damage(folder: &Path) -> Vec<u8> {
+    let path = folder.join("ledger.db");
+    let mut file = fs::read(&path).unwrap();
+    let middle = file.len() / 4096 / 2 * 4096;
+    file[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, &file).unwrap();
+    file
+}
+
 #[tokio::test]
 async fn of_a_damaged_file_what_can_be_read_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
@@ -395,11 +405,7 @@ async fn of_a_damaged_file_what_can_be_read_is_replayed() {
     let many = (0..5000).map(|number| record(1, number)).collect();
     journal.append_all(many, vec![], vec![]).unwrap().await.unwrap();
     journal.close().unwrap();
-    let path = folder.path().join("ledger.db");
-    let mut file = fs::read(&path).unwrap();
-    let middle = file.len() / 4096 / 2 * 4096;
-    file[middle..middle + 4096].fill(0xa5);
-    fs::write(&path, &file).unwrap();
+    let file = damage(folder.path());
 
     let (journal, told, damaged) = open(folder.path());
     assert_eq!(fs::read(damaged.unwrap()).unwrap(), file);
@@ -416,11 +422,7 @@ async fn a_file_with_damage_that_reading_does_not_meet_is_set_aside() {
         (0..5000).map(|number| Closed { session: format!("{number:026}"), token: 1, at_ms: 0, payload: vec![0; 100] });
     journal.append_all(vec![record(1, 1)], ended.collect(), vec![]).unwrap().await.unwrap();
     journal.close().unwrap();
-    let path = folder.path().join("ledger.db");
-    let mut file = fs::read(&path).unwrap();
-    let middle = file.len() / 4096 / 2 * 4096;
-    file[middle..middle + 4096].fill(0xa5);
-    fs::write(&path, &file).unwrap();
+    let file = damage(folder.path());
 
     let (journal, told, damaged) = open(folder.path());
     assert_eq!(told.0[&1], [1]);

@@ -122,11 +122,21 @@ pub(super) fn account() -> impl Strategy<Value = Account> {
     )
 }
 
-/// What of an account is not kept on disk: how far its routers were told.
-pub(super) fn telling() -> impl Strategy<Value = (u32, Option<Told>, Option<Extension>)> {
+/// Any account of which routers were told something: how far is not kept on disk.
+pub(super) fn account_being_told() -> impl Strategy<Value = Account> {
     let told = prop_oneof![Just(Told::Acked), Just(Told::Unanswered), any::<u32>().prop_map(Told::Refused)];
     let extension = (any::<u32>(), any::<u32>(), 0i64..4_000_000_000_000);
     let extension =
         extension.prop_map(|(to, tries, millis)| Extension { to: Seconds(to.into()), tries, next_try: at(millis) });
-    (any::<u32>(), option::of(told), option::of(extension))
+    (account(), any::<u32>(), option::of(told), option::of(extension)).prop_map(
+        |(mut account, tries, last, extension)| {
+            for session in &mut account.sessions {
+                if let Some(ending) = &mut session.ending {
+                    (ending.tries, ending.last) = (tries, last);
+                }
+                session.extension = extension.clone().map(Box::new);
+            }
+            account
+        },
+    )
 }
