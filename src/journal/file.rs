@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -222,9 +224,21 @@ impl File {
         Ok(removed > 0)
     }
 
-    /// Carries the write-ahead log over into the database, as far as readers let it.
+    /// Carries the write-ahead log over into the database, as far as readers let it; once that is all of it, cuts it to
+    /// nothing, so that a start after a power cut need not do so again.
     pub(super) fn carry_over(&self) -> Result<(), Fault> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+        let checkpoint = |how| {
+            let ask = format!("PRAGMA wal_checkpoint({how})");
+            self.connection.query_row(&ask, [], |columns| Ok(columns.get::<_, i64>(1)? == columns.get::<_, i64>(2)?))
+        };
+        if checkpoint("PASSIVE")? {
+            // Whoever reads may go on: it is left for the next time.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let cut = checkpoint("TRUNCATE");
+            self.connection.busy_timeout(BUSY)?;
+            cut?;
+        }
+        Ok(())
     }
 }
 
@@ -249,7 +263,13 @@ fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, P
     if found > VERSION {
         return Err(OpenError::Later { path: path.to_owned(), found });
     }
-    let head = replay_all(&connection, replay).and_then(|head| verify(&connection).map(|()| head)).map_err(sqlite)?;
+    // Both only read, so they may do so at once.
+    let head = thread::scope(|scope| {
+        let verifying = scope.spawn(|| verify(path));
+        let head = replay_all(&connection, replay);
+        verifying.join().unwrap_or_else(|panic| resume_unwind(panic)).and(head)
+    })
+    .map_err(sqlite)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
     // After a failed sync the log may look whole and not be on disk. Written anew elsewhere and cut to nothing, it
     // cannot take later commits with it.
@@ -384,8 +404,11 @@ fn bytes<'c>(columns: &'c Columns<'_>, index: usize) -> rusqlite::Result<&'c [u8
     Ok(columns.get_ref(index)?.as_blob()?)
 }
 
-/// Finds damage that reading did not meet and writing would.
-fn verify(connection: &Connection) -> rusqlite::Result<()> {
+/// Finds damage that reading does not meet and writing would.
+fn verify(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |columns| columns.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(failure(ffi::SQLITE_CORRUPT, &verdict)) }
 }

@@ -35,7 +35,10 @@ pub(super) fn run(mut file: File, shared: &Shared) {
                 litter |= cuts;
                 outcome.and_then(|()| sweep(&mut file, &mut litter))
             }
-            Taken::Idle if litter => sweep(&mut file, &mut litter),
+            Taken::Idle if litter => sweep(&mut file, &mut litter).and_then(|()| {
+                // What a snapshot wrote and took away is much; a start after a power cut would have to carry it over.
+                if litter { Ok(()) } else { file.carry_over() }
+            }),
             Taken::Idle => {
                 since_carried_over = 0;
                 file.carry_over()

@@ -23,6 +23,12 @@ use crate::live::Current;
 /// start then reads little more than the snapshot. An account takes about four times the room of a record.
 const REPLAYED_AT_MOST: u64 = 50_000;
 
+/// What keeps snapshots apart, unless the records are [`PILED_UP`]: under load they would be what the load costs.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+
+/// Records, or five times the accounts, that ask for a snapshot at once: a start would take a second for them.
+const PILED_UP: u64 = 500_000;
+
 /// Accounts written down in one commit: routers wait meanwhile, for a few milliseconds.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -220,9 +226,7 @@ impl Ledger {
     /// Keeps the journal short and forgets what is old, until the disk cannot be relied on any more.
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
         let Book::Journal(journal) = &self.book else { return std::future::pending().await };
-        let at_most = || REPLAYED_AT_MOST.max(self.shards.accounts());
-        // The first record of a run asks for one.
-        let mut since_snapshot = at_most();
+        let (mut since_snapshot, mut snapshot_at) = (0, None);
         let (mut counted, mut forgot) = (0, None);
         // Nobody waits for it; without them the file is right all the same.
         drop(journal.define(written::VIEWS));
@@ -247,8 +251,15 @@ impl Ledger {
             counted = records;
             // One that nothing was missing after finds out, too, whether a disk that failed does better.
             let probes = failing && missing.is_empty();
-            if probes || since_snapshot > at_most() {
-                since_snapshot = 0;
+            let accounts = self.shards.accounts();
+            let due = match snapshot_at {
+                // The first record of a run asks for one.
+                None => since_snapshot > 0,
+                Some(at) if now.mono.saturating_sub(at) < SNAPSHOT_EVERY => since_snapshot > PILED_UP.max(5 * accounts),
+                Some(_) => since_snapshot > REPLAYED_AT_MOST.max(accounts),
+            };
+            if probes || due {
+                (since_snapshot, snapshot_at) = (0, Some(now.mono));
                 self.behind.store(true, Ordering::Relaxed);
             }
             if let Err(error) = self.make_good(now.wall, before).await {

@@ -126,7 +126,9 @@ fn copy(from: &Path, to: &Path) {
         if entry.file_type().expect("a kind").is_dir() {
             copy(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).expect("a file");
+            fs::copy(entry.path(), &target).expect("a file");
+            // Else the daemon waits for the disk to take the copy.
+            fs::File::open(target).and_then(|file| file.sync_all()).expect("a disk");
         }
     }
 }
