@@ -1,14 +1,17 @@
 //! Tokens at hand: found in memory now, or fetched once however many ask.
 //!
-//! Two kinds of copies live here. A *complete* copy (of a file) answers everything, also that a code does not exist.
-//! Single copies, looked up upstream one code or device at a time, are served while fresh, and while stale only when the
-//! source does not answer; "no such code" is remembered for a short while. That a search failed never means that there is
-//! no such code.
+//! Two kinds of copies live here. A copy of everything answers for every token it holds: that of a file also that a code
+//! does not exist, that of a mirror not, since a visitor may have been registered a moment ago. Single copies, looked up
+//! upstream one code or device at a time, are served while fresh, and while stale only when the source does not answer; "no
+//! such code" is remembered for a short while. That a search failed never means that there is no such code.
+
+mod changes;
+mod held;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -16,10 +19,13 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::core::ident::{Code, CodeKey, Mac};
+use crate::core::ident::{Code, Mac, TokenId};
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
-use crate::source::{Error, Origin};
+use crate::source::{Error, Origin, Version};
+pub use changes::Changes;
+use changes::Noted;
+use held::{Held, Merged};
 
 /// Every token under one code, or of one device. Cheap to clone; one token, the usual case, needs no list.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +50,15 @@ impl Tokens {
             }
         };
     }
+
+    /// Takes one out, if it is there.
+    fn take(&mut self, id: TokenId) {
+        *self = match std::mem::take(self) {
+            Self::One(token) if token.id != id => Self::One(token),
+            Self::None | Self::One(_) => Self::None,
+            Self::Several(tokens) => tokens.iter().filter(|token| token.id != id).cloned().collect(),
+        };
+    }
 }
 
 impl Deref for Tokens {
@@ -58,16 +73,19 @@ impl Deref for Tokens {
     }
 }
 
-impl FromIterator<AccessToken> for Tokens {
-    fn from_iter<I: IntoIterator<Item = AccessToken>>(tokens: I) -> Self {
+impl FromIterator<Arc<AccessToken>> for Tokens {
+    fn from_iter<I: IntoIterator<Item = Arc<AccessToken>>>(tokens: I) -> Self {
         let mut all = Self::None;
-        tokens.into_iter().for_each(|token| all.push(Arc::new(token)));
+        tokens.into_iter().for_each(|token| all.push(token));
         all
     }
 }
 
 /// Look-ups under way at once; one more is answered like a source that is away.
 const MAX_IN_FLIGHT: usize = 1024;
+
+/// Tokens taken in under one lock: logins wait for some microseconds.
+const MERGED_AT_ONCE: usize = 64;
 
 /// "No such code" is remembered for at most so many codes; guesses push out guesses, never copies of tokens.
 const MAX_ABSENT: u64 = 100_000;
@@ -76,7 +94,10 @@ const MAX_ABSENT: u64 = 100_000;
 pub struct Catalogue {
     times: config::Cache,
     clock: Clock,
-    complete: RwLock<Option<Arc<Complete>>>,
+    held: RwLock<Held>,
+    /// Whether single look-ups go into the copy of everything, which a mirror keeps fresh.
+    mirrored: bool,
+    changes: Noted,
     origin: Option<Arc<dyn Origin>>,
     copies: Cache<Key, Copy>,
     /// When the source last said that there is no such code or device.
@@ -109,15 +130,6 @@ struct Copy {
     fetched_at: Duration,
 }
 
-/// A copy of every token there is. Codes are folded here; which case counts is decided later.
-struct Complete {
-    by_code: HashMap<CodeKey, Tokens>,
-    by_device: HashMap<Mac, Tokens>,
-    tokens: usize,
-    /// On the monotonic clock.
-    fetched_at: Duration,
-}
-
 /// What memory says.
 #[derive(Clone, Debug)]
 pub enum Find {
@@ -132,6 +144,26 @@ pub enum Find {
     Nothing,
 }
 
+/// What merging came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merge {
+    /// Versions that are new, or differ from what was known.
+    pub changed: Vec<Version>,
+    /// How many of these tokens were not known at all.
+    pub added: usize,
+    /// Tokens for which there was no room.
+    pub left_out: usize,
+}
+
+/// How a token stands in the copy of everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Held(Arc<AccessToken>),
+    /// The source has no such token.
+    Gone,
+}
+
 /// What asking came to.
 #[derive(Clone, Debug)]
 pub enum Found {
@@ -141,38 +173,19 @@ pub enum Found {
     Unavailable,
 }
 
-impl Complete {
-    fn new(tokens: Vec<Arc<AccessToken>>, fetched_at: Duration) -> Self {
-        let count = tokens.len();
-        let by_code = HashMap::with_capacity(count);
-        let mut complete = Self { by_code, by_device: HashMap::new(), tokens: count, fetched_at };
-        for token in tokens {
-            for device in &token.devices {
-                complete.by_device.entry(*device).or_default().push(Arc::clone(&token));
-            }
-            complete.by_code.entry(token.code.key()).or_default().push(token);
-        }
-        complete
-    }
-
-    fn find(&self, claim: &Claim) -> Option<&Tokens> {
-        match claim {
-            Claim::Code(code) => self.by_code.get(&code.key()),
-            Claim::Device(mac) => self.by_device.get(mac),
-        }
-    }
-}
-
 impl Catalogue {
-    /// A catalogue over a source that is asked code by code, or, without `origin`, over complete copies alone.
+    /// A catalogue over a source that is asked code by code, or, without `origin`, over complete copies alone. `mirrored`:
+    /// somebody keeps a copy of everything fresh as well.
     #[must_use]
-    pub fn new(times: &config::Cache, origin: Option<Arc<dyn Origin>>, clock: Clock) -> Self {
+    pub fn new(times: &config::Cache, origin: Option<Arc<dyn Origin>>, mirrored: bool, clock: Clock) -> Self {
         // moka's own clock only tidies up; what is fresh or stale is judged by ours.
         let kept = |capacity, time| Cache::builder().max_capacity(capacity).time_to_live(time).build();
         let absent = Cache::builder().max_capacity(MAX_ABSENT).time_to_live(times.unknown_for).build();
         Self {
             clock,
-            complete: RwLock::default(),
+            held: RwLock::default(),
+            mirrored,
+            changes: Noted::default(),
             origin,
             copies: kept(times.max_tokens, times.stale_for.max(times.fresh_for)),
             absent,
@@ -183,24 +196,111 @@ impl Catalogue {
 
     /// Puts a complete copy in place of the former one.
     pub fn replace(&self, tokens: Vec<Arc<AccessToken>>) {
-        let complete = Arc::new(Complete::new(tokens, self.clock.now().mono));
-        *self.complete.write().unwrap_or_else(PoisonError::into_inner) = Some(complete);
+        let held = Held::of(tokens, self.clock.now().mono);
+        // The former one is taken apart without the lock.
+        let former = std::mem::replace(&mut *self.write(), held);
+        self.changes.note_all();
+        drop(former);
+    }
+
+    /// Takes in what was asked for at `asked` (monotonic), and gives the versions that say something new. Beyond
+    /// `cache.max_tokens` nothing more is held.
+    pub fn merge(&self, versions: &[Version], asked: Duration) -> Merge {
+        let room = usize::try_from(self.times.max_tokens).unwrap_or(usize::MAX);
+        let mut merge = Merge::default();
+        for part in versions.chunks(MERGED_AT_ONCE) {
+            let mut held = self.write();
+            for version in part {
+                match held.merge(version, asked, room) {
+                    Merged::Changed => merge.changed.push(version.clone()),
+                    Merged::Added => {
+                        merge.changed.push(version.clone());
+                        merge.added += 1;
+                    }
+                    Merged::Full => merge.left_out += 1,
+                    Merged::Same => {}
+                }
+            }
+        }
+        self.changes.note(merge.changed.iter().map(|version| version.token.id));
+        merge
+    }
+
+    /// Takes out what the source no longer has, unless it was heard of since `asked` (monotonic); gives those taken out.
+    pub fn remove(&self, ids: &[TokenId], asked: Duration) -> Vec<TokenId> {
+        let mut held = self.write();
+        let gone: Vec<TokenId> = ids.iter().copied().filter(|id| held.remove(*id, asked)).collect();
+        drop(held);
+        self.changes.note(gone.iter().copied());
+        gone
+    }
+
+    /// The copy of everything was compared with the source just now, or `aged` ago; `complete`: it holds every token.
+    pub fn compared(&self, complete: bool, aged: Duration) {
+        let now = self.clock.now().mono;
+        let mut held = self.write();
+        let is_first = complete && !held.is_complete();
+        held.compared(complete, now, aged);
+        drop(held);
+        if is_first {
+            self.changes.note_all();
+        }
+    }
+
+    /// Tokens held that were last asked for before `asked` (monotonic).
+    #[must_use]
+    pub fn older(&self, asked: Duration) -> Vec<Arc<AccessToken>> {
+        self.read().older(asked).cloned().collect()
+    }
+
+    /// What changed since this was last asked; waits for something.
+    pub async fn changes(&self) -> Changes {
+        self.changes.wait().await
+    }
+
+    /// The `UpdatedOn` of the version held.
+    #[must_use]
+    pub fn updated(&self, id: TokenId) -> Option<jiff::Timestamp> {
+        self.read().updated(id)
+    }
+
+    /// How a token stands in the copy of everything; none: nobody can say, for there is no such copy.
+    #[must_use]
+    pub fn standing(&self, id: TokenId) -> Option<Standing> {
+        let held = self.read();
+        match held.get(id) {
+            Some(token) => Some(Standing::Held(Arc::clone(token))),
+            None => held.is_complete().then_some(Standing::Gone),
+        }
+    }
+
+    /// Whether there is a copy of everything.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.read().is_complete()
     }
 
     /// Whether any login can be decided without the source.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.complete.read().unwrap_or_else(PoisonError::into_inner).is_some() || self.tokens() > 0
+        self.is_complete() || self.tokens() > 0
     }
 
     /// Token records held that may be used.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner);
-        let complete = complete.as_ref().map_or(0, |complete| complete.tokens);
+        let held = u64::try_from(self.read().len()).unwrap_or(u64::MAX);
         // What was put in or ran out a moment ago is counted too.
         self.copies.run_pending_tasks();
-        u64::try_from(complete).unwrap_or(u64::MAX).saturating_add(self.copies.entry_count())
+        held.saturating_add(self.copies.entry_count())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a login waits for the source where it need not: a stale copy answers then, or, for a device, nothing. It is
@@ -214,12 +314,20 @@ impl Catalogue {
     /// Looks in memory only.
     #[must_use]
     pub fn find(&self, claim: &Claim) -> Find {
-        let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(tokens) = complete.as_ref().and_then(|complete| complete.find(claim)) {
-            return Find::Here(tokens.clone());
-        }
-        if self.origin.is_none() {
-            return complete.map_or(Find::Nothing, |_| Find::Here(Tokens::default()));
+        let held = self.read();
+        let found = held.find(claim).cloned();
+        let complete = held.is_complete();
+        let Some(_) = self.origin else {
+            return found.map_or(if complete { Find::Here(Tokens::None) } else { Find::Nothing }, Find::Here);
+        };
+        // A mirror is kept fresh; while it cannot be, it serves as a stale copy does.
+        let usable = held.age(self.clock.now().mono) <= self.times.stale_for;
+        drop(held);
+        match (found, claim) {
+            (Some(tokens), _) if usable => return Find::Here(tokens),
+            // A record that names a device was there before the device came, unlike a code that was given out just now.
+            (None, Claim::Device(_)) if usable && complete => return Find::Here(Tokens::None),
+            _ => {}
         }
         let key = Key::of(claim);
         if let Some(tokens) = self.fresh(&key) {
@@ -232,8 +340,8 @@ impl Catalogue {
     /// When the copy that answers for this claim was fetched, on the monotonic clock.
     #[must_use]
     pub fn fetched_at(&self, claim: &Claim) -> Option<Duration> {
-        let complete = self.complete.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let of_all = complete.filter(|complete| complete.find(claim).is_some()).map(|complete| complete.fetched_at);
+        let held = self.read();
+        let of_all = held.find(claim).map(|_| held.fetched_at());
         of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| copy.fetched_at))
     }
 
@@ -287,26 +395,37 @@ impl Catalogue {
         let landing = Landing { catalogue: Arc::clone(self), key };
         let claim = claim.clone();
         tokio::spawn(async move {
+            let asked = landing.catalogue.clock.now().mono;
             let answer = origin.look_up(&claim).await;
-            let outcome = answer.map(Tokens::from_iter);
-            if let Ok(tokens) = &outcome {
-                landing.catalogue.keep(&landing.key, tokens);
-            }
+            let outcome = answer.map(|found| landing.catalogue.keep(&landing.key, &claim, &found, asked));
             drop(landing);
             ended.send_replace(Some(outcome));
         });
         Some(outcome)
     }
 
-    fn keep(&self, key: &Key, tokens: &Tokens) {
+    /// Keeps what the source answered, and gives it.
+    fn keep(&self, key: &Key, claim: &Claim, found: &[Version], asked: Duration) -> Tokens {
+        let tokens: Tokens = found.iter().map(|version| Arc::clone(&version.token)).collect();
+        // Before the mirror is whole nothing keeps what it holds fresh.
+        if self.mirrored && self.is_complete() {
+            let known = self.read().find(claim).cloned().unwrap_or_default();
+            let gone = known.iter().map(|token| token.id).filter(|id| tokens.iter().all(|token| token.id != *id));
+            self.remove(&gone.collect::<Vec<_>>(), asked);
+            self.merge(found, asked);
+        }
         let fetched_at = self.clock.now().mono;
         if tokens.is_empty() {
             self.copies.invalidate(key);
             self.absent.insert(key.clone(), fetched_at);
         } else {
-            self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
             self.absent.invalidate(key);
+            // What has no room in the mirror, or is no part of one.
+            if self.read().find(claim).is_none() {
+                self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
+            }
         }
+        tokens
     }
 
     /// What may be said without asking the source.

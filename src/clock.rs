@@ -25,6 +25,7 @@ pub struct Clock(Kind);
 enum Kind {
     System { start: Instant },
     Manual(Arc<Mutex<Now>>),
+    Fast { start: Instant, from: Timestamp, speed: u32 },
 }
 
 impl Clock {
@@ -41,6 +42,36 @@ impl Clock {
         Self(Kind::Manual(Arc::new(Mutex::new(Now { wall, mono: Duration::ZERO }))))
     }
 
+    /// A clock on which, from `from` on, `speed` seconds pass in each second: a long time in a short test. Both
+    /// [`Clock::sleep`] and [`Clock::real`] keep to it.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
+    pub fn fast(from: Timestamp, speed: u32) -> Self {
+        Self(Kind::Fast { start: Instant::now(), from, speed: speed.max(1) })
+    }
+
+    /// Waits for so long. A clock that is moved by hand is moved by that.
+    pub async fn sleep(&self, time: Duration) {
+        if matches!(self.0, Kind::Manual(_)) {
+            self.advance(time);
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.real(time)).await;
+        }
+    }
+
+    /// How long `time` takes really, for time-outs of what knows no clock.
+    #[must_use]
+    pub const fn real(&self, time: Duration) -> Duration {
+        match self.0 {
+            Kind::System { .. } | Kind::Manual(_) => time,
+            Kind::Fast { speed, .. } => match time.checked_div(speed) {
+                Some(time) => time,
+                None => time,
+            },
+        }
+    }
+
     /// Reads both clocks.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
@@ -48,6 +79,10 @@ impl Clock {
         match &self.0 {
             Kind::System { start } => Now { wall: to_the_millisecond(Timestamp::now()), mono: start.elapsed() },
             Kind::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::Fast { start, from, speed } => {
+                let mono = start.elapsed().saturating_mul(*speed);
+                Now { wall: to_the_millisecond(from.saturating_add(mono).unwrap_or(Timestamp::MAX)), mono }
+            }
         }
     }
 

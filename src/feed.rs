@@ -1,5 +1,6 @@
 //! What keeps the gate supplied with tokens: a file that is followed, or the Nexudus API with its sign-in.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::core::login::Claim;
 use crate::gate::Supply;
+use crate::mirror::{Coverage, Mirror};
 use crate::source::health::Health;
 use crate::source::nexudus::{Nexudus, Observer, Saved};
 use crate::source::{Error, LookUp, Origin, file};
@@ -35,6 +37,8 @@ const LINES_OF_A_FILE: usize = 20;
 pub struct Feed {
     supply: Arc<Supply>,
     source: Source,
+    /// Where a mirror is kept.
+    folder: PathBuf,
     metrics: Arc<Metrics>,
     clock: Clock,
     stop: CancellationToken,
@@ -75,9 +79,11 @@ impl Feed {
             Source::File(_) => None,
             Source::Nexudus(nexudus) => Some(Arc::clone(nexudus) as Arc<dyn Origin>),
         };
-        let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, clock.clone()));
-        let supply = Arc::new(Supply { catalogue, health });
-        Ok(Self { supply, source, metrics, clock: clock.clone(), stop })
+        let mirrored = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.mirror);
+        let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, mirrored, clock.clone()));
+        let supply = Arc::new(Supply { catalogue, health, mirror: mirrored.then(Arc::default) });
+        let folder = settings.store.path.clone();
+        Ok(Self { supply, source, folder, metrics, clock: clock.clone(), stop })
     }
 
     /// The supply.
@@ -86,11 +92,15 @@ impl Feed {
         &self.supply
     }
 
-    /// Feeds the supply from now on; returns once a file was read, or could not be.
+    /// Feeds the supply from now on; returns once a file, or the mirror of before, was read, or could not be.
     pub async fn start(&self, tasks: &TaskTracker) {
         match &self.source {
             Source::File(file) => self.follow(file.clone(), tasks).await,
             Source::Nexudus(nexudus) => {
+                if let Some(coverage) = &self.supply.mirror {
+                    self.mirror(Arc::clone(nexudus), Arc::clone(coverage), tasks).await;
+                    return;
+                }
                 let knocking = knock(Arc::clone(nexudus), Arc::clone(&self.supply.health), self.clock.clone());
                 tasks.spawn(self.stop.clone().run_until_cancelled_owned(knocking));
             }
@@ -106,6 +116,19 @@ impl Feed {
     pub fn read(&self) {
         if let Source::File(file) = &self.source {
             take(file::load(file), &self.supply, &self.metrics, &self.clock);
+        }
+    }
+
+    /// Keeps a mirror; its first call signs in.
+    async fn mirror(&self, nexudus: Arc<Nexudus>, coverage: Arc<Coverage>, tasks: &TaskTracker) {
+        let (catalogue, clock) = (Arc::clone(&self.supply.catalogue), self.clock.clone());
+        let folder = self.folder.clone();
+        let opening = move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), Arc::default());
+        match tokio::task::spawn_blocking(opening).await {
+            Ok(mirror) => {
+                tasks.spawn(self.stop.clone().run_until_cancelled_owned(mirror.run()));
+            }
+            Err(error) => tracing::error!(%error, "there is no mirror: every code is asked for when a guest comes"),
         }
     }
 

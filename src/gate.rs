@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalogue::{Catalogue, Find, Found, Tokens};
+use crate::catalogue::{Catalogue, Changes, Find, Found, Standing, Tokens};
 use crate::clock::{Clock, Now};
 use crate::config;
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
@@ -16,6 +16,8 @@ use crate::core::login::Claim;
 use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
 use crate::ledger::{Ledger, Reported, Written};
+use crate::live::Live;
+use crate::mirror::Coverage;
 use crate::source::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::Throttle;
@@ -92,6 +94,8 @@ pub struct Supply {
     pub catalogue: Arc<Catalogue>,
     /// How the source's last answer was.
     pub health: Arc<Health>,
+    /// How far the mirror of every token is, if one is kept.
+    pub mirror: Option<Arc<Coverage>>,
 }
 
 /// The way in.
@@ -325,6 +329,27 @@ impl Gate {
             self.ledger.moved_on(token, &visit.question, self.clock.now().wall);
         }
         Accounted { result, written: reported.written }
+    }
+
+    /// Tokens changed at their source: so does what their running sessions may.
+    pub fn revise(&self, changes: Changes, live: &Live) {
+        let (catalogue, now) = (&self.supply().catalogue, self.clock.now().wall);
+        let tokens = match changes {
+            Changes::Tokens(tokens) => tokens.into_iter().collect(),
+            Changes::All => self.ledger.in_use(),
+        };
+        let serves = |nas: &NasName, token: &AccessToken| {
+            // Of a NAS that is configured no more nobody can say it.
+            live.nas(nas.as_str()).is_none_or(|rules| rules.serves(token.business))
+        };
+        for id in tokens {
+            let token = match catalogue.standing(id) {
+                Some(Standing::Held(token)) => Some(token),
+                Some(Standing::Gone) => None,
+                None => continue,
+            };
+            let _ = self.ledger.revise(id, token.as_deref(), serves, &live.settings.policy, now);
+        }
     }
 
     /// The router at `address` began anew at `since`: its sessions are over, as far as was reported.

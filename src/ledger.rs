@@ -6,6 +6,7 @@ mod devices;
 mod keep;
 mod packed;
 mod replay;
+mod revise;
 mod shard;
 mod watch;
 mod written;

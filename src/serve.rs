@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::catalogue::Changes;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::feed::Feed;
@@ -180,6 +181,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
     let (lost, _) = watch::channel(None);
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep(Arc::clone(&gate), current.clone(), lost.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(revise(Arc::clone(&gate), current.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
     tracing::info!(
         auth = ?addresses.auth, accounting = ?addresses.accounting, http = ?addresses.http, metrics = ?addresses.metrics,
@@ -292,6 +294,24 @@ async fn sweep_regularly(gate: Arc<Gate>, live: Current) {
     loop {
         ticks.tick().await;
         sweep(&gate, &live);
+    }
+}
+
+/// Lets running sessions feel what changes at the source.
+async fn revise(gate: Arc<Gate>, mut live: Current) {
+    loop {
+        let supply = gate.supply();
+        let changes = tokio::select! {
+            changes = supply.catalogue.changes() => changes,
+            // Tokens may come from elsewhere by now, or be valid elsewhere.
+            reloaded = live.changed() => match reloaded {
+                Ok(()) => Changes::All,
+                Err(_) => return,
+            },
+        };
+        let (gate, live) = (Arc::clone(&gate), Arc::clone(&live.borrow_and_update()));
+        // All accounts may be many: not on a thread that answers.
+        let _ = tokio::task::spawn_blocking(move || gate.revise(changes, &live)).await;
     }
 }
 

@@ -22,6 +22,10 @@ enum Does {
     Panics,
 }
 
+fn versions(tokens: Vec<AccessToken>) -> Vec<Version> {
+    tokens.into_iter().map(|token| Version { token: Arc::new(token), updated: None }).collect()
+}
+
 /// A source that does as it is told and keeps what it was asked.
 struct Fake {
     does: Mutex<Does>,
@@ -44,10 +48,10 @@ impl Origin for Fake {
         let does = self.does.lock().unwrap().clone();
         Box::pin(async move {
             match does {
-                Does::Answers(tokens) => Ok(tokens),
+                Does::Answers(tokens) => Ok(versions(tokens)),
                 Does::AnswersAfter(pause, tokens) => {
                     sleep(pause).await;
-                    Ok(tokens)
+                    Ok(versions(tokens))
                 }
                 Does::Fails => Err(away()),
                 Does::Hangs => std::future::pending().await,
@@ -77,7 +81,7 @@ impl Origin for Gated {
             self.open.acquire().await.unwrap().forget();
             assert!(!self.panics, "the source breaks");
             match claim {
-                Claim::Code(code) => Ok(vec![token(1, code.reveal())]),
+                Claim::Code(code) => Ok(versions(vec![token(1, code.reveal())])),
                 Claim::Device(_) => Ok(Vec::new()),
             }
         })
@@ -105,7 +109,7 @@ fn clock() -> Clock {
 
 fn over(origin: Arc<dyn Origin>) -> (Arc<Catalogue>, Clock) {
     let clock = clock();
-    (Arc::new(Catalogue::new(&times(), Some(origin), clock.clone())), clock)
+    (Arc::new(Catalogue::new(&times(), Some(origin), false, clock.clone())), clock)
 }
 
 fn world(does: Does) -> (Arc<Catalogue>, Arc<Fake>, Clock) {
@@ -414,7 +418,7 @@ async fn copies_beyond_the_limit_are_let_go() {
     let source = Gated::shut(false);
     source.open.add_permits(1000);
     let few = config::Cache { max_tokens: 10, ..times() };
-    let catalogue = Arc::new(Catalogue::new(&few, Some(source), clock()));
+    let catalogue = Arc::new(Catalogue::new(&few, Some(source), false, clock()));
     for number in 0..100 {
         assert_eq!(obtain(&catalogue, &code(&format!("code-{number}"))).await, Some(vec![1]));
     }
@@ -423,7 +427,7 @@ async fn copies_beyond_the_limit_are_let_go() {
 
 #[tokio::test]
 async fn a_complete_copy_answers_everything() {
-    let catalogue = Arc::new(Catalogue::new(&times(), None, clock()));
+    let catalogue = Arc::new(Catalogue::new(&times(), None, false, clock()));
     let (abc, mac) = (code("abc"), Mac::new([2; 6]));
     assert_eq!(find(&catalogue, &abc), "nothing");
     assert_eq!(obtain(&catalogue, &abc).await, None, "before the file was read");
@@ -449,7 +453,7 @@ async fn a_complete_copy_answers_everything() {
 
 #[tokio::test]
 async fn a_complete_copy_leaves_the_rule_for_case_to_the_decision() {
-    let catalogue = Arc::new(Catalogue::new(&times(), None, clock()));
+    let catalogue = Arc::new(Catalogue::new(&times(), None, false, clock()));
     catalogue.replace(copy([token(1, "abc"), token(2, "ABC")]));
     for typed in ["abc", "ABC", "Abc"] {
         assert_eq!(obtain(&catalogue, &code(typed)).await, Some(vec![1, 2]), "{typed}");
@@ -467,7 +471,7 @@ async fn what_the_complete_copy_does_not_hold_is_asked_for() {
 
 #[test]
 fn no_code_prints() {
-    let catalogue = Catalogue::new(&times(), None, clock());
+    let catalogue = Catalogue::new(&times(), None, false, clock());
     catalogue.replace(copy([token(1, "kx7q-91mp")]));
     assert_eq!(format!("{catalogue:?}"), "Catalogue { tokens: 1, .. }");
 }

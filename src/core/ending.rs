@@ -35,11 +35,14 @@ pub enum Cause {
     Over,
     /// The token's pool is empty.
     UsedUp,
+    /// The token is gone, or no longer valid at the session's NAS.
+    Revoked,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 5] = [Self::Displaced, Self::Operator, Self::Overran, Self::Over, Self::UsedUp];
+    pub const ALL: [Self; 6] =
+        [Self::Displaced, Self::Operator, Self::Overran, Self::Over, Self::UsedUp, Self::Revoked];
 
     /// Its name in logs, answers and the ledger.
     #[must_use]
@@ -50,6 +53,7 @@ impl Cause {
             Self::Overran => "overran",
             Self::Over => "over",
             Self::UsedUp => "used_up",
+            Self::Revoked => "revoked",
         }
     }
 

@@ -50,9 +50,11 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
         }
         None => {
             degraded.push("source: no answer yet".to_owned());
-            false
+            supply.catalogue.is_usable()
         }
     };
+    degraded
+        .extend(supply.mirror.as_ref().and_then(|mirror| mirror.trouble()).map(|trouble| format!("mirror: {trouble}")));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, degraded }))
 }

@@ -53,7 +53,8 @@ impl Packed {
 }
 
 /// In the order of their numbers on disk.
-const CAUSES: [Cause; 5] = [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp];
+const CAUSES: [Cause; 6] =
+    [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp, Cause::Revoked];
 
 struct Packer {
     octets: Vec<u8>,

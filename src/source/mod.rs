@@ -5,7 +5,10 @@ pub mod health;
 pub mod nexudus;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
@@ -16,8 +19,17 @@ pub trait Origin: Send + Sync + 'static {
     fn look_up<'a>(&'a self, claim: &'a Claim) -> LookUp<'a>;
 }
 
+/// A token as a source had it at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The token.
+    pub token: Arc<AccessToken>,
+    /// Its `UpdatedOn`, by which versions are told apart; none: the source did not say.
+    pub updated: Option<Timestamp>,
+}
+
 /// A look-up under way.
-pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<AccessToken>, Error>> + Send + 'a>>;
+pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<Version>, Error>> + Send + 'a>>;
 
 /// Why a source gave no answer. It never means "no such token".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -106,9 +106,9 @@ fn world() -> World {
     let clock = Clock::manual(start);
     let loaded = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).expect("a configuration");
     let live = Live::new(loaded.settings).expect("no certificate");
-    let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, clock.clone()));
+    let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, false, clock.clone()));
     catalogue.replace(tokens());
-    let supply = Arc::new(Supply { catalogue, health: Arc::default() });
+    let supply = Arc::new(Supply { catalogue, health: Arc::default(), mirror: None });
     let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
     let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
     let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));

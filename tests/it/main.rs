@@ -11,6 +11,7 @@ mod daemon;
 mod disconnect;
 mod disk;
 mod foreign;
+mod mirror;
 mod nexudus;
 mod peers;
 mod restart;

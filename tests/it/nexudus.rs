@@ -9,16 +9,20 @@ use spotgate::sandbox::nexudus::{Options, Sandbox};
 
 use crate::support::{Spotgate, configuration, mac, record, with};
 
-async fn sandbox(tokens: Vec<Value>) -> Sandbox {
+pub async fn sandbox(tokens: Vec<Value>) -> Sandbox {
     Sandbox::start_local(Options { tokens, ..Options::default() }, Clock::system()).await.unwrap()
 }
 
+/// Without a mirror.
 fn over(sandbox: &Sandbox, extra: &str) -> Spotgate {
-    let source = format!(
-        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\nrequest_timeout = \"2s\"\n",
+    Spotgate::start(&configuration(&source(sandbox, "mirror = false"), extra))
+}
+
+pub fn source(sandbox: &Sandbox, keys: &str) -> String {
+    format!(
+        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\nrequest_timeout = \"2s\"\n{keys}\n",
         sandbox.base_url()
-    );
-    Spotgate::start(&configuration(&source, extra))
+    )
 }
 
 // The sandbox answers on another thread than the one that waits for the daemon.
@@ -221,10 +225,7 @@ async fn a_wrong_password_is_said_and_not_tried_again_and_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ceiling_holds() {
     let sandbox = sandbox(Vec::new()).await;
-    let source = format!(
-        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\nrequest_timeout = \"1s\"\nrequests_per_minute = 10\n",
-        sandbox.base_url()
-    );
+    let source = source(&sandbox, "mirror = false\nrequests_per_minute = 10");
     let spotgate = Arc::new(Spotgate::start(&configuration(&source, "[throttle]\nnas_failures = 10000")));
     let logins = (0..60u8).map(|guess| {
         let spotgate = Arc::clone(&spotgate);

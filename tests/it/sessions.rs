@@ -8,14 +8,18 @@ use spotgate::sandbox::router::{Admitted, Options, Quirks, Reaction, Router};
 use crate::support::{KEY, SECRET, Spotgate, mac, printed, record, run, spotgate, with};
 
 /// A daemon and the router it serves, which takes orders where the daemon gives them.
-struct Site {
-    spotgate: Spotgate,
-    router: Router,
+pub struct Site {
+    pub spotgate: Spotgate,
+    pub router: Router,
 }
 
 impl Site {
     async fn start(records: &[Value], extra: &str) -> Self {
-        let spotgate = Spotgate::over_file_with(records, &format!("disconnect_port = 1\n{extra}"));
+        Self::around(Spotgate::over_file_with(records, &format!("disconnect_port = 1\n{extra}"))).await
+    }
+
+    /// A router for a daemon whose `disconnect_port` is 1 as yet.
+    pub async fn around(spotgate: Spotgate) -> Self {
         let mut options = Options::new(spotgate.auth, SECRET.as_bytes());
         options.accounting = spotgate.accounting;
         options.name = "front-desk".to_owned();
@@ -30,7 +34,7 @@ impl Site {
         Self { spotgate, router }
     }
 
-    async fn online(&self, code: &str, device: u8) -> Admitted {
+    pub async fn online(&self, code: &str, device: u8) -> Admitted {
         let login = self.router.login(code, "", mac(device)).await.unwrap();
         let admitted = login.admitted().expect("admitted");
         self.router.settled().await;
@@ -43,14 +47,14 @@ impl Site {
         (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
     }
 
-    async fn session_of(&self, device: u8) -> Value {
+    pub async fn session_of(&self, device: u8) -> Value {
         let (_, answer) = self.call(reqwest::Method::GET, "/v1/sessions").await;
         let mac = json!(mac(device).to_string());
         let sessions = answer["sessions"].as_array().unwrap();
         sessions.iter().find(|session| session["mac"] == mac).cloned().unwrap_or(Value::Null)
     }
 
-    async fn session(&self, id: &str) -> Value {
+    pub async fn session(&self, id: &str) -> Value {
         self.call(reqwest::Method::GET, &format!("/v1/sessions/{id}")).await.1
     }
 
@@ -58,7 +62,7 @@ impl Site {
         self.call(reqwest::Method::DELETE, &format!("/v1/sessions/{id}")).await
     }
 
-    async fn until(&self, what: &str, id: &str, met: impl Fn(&Value) -> bool) {
+    pub async fn until(&self, what: &str, id: &str, met: impl Fn(&Value) -> bool) {
         self.spotgate.until(what, async || met(&self.session(id).await)).await;
     }
 
@@ -67,7 +71,7 @@ impl Site {
     }
 }
 
-fn id(session: &Value) -> String {
+pub fn id(session: &Value) -> String {
     session["session"].as_str().expect("a session").to_owned()
 }
 

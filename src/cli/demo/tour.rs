@@ -199,7 +199,9 @@ impl Tour {
         let answer = self.hotspot.login_pap("DEMO-HOUR", "", device(1)).await;
         self.accept("a code that is known goes on", &answer, 3500..=3600);
         let answer = self.hotspot.login_pap("DEMO-MINUTE", "", device(40)).await;
-        self.reject("source_unavailable: a code that was never seen", &answer, "cannot be checked right now");
+        self.accept("a code that nobody has typed before: it is mirrored", &answer, 1..=120);
+        let answer = self.hotspot.login_pap("DEMO-NEW", "", device(41)).await;
+        self.reject("source_unavailable: a code that is not mirrored", &answer, "cannot be checked right now");
         demo.sandbox.set_fail(None);
     }
 

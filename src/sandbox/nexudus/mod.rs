@@ -52,6 +52,8 @@ pub struct Options {
     pub retry_after: String,
     /// Where the fault `redirect` points.
     pub redirect_to: String,
+    /// How far its clock (`Date`) is ahead of the one it was given; negative: behind.
+    pub skew: jiff::SignedDuration,
     /// Whether a written `MinutesLeft` sticks: pages disagree.
     pub minutes_left_writable: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Options {
             throttle_status: 409,
             retry_after: "1".to_owned(),
             redirect_to: "https://elsewhere.example".to_owned(),
+            skew: jiff::SignedDuration::ZERO,
             minutes_left_writable: true,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query, Request, State as Shared};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
@@ -96,6 +96,13 @@ fn operation(method: &Method, path: &str) -> &'static str {
     }
 }
 
+/// `Date` by the sandbox's clock, and by how much that is wrong.
+fn date(world: &World) -> Option<HeaderValue> {
+    let now = world.clock.now().wall;
+    let now = now.saturating_add(world.state().options.skew).unwrap_or(now);
+    HeaderValue::from_str(&jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?).ok()
+}
+
 /// What stands before every call: the log, latency, the ceiling, faults, and who calls.
 async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Next) -> Response {
     let operation = operation(request.method(), request.uri().path());
@@ -108,13 +115,16 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
         (state.seen.len() - 1, state.options.latency, throttled, fault)
     };
     if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
+        tokio::time::sleep(world.clock.real(latency)).await;
     }
     request.extensions_mut().insert(fault);
-    let response = match throttled {
+    let mut response = match throttled {
         Some(response) => response,
         None => play(&world, fault, operation, request, next).await,
     };
+    if let Some(date) = date(&world) {
+        response.headers_mut().insert(DATE, date);
+    }
     if response.extensions().get::<Hangup>().is_none()
         && let Some(seen) = world.state().seen.get_mut(number)
     {

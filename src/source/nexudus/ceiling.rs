@@ -10,13 +10,29 @@ use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Who calls: logins by code go before everything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    /// May use the whole ceiling.
-    Whole,
-    /// May use at most half of it (but one call), so that the other half stays for codes.
+/// Who calls: logins by code before writing back, and that before the mirror. Whoever comes later has the smaller share, and
+/// every share holds the smaller ones; each is one call at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Share {
+    /// The mirror, and devices without a code: half of the ceiling.
     Half,
+    /// Writing back: three quarters, the mirror's half among them.
+    Most,
+    /// Codes that guests have typed: the whole ceiling.
+    Whole,
+}
+
+impl Share {
+    const ALL: [Self; 3] = [Self::Half, Self::Most, Self::Whole];
+
+    /// Calls in a minute that it and the smaller ones may make.
+    fn of(self, per_minute: usize) -> usize {
+        match self {
+            Self::Half => (per_minute / 2).max(1),
+            Self::Most => (per_minute - per_minute / 4).max(1),
+            Self::Whole => per_minute,
+        }
+    }
 }
 
 /// The calls of the last minute.
@@ -49,17 +65,14 @@ impl Ceiling {
     /// Lets a call through at `now`, or says how long to wait before asking again.
     pub(super) fn enter(&mut self, share: Share, now: Duration) -> Result<Ticket, Duration> {
         self.calls.retain(|call| call.ended.is_none_or(|ended| ended + WINDOW > now));
-        let half = (self.per_minute / 2).max(1);
-        let halves = self.calls.iter().filter(|call| call.share == Share::Half);
-        let excess = |calls: usize, limit: usize| (calls + 1).saturating_sub(limit);
         let mut wait = Duration::ZERO;
-        // As many calls as are too many must have left the log.
-        let waits = [
-            nth_end(self.calls.iter(), excess(self.calls.len(), self.per_minute), now),
-            if share == Share::Half { nth_end(halves.clone(), excess(halves.count(), half), now) } else { None },
-        ];
-        for end in waits.into_iter().flatten() {
-            wait = wait.max((end + WINDOW).saturating_sub(now));
+        for bound in Share::ALL.into_iter().filter(|bound| *bound >= share) {
+            let within = self.calls.iter().filter(|call| call.share <= bound);
+            // As many calls as are too many must have left the log.
+            let excess = (within.clone().count() + 1).saturating_sub(bound.of(self.per_minute));
+            if let Some(end) = nth_end(within, excess, now) {
+                wait = wait.max((end + WINDOW).saturating_sub(now));
+            }
         }
         if wait > Duration::ZERO {
             return Err(wait);
@@ -123,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn writing_back_leaves_a_quarter_to_codes_and_takes_what_the_mirror_leaves() {
+        let mut ceiling = Ceiling::new(8);
+        for second in 0..4 {
+            assert_eq!(call(&mut ceiling, Share::Half, s(second)), Ok(()));
+        }
+        assert_eq!(call(&mut ceiling, Share::Half, s(10)), Err(s(50)));
+        assert_eq!(call(&mut ceiling, Share::Most, s(11)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Most, s(12)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Most, s(13)), Err(s(47)), "six of eight");
+        assert_eq!(call(&mut ceiling, Share::Whole, s(14)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(15)), Ok(()));
+        assert_eq!(call(&mut ceiling, Share::Whole, s(16)), Err(s(44)));
+    }
+
+    #[test]
     fn devices_leave_half_to_codes() {
         let mut ceiling = Ceiling::new(4);
         assert_eq!(call(&mut ceiling, Share::Half, s(0)), Ok(()));
@@ -144,14 +172,13 @@ mod tests {
         #[test]
         fn no_minute_holds_more(
             per_minute in 1u32..6,
-            steps in prop::collection::vec((0u64..40, 0u64..30, any::<bool>()), 0..60),
+            steps in prop::collection::vec((0u64..40, 0u64..30, prop::sample::select(Share::ALL.to_vec())), 0..60),
         ) {
             let mut ceiling = Ceiling::new(per_minute);
             let mut now = Duration::ZERO;
             let mut spans: Vec<(Duration, Duration)> = Vec::new();
-            for (pause, takes, device) in steps {
+            for (pause, takes, share) in steps {
                 now += s(pause);
-                let share = if device { Share::Half } else { Share::Whole };
                 let ticket = match ceiling.enter(share, now) {
                     Ok(ticket) => ticket,
                     Err(wait) => {

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
-use super::answer::{Fault, judge};
+use super::answer::{Fault, date, judge};
 use super::back_off::BackOff;
 use super::ceiling::{Ceiling, Share, Ticket};
 use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
@@ -34,7 +35,7 @@ const ATTEMPTS: u32 = 3;
 
 /// The Nexudus API.
 pub struct Nexudus {
-    pub(super) config: config::Nexudus,
+    pub(crate) config: config::Nexudus,
     clock: Clock,
     http: reqwest::Client,
     sign_in: Mutex<SignIn>,
@@ -54,6 +55,7 @@ pub(super) enum Operation {
     SignIn,
     List,
     Get,
+    Update,
 }
 
 impl Operation {
@@ -62,26 +64,38 @@ impl Operation {
             Self::SignIn => "sign_in",
             Self::List => "list",
             Self::Get => "get",
+            Self::Update => "update",
         }
     }
 
     const fn limit(self) -> usize {
         match self {
             Self::List => LIST_BYTES,
-            Self::SignIn | Self::Get => SINGLE_BYTES,
+            Self::SignIn | Self::Get | Self::Update => SINGLE_BYTES,
         }
     }
 }
 
-/// What one look-up may still spend.
+/// What one look-up, or another piece of work, may still spend.
 #[derive(Debug)]
-pub(super) struct Effort {
+pub(crate) struct Effort {
     share: Share,
     /// Monotonic.
     deadline: Duration,
+    /// How long it may take in all.
+    allowed: Duration,
     failures: u32,
     /// Waited so far; bounds the waits even where the clock stands still.
     waited: Duration,
+}
+
+/// What Nexudus said.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    /// The body.
+    pub(crate) text: String,
+    /// When, by its own clock (`Date`).
+    pub(crate) date: Option<Timestamp>,
 }
 
 struct Answer {
@@ -137,7 +151,7 @@ impl Nexudus {
         let url = Url::parse(&config.base_url).map_err(|error| refused(format!("source.nexudus.base_url: {error}")))?;
         let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.request_timeout)
+            .connect_timeout(clock.real(config.request_timeout))
             .user_agent(concat!("spotgate/", env!("CARGO_PKG_VERSION")))
             .referer(false);
         if url.host_str().is_some_and(is_loopback) {
@@ -167,49 +181,63 @@ impl Nexudus {
 
     /// What a look-up may spend: twice the deadline of one call.
     pub(super) fn effort(&self, share: Share) -> Effort {
-        let deadline = self.now().mono.saturating_add(self.config.request_timeout.saturating_mul(2));
-        Effort { share, deadline, failures: 0, waited: Duration::ZERO }
+        self.effort_within(share, self.config.request_timeout.saturating_mul(2))
+    }
+
+    /// What work may spend that takes so long at most.
+    pub(crate) fn effort_within(&self, share: Share, allowed: Duration) -> Effort {
+        let deadline = self.now().mono.saturating_add(allowed);
+        Effort { share, deadline, allowed, failures: 0, waited: Duration::ZERO }
     }
 
     /// Counts a record that is odd, and says so once in a while.
-    pub(super) fn odd(&self, id: Option<TokenId>, what: &str) {
+    pub(crate) fn odd(&self, id: Option<TokenId>, what: &str) {
         self.observer.malformed_record();
         if let Some(held) = self.brake.pass(&id, self.now().mono) {
             tracing::warn!(token = id.map(|id| id.0), held, "an odd access token: {what}");
         }
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         self.clock.now()
     }
 
     /// `GET` of a list; its text, which `wire::List` can read.
-    pub(super) async fn list(&self, query: &[(&str, &str)], effort: &mut Effort) -> Result<String, Error> {
-        let body = self.call(Operation::List, "", query, effort).await?;
+    pub(crate) async fn list(&self, query: &[(&str, &str)], effort: &mut Effort) -> Result<Heard, Error> {
+        let request = |url: &str| self.http.get(url).query(query);
+        let heard = self.call(Operation::List, "", request, effort).await?;
         // Only a single record can be missing.
-        body.ok_or_else(|| Error::Retry { what: "Nexudus knows no list".to_owned(), after: None })
+        heard.ok_or_else(|| Error::Retry { what: "Nexudus knows no list".to_owned(), after: None })
     }
 
     /// `GET` of a single record; its text, or none if there is no such record.
-    pub(super) async fn get(&self, id: i64, effort: &mut Effort) -> Result<Option<String>, Error> {
-        self.call(Operation::Get, &format!("/{id}"), &[], effort).await
+    pub(crate) async fn get(&self, id: TokenId, effort: &mut Effort) -> Result<Option<String>, Error> {
+        let heard = self.call(Operation::Get, &format!("/{id}"), |url| self.http.get(url), effort).await?;
+        Ok(heard.map(|heard| heard.text))
+    }
+
+    #[expect(dead_code, reason = "nothing is written back yet")]
+    /// `PUT` of a whole record. After an error nobody knows whether it was taken, and a look tells; it is not sent twice
+    /// but where the first was surely not taken.
+    pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<(), Error> {
+        let request = |url: &str| self.http.put(url).header(CONTENT_TYPE, "application/json").body(record.to_owned());
+        self.call(Operation::Update, "", request, effort).await.map(drop)
     }
 
     async fn call(
         &self,
         operation: Operation,
         path: &str,
-        query: &[(&str, &str)],
+        request: impl Fn(&str) -> RequestBuilder,
         effort: &mut Effort,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Heard>, Error> {
         let url = format!("{}/api/spaces/accesstokens{path}", self.config.base_url);
         let mut signed_in_anew = false;
         loop {
             let authorization = self.authorization(effort).await?;
             let request = || {
                 let header = authorization.header.clone();
-                let request = self.http.get(&url).header(AUTHORIZATION, header).header(ACCEPT, "application/json");
-                if query.is_empty() { request } else { request.query(query) }
+                request(&url).header(AUTHORIZATION, header).header(ACCEPT, "application/json")
             };
             let sent = self.now().mono;
             let answered = self.send(operation, request, effort).await;
@@ -226,13 +254,17 @@ impl Nexudus {
                     rejected.inspect_err(|error| self.down(error))?;
                     signed_in_anew = true;
                 }
+                Err(fault @ Fault::Broken { .. }) if operation == Operation::Update => {
+                    effort.failures = ATTEMPTS;
+                    self.pause_after(fault, sent, effort)?;
+                }
                 Err(fault) => self.pause_after(fault, sent, effort)?,
             }
         }
     }
 
-    /// The text of a good answer; none for a record that does not exist.
-    fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<String>, Fault> {
+    /// What a good answer says; none for a record that does not exist.
+    fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<Heard>, Fault> {
         if operation == Operation::Get && answer.status == StatusCode::NOT_FOUND {
             // "Not found" as a JSON string; a page that is not there at all is something else.
             let text = answer.text()?;
@@ -245,10 +277,10 @@ impl Nexudus {
         let text = answer.text()?;
         let checked = match operation {
             Operation::List => wire::List::parse(text).map(drop),
-            Operation::Get | Operation::SignIn => wire::reported_failure(text),
+            Operation::Get | Operation::Update | Operation::SignIn => wire::reported_failure(text),
         };
         match checked {
-            Ok(()) => Ok(Some(text.to_owned())),
+            Ok(()) => Ok(Some(Heard { text: text.to_owned(), date: date(&answer.headers) })),
             Err(NotAList::Json { .. }) if text.trim_start().starts_with('<') => {
                 Err(Fault::Broken { what: "Nexudus answered with a web page instead of JSON".to_owned() })
             }
@@ -262,7 +294,7 @@ impl Nexudus {
             return Ok(authorization);
         }
         let left = effort.left(self.now().mono);
-        let Ok(_turn) = tokio::time::timeout(left, self.signing_in.lock()).await else {
+        let Ok(_turn) = tokio::time::timeout(self.clock.real(left), self.signing_in.lock()).await else {
             return Err(Error::Retry { what: "Nexudus takes long to sign in".to_owned(), after: None });
         };
         loop {
@@ -330,7 +362,7 @@ impl Nexudus {
     ) -> Result<Answer, Fault> {
         let place = self.enter(operation, effort).await.map_err(Fault::Held)?;
         let left = effort.left(self.now().mono).min(self.config.request_timeout);
-        let exchanged = exchange(request().timeout(left), operation.limit()).await;
+        let exchanged = exchange(request().timeout(self.clock.real(left)), operation.limit()).await;
         drop(place);
         let status = match &exchanged {
             Ok(answer) => answer.status.as_str().to_owned(),
@@ -354,11 +386,11 @@ impl Nexudus {
                 },
                 wait => (wait, "Nexudus failed a moment ago and is left alone"),
             };
-            if now + wait >= effort.deadline || effort.waited + wait > self.config.request_timeout.saturating_mul(2) {
+            if now + wait >= effort.deadline || effort.waited + wait > effort.allowed {
                 return Err(Error::Retry { what: what.to_owned(), after: Some(wait) });
             }
             effort.waited += wait;
-            tokio::time::sleep(wait).await;
+            self.clock.sleep(wait).await;
         }
     }
 

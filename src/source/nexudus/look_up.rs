@@ -3,6 +3,7 @@
 //! to case: which case counts is decided later. "The search failed" is never "no such code".
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -11,8 +12,7 @@ use super::client::{Effort, Nexudus};
 use super::wire::{List, Malformed, Record};
 use crate::core::ident::{Mac, TokenId};
 use crate::core::login::Claim;
-use crate::core::token::AccessToken;
-use crate::source::Error;
+use crate::source::{Error, Version};
 
 /// Records asked for at once: the most that Nexudus grants.
 const SIZE: &str = "1000";
@@ -30,7 +30,7 @@ struct LookUp<'a> {
     effort: Effort,
     singles: u32,
     /// By id, since a record can move from one page to the next while they are read.
-    found: BTreeMap<TokenId, AccessToken>,
+    found: BTreeMap<TokenId, Version>,
 }
 
 /// How a record lies to the claim.
@@ -49,7 +49,7 @@ impl Nexudus {
     ///
     /// Takes at most twice `request_timeout`. Pauses and the ceiling are waited for within that; when they would take
     /// longer, [`Error::Retry`] says how much.
-    pub async fn look_up(&self, claim: &Claim) -> Result<Vec<AccessToken>, Error> {
+    pub async fn look_up(&self, claim: &Claim) -> Result<Vec<Version>, Error> {
         let (share, filter, value, pages) = match claim {
             Claim::Code(code) => (Share::Whole, "AccessToken_AccessCode", code.reveal().to_owned(), PAGES),
             Claim::Device(mac) => (Share::Half, "AccessToken_MacAddress", mac.to_string(), 1),
@@ -59,9 +59,9 @@ impl Nexudus {
         for page in 1..=pages {
             let page = page.to_string();
             let query = [(filter, value.as_str()), ("page", &page), ("size", SIZE)];
-            let body = self.list(&query, &mut look_up.effort).await?;
+            let heard = self.list(&query, &mut look_up.effort).await?;
             // The client has read it as a list before.
-            let list = List::parse(&body).map_err(|error| retry(error.to_string()))?;
+            let list = List::parse(&heard.text).map_err(|error| retry(error.to_string()))?;
             for record in list.records {
                 look_up.take(record).await?;
             }
@@ -90,7 +90,7 @@ impl LookUp<'_> {
             return Err(retry("the search brought too many incomplete records".to_owned()));
         }
         self.singles += 1;
-        let Some(single) = self.nexudus.get(id.0, &mut self.effort).await? else {
+        let Some(single) = self.nexudus.get(id, &mut self.effort).await? else {
             // Deleted since.
             return Ok(());
         };
@@ -148,7 +148,7 @@ impl LookUp<'_> {
         }
         let ours = &self.nexudus.config.business_ids;
         if ours.is_empty() || reading.token.business.is_some_and(|business| ours.contains(&business)) {
-            self.found.insert(id, reading.token);
+            self.found.insert(id, Version { token: Arc::new(reading.token), updated: reading.updated });
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ mod sign_in;
 pub(crate) mod totp;
 pub mod wire;
 
+pub(crate) use ceiling::Share;
+pub(crate) use client::Effort;
 pub use client::Nexudus;
 pub use sign_in::Saved;
 pub(crate) use sign_in::new_client_id;

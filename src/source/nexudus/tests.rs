@@ -13,9 +13,8 @@ use crate::clock::Clock;
 use crate::config::{self, NexudusAuth};
 use crate::core::ident::{BusinessId, Code, TokenId};
 use crate::core::login::Claim;
-use crate::core::token::AccessToken;
 use crate::sandbox::nexudus::{Options, Sandbox, User, demo_tokens};
-use crate::source::Error;
+use crate::source::{Error, Version};
 
 const WALL: &str = "2026-11-23T10:00:00Z";
 
@@ -97,8 +96,8 @@ fn device(mac: &str) -> Claim {
     Claim::Device(mac.parse().unwrap())
 }
 
-fn ids(tokens: &[AccessToken]) -> Vec<i64> {
-    tokens.iter().map(|token| token.id.0).collect()
+fn ids(versions: &[Version]) -> Vec<i64> {
+    versions.iter().map(|version| version.token.id.0).collect()
 }
 
 async fn found(nexudus: &Nexudus, claim: Claim) -> Vec<i64> {
@@ -126,8 +125,8 @@ fn fail(sandbox: &Sandbox, mode: &str) {
 #[tokio::test]
 async fn codes_and_devices_are_found() {
     let (sandbox, nexudus, watched) = demo().await;
-    let hour = nexudus.look_up(&code("demo-hour")).await.unwrap();
-    assert_eq!((hour[0].id, hour[0].code.reveal(), hour[0].minutes_left), (TokenId(1001), "DEMO-HOUR", Some(60)));
+    let hour = &nexudus.look_up(&code("demo-hour")).await.unwrap()[0].token;
+    assert_eq!((hour.id, hour.code.reveal(), hour.minutes_left), (TokenId(1001), "DEMO-HOUR", Some(60)));
     assert_eq!(found(&nexudus, code("DEMO-TWIN")).await, [1012, 1013]);
     assert_eq!(found(&nexudus, code("00421")).await, [1006]);
     for none in ["421", "DEMO", "DEMO-HOUR2", "*", "&size=1"] {
@@ -413,7 +412,7 @@ async fn keys_left_out_of_a_list_are_read_singly_once() {
     let (sandbox, nexudus, _) = demo().await;
     fail(&sandbox, "absent-keys");
     let tokens = nexudus.look_up(&code("DEMO-TWO")).await.unwrap();
-    assert_eq!((tokens[0].user_limit, tokens[0].minutes_left), (Some(2), Some(120)));
+    assert_eq!((tokens[0].token.user_limit, tokens[0].token.minutes_left), (Some(2), Some(120)));
     assert_eq!((sandbox.count("list"), sandbox.count("get")), (1, 1));
     sandbox.set_fail(None);
     found(&nexudus, code("DEMO-TWO")).await;
@@ -422,7 +421,7 @@ async fn keys_left_out_of_a_list_are_read_singly_once() {
     // Absent there too: the same as null.
     sandbox.put_raw(json!({"Id": 7, "AccessCode": "bare"}));
     let bare = nexudus.look_up(&code("bare")).await.unwrap();
-    assert_eq!((bare[0].minutes_left, bare[0].business), (None, None));
+    assert_eq!((bare[0].token.minutes_left, bare[0].token.business), (None, None));
     assert_eq!(sandbox.count("get"), 2);
 
     // No code, no guest.
@@ -452,7 +451,7 @@ async fn odd_spellings_arrive_as_meant() {
         "ValidTo": "2026-12-01", "ValidFrom": "0001-01-01T00:00:00", "MacAddress": "aabb.ccdd.eeff; phone",
     });
     sandbox.put_token(odd);
-    let token = nexudus.look_up(&code("4711")).await.unwrap().remove(0);
+    let token = nexudus.look_up(&code("4711")).await.unwrap().remove(0).token;
     assert_eq!((token.business, token.minutes_included), (Some(BusinessId(3)), Some(60)));
     assert_eq!((token.minutes_left, token.user_limit, token.valid_from), (Some(45), Some(2), None));
     assert_eq!(token.valid_to.unwrap().to_string(), "2026-12-01T00:00:00Z");

@@ -34,6 +34,8 @@ pub struct Record<'a> {
     user_limit: Field<'a>,
     #[serde(borrow, deserialize_with = "present")]
     mac_address: Field<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    updated_on: Field<'a>,
 }
 
 /// None: the key is absent. `null` is `Some`.
@@ -58,6 +60,8 @@ pub struct Malformed {
 pub struct Reading {
     /// The token.
     pub token: AccessToken,
+    /// `UpdatedOn`; none also where it makes no sense, since nobody is let in or refused by it.
+    pub updated: Option<Timestamp>,
     /// Whether `MacAddress` holds something that is no MAC address and was left out of the token.
     pub odd_devices: bool,
 }
@@ -127,6 +131,12 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// `UpdatedOn`, which is UTC (facts/nexudus.md §3); none also where it makes no sense.
+    #[must_use]
+    pub fn updated(&self) -> Option<Timestamp> {
+        instant("UpdatedOn", self.updated_on, &TimeZone::UTC).ok().flatten()
+    }
+
     /// The record as meant; `zone` reads dates that have no offset. An absent key means the same as null here.
     pub fn read(&self, zone: &TimeZone) -> Result<Reading, Malformed> {
         const MINUTES: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
@@ -142,7 +152,7 @@ impl<'a> Record<'a> {
             user_limit: integer("UserLimit", self.user_limit, MINUTES)?,
             devices,
         };
-        Ok(Reading { token, odd_devices })
+        Ok(Reading { token, updated: self.updated(), odd_devices })
     }
 }
 
@@ -236,6 +246,8 @@ pub struct List<'a> {
     pub records: Vec<&'a RawValue>,
     /// Whether another page follows.
     pub has_next_page: bool,
+    /// How many records all pages hold, if the answer says so.
+    pub total: Option<u64>,
 }
 
 /// Why an answer is no list.
@@ -267,19 +279,23 @@ impl<'a> List<'a> {
             records: Option<Vec<&'a RawValue>>,
             #[serde(borrow, default)]
             has_next_page: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            total_items: Option<&'a RawValue>,
         }
         reported_failure(body)?;
         let envelope: Envelope<'a> = serde_json::from_str(body).map_err(|_| NotAList::Shape)?;
         let records = envelope.records.ok_or(NotAList::Shape)?;
         let has_next_page = envelope.has_next_page.map(RawValue::get);
-        Ok(Self { records, has_next_page: matches!(has_next_page, Some("true" | "\"true\"" | "\"True\"" | "1")) })
+        let has_next_page = matches!(has_next_page, Some("true" | "\"true\"" | "\"True\"" | "1"));
+        let total = integer("TotalItems", envelope.total_items, 0..=i64::MAX).ok().flatten();
+        Ok(Self { records, has_next_page, total: total.map(i64::unsigned_abs) })
     }
 
     /// Reads an envelope or the bare array of records, as the file source takes both.
     pub fn parse_array_or_envelope(body: &'a str) -> Result<Self, NotAList> {
         if body.trim_start().starts_with('[') {
             let records = serde_json::from_str(body).map_err(|error| broken(&error))?;
-            return Ok(Self { records, has_next_page: false });
+            return Ok(Self { records, has_next_page: false, total: None });
         }
         Self::parse(body)
     }

@@ -24,8 +24,9 @@ fn problem(fields: &str) -> &'static str {
 fn the_whole_record() {
     let record = Record::parse(WHOLE).unwrap();
     assert!(!record.missing());
-    let Reading { token, odd_devices } = record.read(&TimeZone::UTC).unwrap();
+    let Reading { token, updated, odd_devices } = record.read(&TimeZone::UTC).unwrap();
     assert!(!odd_devices);
+    assert_eq!(updated, Some("2025-01-15T10:30:00Z".parse().unwrap()));
     assert_eq!(
         token,
         AccessToken {

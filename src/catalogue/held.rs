@@ -1,0 +1,273 @@
+//! A copy of every token there is, or of all that were listed so far: indexed by id, code and device, and changed token by
+//! token.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Tokens;
+use crate::core::ident::{CodeKey, Mac, TokenId};
+use crate::core::login::Claim;
+use crate::core::token::AccessToken;
+use crate::source::Version;
+
+/// The copy. Codes are folded here; which case counts is decided later.
+#[derive(Default)]
+pub(super) struct Held {
+    by_id: HashMap<TokenId, Entry>,
+    by_code: HashMap<CodeKey, Tokens>,
+    by_device: HashMap<Mac, Tokens>,
+    /// Whether it holds every token there is, or was when it was last compared.
+    complete: bool,
+    /// When it was last compared with the source (monotonic).
+    at: Duration,
+    /// How old it was then: it may be from before this process.
+    aged: Duration,
+}
+
+struct Entry {
+    token: Arc<AccessToken>,
+    /// `UpdatedOn`, in milliseconds since 1970; the smallest: unknown.
+    updated_ms: i64,
+    /// When it was asked for (monotonic), in milliseconds.
+    asked_ms: u64,
+}
+
+impl Entry {
+    fn new(version: &Version, asked: Duration) -> Self {
+        Self {
+            token: Arc::clone(&version.token),
+            updated_ms: version.updated.map_or(i64::MIN, jiff::Timestamp::as_millisecond),
+            asked_ms: u64::try_from(asked.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether this is an older state than `known`: a page of a list may be read long after it was asked for.
+    fn is_older(&self, known: &Self) -> bool {
+        let dated = self.updated_ms != i64::MIN && known.updated_ms != i64::MIN;
+        if dated && self.updated_ms != known.updated_ms {
+            self.updated_ms < known.updated_ms
+        } else {
+            self.asked_ms < known.asked_ms
+        }
+    }
+}
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// It says nothing new, or is older than what is known.
+    Same,
+    /// It differs from what was known.
+    Changed,
+    /// The token was not known.
+    Added,
+    /// There is no room for one more.
+    Full,
+}
+
+impl Held {
+    /// One that holds these and nothing else, read just now.
+    pub(super) fn of(tokens: Vec<Arc<AccessToken>>, now: Duration) -> Self {
+        let mut held = Self { complete: true, at: now, ..Self::default() };
+        held.by_id.reserve(tokens.len());
+        held.by_code.reserve(tokens.len());
+        for token in tokens {
+            held.index(&token);
+            held.by_id.insert(token.id, Entry::new(&Version { token, updated: None }, now));
+        }
+        held
+    }
+
+    pub(super) fn find(&self, claim: &Claim) -> Option<&Tokens> {
+        match claim {
+            Claim::Code(code) => self.by_code.get(&code.key()),
+            Claim::Device(mac) => self.by_device.get(mac),
+        }
+    }
+
+    pub(super) fn get(&self, id: TokenId) -> Option<&Arc<AccessToken>> {
+        self.by_id.get(&id).map(|entry| &entry.token)
+    }
+
+    pub(super) fn updated(&self, id: TokenId) -> Option<jiff::Timestamp> {
+        let entry = self.by_id.get(&id).filter(|entry| entry.updated_ms != i64::MIN)?;
+        jiff::Timestamp::from_millisecond(entry.updated_ms).ok()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.at).saturating_add(self.aged)
+    }
+
+    /// When it was last compared with the source, on the monotonic clock; 0 if that was before this process.
+    pub(super) fn fetched_at(&self) -> Duration {
+        self.at.saturating_sub(self.aged)
+    }
+
+    /// It was compared with the source, at `now` or, as it was written down, `aged` ago.
+    pub(super) fn compared(&mut self, complete: bool, now: Duration, aged: Duration) {
+        self.complete |= complete;
+        (self.at, self.aged) = (now, aged);
+    }
+
+    /// Takes one version in that was asked for at `asked`, unless a newer one is known; at most `room` tokens are held.
+    pub(super) fn merge(&mut self, version: &Version, asked: Duration, room: usize) -> Merged {
+        let token = &version.token;
+        let entry = Entry::new(version, asked);
+        let full = self.by_id.len() >= room;
+        match self.by_id.get_mut(&token.id) {
+            Some(known) if entry.is_older(known) => return Merged::Same,
+            Some(known) if *known.token == **token => {
+                let dated = known.updated_ms != entry.updated_ms;
+                (known.updated_ms, known.asked_ms) = (entry.updated_ms, entry.asked_ms);
+                return if dated { Merged::Changed } else { Merged::Same };
+            }
+            Some(_) => self.unindex(token.id),
+            None if full => return Merged::Full,
+            None => {}
+        }
+        self.index(token);
+        if self.by_id.insert(token.id, entry).is_some() { Merged::Changed } else { Merged::Added }
+    }
+
+    /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
+    pub(super) fn remove(&mut self, id: TokenId, asked: Duration) -> bool {
+        let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
+        if self.by_id.get(&id).is_none_or(|entry| entry.asked_ms > asked_ms) {
+            return false;
+        }
+        self.unindex(id);
+        self.by_id.remove(&id);
+        true
+    }
+
+    /// Every token that was last asked for before `asked`.
+    pub(super) fn older(&self, asked: Duration) -> impl Iterator<Item = &Arc<AccessToken>> {
+        let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
+        self.by_id.values().filter(move |entry| entry.asked_ms < asked_ms).map(|entry| &entry.token)
+    }
+
+    fn index(&mut self, token: &Arc<AccessToken>) {
+        for device in &token.devices {
+            self.by_device.entry(*device).or_default().push(Arc::clone(token));
+        }
+        self.by_code.entry(token.code.key()).or_default().push(Arc::clone(token));
+    }
+
+    fn unindex(&mut self, id: TokenId) {
+        let Some(Entry { token, .. }) = self.by_id.get(&id) else { return };
+        for device in &token.devices {
+            if let Some(tokens) = self.by_device.get_mut(device) {
+                tokens.take(id);
+                if tokens.is_empty() {
+                    self.by_device.remove(device);
+                }
+            }
+        }
+        let key = token.code.key();
+        if let Some(tokens) = self.by_code.get_mut(&key) {
+            tokens.take(id);
+            if tokens.is_empty() {
+                self.by_code.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ident::Code;
+    use crate::core::token::tests::token;
+    use proptest::prelude::*;
+
+    const ROOM: usize = 1000;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn version(id: i64, code: &str, updated: Option<i64>) -> Version {
+        let updated = updated.map(|second| jiff::Timestamp::from_second(second).unwrap());
+        Version { token: Arc::new(token(id, code)), updated }
+    }
+
+    fn by_code(held: &Held, code: &str) -> Vec<i64> {
+        let found = held.find(&Claim::Code(Code::parse(code).unwrap()));
+        found.map(|tokens| tokens.iter().map(|token| token.id.0).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_older_version_changes_nothing() {
+        let mut held = Held::default();
+        assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), ROOM), Merged::Added);
+        assert_eq!(held.merge(&version(1, "old", Some(99)), s(9), ROOM), Merged::Same, "UpdatedOn tells");
+        assert_eq!(held.merge(&version(1, "page", Some(100)), s(4), ROOM), Merged::Same, "it was asked for earlier");
+        assert_eq!(held.merge(&version(1, "page", None), s(4), ROOM), Merged::Same);
+        assert_eq!(by_code(&held, "new"), [1]);
+        assert_eq!(held.merge(&version(1, "next", None), s(6), ROOM), Merged::Changed);
+        assert_eq!((by_code(&held, "new"), by_code(&held, "NEXT")), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn who_was_heard_of_since_is_not_taken_out() {
+        let mut held = Held::default();
+        held.merge(&version(1, "a", None), s(5), ROOM);
+        assert!(!held.remove(TokenId(1), s(4)));
+        assert!(held.remove(TokenId(1), s(5)));
+        assert!(!held.remove(TokenId(1), s(5)) && held.len() == 0 && by_code(&held, "a").is_empty());
+    }
+
+    #[test]
+    fn no_more_than_there_is_room_for() {
+        let mut held = Held::default();
+        assert_eq!(held.merge(&version(1, "a", None), s(0), 1), Merged::Added);
+        assert_eq!(held.merge(&version(2, "b", None), s(0), 1), Merged::Full);
+        assert_eq!(held.merge(&version(1, "c", None), s(0), 1), Merged::Changed, "a change needs none");
+        assert_eq!(held.len(), 1);
+    }
+
+    proptest! {
+        /// Whatever comes and goes, each index holds exactly the tokens there are.
+        #[test]
+        fn the_indexes_agree(steps in prop::collection::vec((0i64..6, 0u8..4, 0u8..4, any::<bool>()), 0..60)) {
+            let mut held = Held::default();
+            let mut real: HashMap<i64, AccessToken> = HashMap::new();
+            for (now, (id, code, device, gone)) in (0u64..).zip(steps) {
+                if gone {
+                    prop_assert_eq!(held.remove(TokenId(id), s(now)), real.remove(&id).is_some());
+                    continue;
+                }
+                let devices = vec![Mac::new([2, 0, 0, 0, 0, device])];
+                let token = AccessToken { devices, ..token(id, &format!("c{code}")) };
+                real.insert(id, token.clone());
+                held.merge(&Version { token: Arc::new(token), updated: None }, s(now), ROOM);
+            }
+            prop_assert_eq!(held.len(), real.len());
+            for code in 0u8..4 {
+                let code = format!("C{code}");
+                let mut found = by_code(&held, &code);
+                found.sort_unstable();
+                let mut there: Vec<i64> =
+                    real.values().filter(|token| token.code.reveal() == code.to_lowercase()).map(|token| token.id.0).collect();
+                there.sort_unstable();
+                prop_assert_eq!(found, there);
+            }
+            for device in 0u8..4 {
+                let device = Mac::new([2, 0, 0, 0, 0, device]);
+                let found = held.find(&Claim::Device(device)).map_or(0, |tokens| tokens.len());
+                prop_assert_eq!(found, real.values().filter(|token| token.devices.contains(&device)).count());
+            }
+            let codes: usize = held.by_code.values().map(|tokens| tokens.len()).sum();
+            prop_assert_eq!(codes, real.len());
+        }
+    }
+}

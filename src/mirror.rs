@@ -1,0 +1,397 @@
+//! The mirror: a copy of every token, kept fresh by asking what changed, and compared as a whole now and then, since what was
+//! deleted shows nowhere else (facts/nexudus.md §4).
+//!
+//! Nothing of an answer is trusted further than it goes. A list need not have filtered, and its pages move while they are
+//! read: a token that a listing lacks is gone only if it is not found singly either, or the next listing lacks it too. An
+//! older state never takes the place of a newer one ([`Catalogue::merge`]).
+
+mod coverage;
+mod listing;
+mod shelf;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use self::coverage::Coverage;
+use self::listing::Listing;
+use self::shelf::{Kept, Shelf};
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::core::ident::{BusinessId, TokenId};
+use crate::source::nexudus::wire::{List, Malformed, Record};
+use crate::source::nexudus::{Effort, Nexudus, Share};
+use crate::source::{Error, Version};
+
+/// Records asked for at once: the most that Nexudus grants.
+const SIZE: &str = "1000";
+
+/// How far before the latest look changes are asked for: clocks differ, and bounds are cut to the minute.
+const OVERLAP: Duration = Duration::from_secs(300);
+
+/// How long one call may wait for its turn: logins and writing back go before, and the ceiling's window is a minute.
+const CALL_WITHIN: Duration = Duration::from_secs(120);
+
+/// Pages of changes that are read; more are a listing's business.
+const PAGES_OF_CHANGES: u32 = 20;
+
+/// Records of one page that are read singly because the list leaves keys out.
+const SINGLES: usize = 20;
+
+/// The pause after a failure that names none.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What is kept of a location, or of everything if none are configured.
+#[derive(Debug)]
+struct Location {
+    business: Option<BusinessId>,
+    /// Up to when, by Nexudus' clock, changes were seen.
+    seen_to: Option<Timestamp>,
+    /// How many records there are at least, as far as is known: fewer tell that one was deleted.
+    records: Option<u64>,
+    /// Whether a number that fell ever meant something.
+    counts: bool,
+}
+
+/// The mirror of one source.
+pub struct Mirror {
+    nexudus: Arc<Nexudus>,
+    catalogue: Arc<Catalogue>,
+    clock: Clock,
+    coverage: Arc<Coverage>,
+    shelf: Option<Arc<Mutex<Shelf>>>,
+    locations: Vec<Location>,
+    listing: Option<Listing>,
+    next_changes: Duration,
+    next_listing: Duration,
+    /// Told from outside that something changed.
+    hints: Arc<tokio::sync::Notify>,
+}
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mirror").field("locations", &self.locations).finish_non_exhaustive()
+    }
+}
+
+impl Mirror {
+    /// A mirror that is kept in `catalogue` and, unless it cannot be, in a file under `folder`. What the file holds is in
+    /// the catalogue on return. It blocks.
+    pub fn open(
+        nexudus: Arc<Nexudus>,
+        catalogue: Arc<Catalogue>,
+        coverage: Arc<Coverage>,
+        clock: Clock,
+        folder: Option<&Path>,
+        hints: Arc<tokio::sync::Notify>,
+    ) -> Self {
+        let config = &nexudus.config;
+        let zone = config.time_zone.iana_name().unwrap_or_default();
+        let of = format!("{} at {}, {:?}, {zone}", config.username, config.base_url, config.business_ids);
+        let opened = folder.map(|folder| Shelf::open(folder, &of)).transpose();
+        let opened = opened.inspect_err(|error| {
+            tracing::error!(%error, "the mirror cannot be written down: a restart without internet will not know the codes");
+        });
+        let (shelf, kept) = opened.ok().flatten().unzip();
+        let kept = kept.unwrap_or_default();
+        let businesses = config.business_ids.iter().map(|business| Some(*business));
+        let businesses: Vec<_> = if config.business_ids.is_empty() { vec![None] } else { businesses.collect() };
+        let seen_to = |business| kept.seen_to.get(&business).copied();
+        let location = |business| Location { business, seen_to: seen_to(business), records: None, counts: true };
+        let locations = businesses.into_iter().map(location).collect();
+        put_back(&catalogue, &kept, &clock);
+        Self {
+            catalogue,
+            coverage,
+            shelf: shelf.map(|shelf| Arc::new(Mutex::new(shelf))),
+            locations,
+            listing: None,
+            next_changes: Duration::ZERO,
+            next_listing: Duration::ZERO,
+            hints,
+            nexudus,
+            clock,
+        }
+    }
+
+    /// Keeps it fresh; never ends.
+    pub async fn run(mut self) {
+        let hints = Arc::clone(&self.hints);
+        loop {
+            let pause = match self.step().await {
+                Ok(pause) => pause,
+                Err(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).max(Duration::from_millis(100)),
+                // The client itself keeps quiet for longer.
+                Err(Error::Refused { .. }) => PAUSE * 6,
+            };
+            if pause > Duration::ZERO {
+                tokio::select! {
+                    () = self.clock.sleep(pause) => {}
+                    () = hints.notified() => self.next_changes = Duration::ZERO,
+                }
+            }
+        }
+    }
+
+    /// Does what is due, one page at most of a listing; how long there is nothing to do.
+    async fn step(&mut self) -> Result<Duration, Error> {
+        let now = self.clock.now().mono;
+        if now >= self.next_changes && self.locations.iter().all(|location| location.seen_to.is_some()) {
+            self.changes().await?;
+            self.next_changes = now + self.nexudus.config.mirror_interval;
+            return Ok(Duration::ZERO);
+        }
+        if self.listing.is_none() && now >= self.next_listing {
+            self.listing = Some(Listing::new(now));
+        }
+        if self.listing.is_some() {
+            self.list_on().await?;
+            return Ok(Duration::ZERO);
+        }
+        Ok(self.next_changes.min(self.next_listing).saturating_sub(now))
+    }
+
+    fn effort(&self) -> Effort {
+        self.nexudus.effort_within(Share::Half, CALL_WITHIN)
+    }
+
+    /// Asks each location what changed.
+    async fn changes(&mut self) -> Result<(), Error> {
+        for index in 0..self.locations.len() {
+            self.changes_of(index).await?;
+        }
+        self.catalogue.compared(false, Duration::ZERO);
+        self.note_compared().await;
+        Ok(())
+    }
+
+    async fn changes_of(&mut self, index: usize) -> Result<(), Error> {
+        let Some(location) = self.locations.get(index) else { return Ok(()) };
+        let (business, Some(seen_to)) = (location.business, location.seen_to) else { return Ok(()) };
+        let bound = to_the_minute(seen_to.saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN));
+        let (mut seen_by, mut added) = (None, 0);
+        for page in 1..=PAGES_OF_CHANGES + 1 {
+            if page > PAGES_OF_CHANGES {
+                tracing::warn!("so much changed in Nexudus, or its filter is ignored, that everything is listed anew");
+                self.next_listing = Duration::ZERO;
+                break;
+            }
+            let read = self.page(business, page, &[("from_AccessToken_UpdatedOn", &bound)], SIZE).await?;
+            seen_by = seen_by.or(read.date);
+            added += self.take(read.versions, read.asked).await.1;
+            if !read.has_next_page {
+                break;
+            }
+        }
+        let fewer = self.are_fewer(index, added).await?;
+        if fewer {
+            self.next_listing = Duration::ZERO;
+        }
+        // Only forward: a clock that was set back must not make a gap.
+        let seen_to = seen_by.map_or(seen_to, |by| by.max(seen_to));
+        self.see_to(index, seen_to).await;
+        Ok(())
+    }
+
+    /// Whether a location holds fewer records than are known, so that one was deleted.
+    async fn are_fewer(&mut self, index: usize, added: usize) -> Result<bool, Error> {
+        let Some(location) = self.locations.get(index) else { return Ok(false) };
+        let (business, Some(records), true) = (location.business, location.records, location.counts) else {
+            return Ok(false);
+        };
+        let records = records + u64::try_from(added).unwrap_or_default();
+        let total = self.page(business, 1, &[], "1").await?.total;
+        if let Some(location) = self.locations.get_mut(index) {
+            location.records = Some(total.map_or(records, |total| total.max(records)));
+        }
+        Ok(total.is_some_and(|total| total < records))
+    }
+
+    /// One page, its records read.
+    async fn page(
+        &self,
+        business: Option<BusinessId>,
+        page: u32,
+        filter: &[(&str, &str)],
+        size: &str,
+    ) -> Result<Page, Error> {
+        let (page, location) = (page.to_string(), business.map(|business| business.0.to_string()));
+        let mut query = filter.to_vec();
+        query.extend(location.as_deref().map(|business| ("AccessToken_Business", business)));
+        query.extend([("page", page.as_str()), ("size", size)]);
+        let mut effort = self.effort();
+        let asked = self.clock.now().mono;
+        let heard = self.nexudus.list(&query, &mut effort).await?;
+        // The client has read it as a list before.
+        let list = List::parse(&heard.text).map_err(|error| Error::Retry { what: error.to_string(), after: None })?;
+        let mut read = Page {
+            asked,
+            date: heard.date,
+            has_next_page: list.has_next_page,
+            total: list.total,
+            ids: Vec::with_capacity(list.records.len()),
+            versions: Vec::with_capacity(list.records.len()),
+            left_out: 0,
+        };
+        let mut singles = 0;
+        for json in &list.records {
+            let Ok(record) = Record::parse(json.get()).inspect_err(|error| self.odd(None, error)) else {
+                read.left_out += 1;
+                continue;
+            };
+            let Ok(id) = record.id().inspect_err(|error| self.odd(None, error)) else {
+                read.left_out += 1;
+                continue;
+            };
+            read.ids.push(id);
+            if !record.missing() {
+                read.versions.extend(self.version(&record));
+            } else if self.is_known(id, record.updated()) {
+            } else if singles < SINGLES {
+                singles += 1;
+                // What is gone by now is missing in the next listing.
+                if let Some(Single::Ours(version)) = self.single(id).await? {
+                    read.versions.push(version);
+                }
+            } else {
+                read.left_out += 1;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads one token singly; none: there is no such record.
+    async fn single(&self, id: TokenId) -> Result<Option<Single>, Error> {
+        let Some(text) = self.nexudus.get(id, &mut self.effort()).await? else { return Ok(None) };
+        let record = Record::parse(&text).inspect_err(|error| self.odd(Some(id), error));
+        let version = record.ok().filter(|record| record.id() == Ok(id)).map(|record| self.version(&record));
+        Ok(Some(match version {
+            Some(Some(version)) => Single::Ours(version),
+            // Of another location by now.
+            Some(None) => Single::Other,
+            None => Single::Odd,
+        }))
+    }
+
+    /// A record as meant; none if it is malformed, or of a location that is not ours.
+    fn version(&self, record: &Record<'_>) -> Option<Version> {
+        let config = &self.nexudus.config;
+        let ours = |business: Option<BusinessId>| {
+            config.business_ids.is_empty() || business.is_some_and(|business| config.business_ids.contains(&business))
+        };
+        if record.business().is_ok_and(|business| !ours(business)) {
+            return None;
+        }
+        let id = record.id().ok();
+        let reading = record.read(&config.time_zone).inspect_err(|error| self.odd(id, error)).ok()?;
+        if reading.odd_devices {
+            self.nexudus.odd(id, "MacAddress holds something that is no MAC address, which is left out");
+        }
+        Some(Version { token: Arc::new(reading.token), updated: reading.updated })
+    }
+
+    fn odd(&self, id: Option<TokenId>, error: &Malformed) {
+        self.nexudus.odd(id, &format!("its former version stays in use, if there is one: {error}"));
+    }
+
+    /// Whether this very version is held already.
+    fn is_known(&self, id: TokenId, updated: Option<Timestamp>) -> bool {
+        updated.is_some() && self.catalogue.updated(id) == updated
+    }
+
+    /// Takes versions in and writes down what changed; how many changed, and how many of these are new.
+    async fn take(&self, versions: Vec<Version>, asked: Duration) -> (usize, usize) {
+        let merge = self.catalogue.merge(&versions, asked);
+        if merge.left_out > 0 {
+            tracing::error!(tokens = merge.left_out, "cache.max_tokens leaves tokens out of the mirror");
+        }
+        let changed = merge.changed.len();
+        if changed > 0 {
+            self.write(move |shelf| shelf.put(&merge.changed, &[])).await;
+        }
+        (changed, merge.added)
+    }
+
+    /// Takes out tokens that are gone.
+    async fn remove(&self, ids: &[TokenId], asked: Duration) {
+        let gone = self.catalogue.remove(ids, asked);
+        if !gone.is_empty() {
+            tracing::info!(tokens = gone.len(), "access tokens are gone from Nexudus");
+            self.write(move |shelf| shelf.put(&[], &gone)).await;
+        }
+    }
+
+    async fn see_to(&mut self, index: usize, seen_to: Timestamp) {
+        let Some(location) = self.locations.get_mut(index) else { return };
+        let business = location.business;
+        location.seen_to = Some(seen_to);
+        self.write(move |shelf| shelf.seen_to(business, seen_to)).await;
+    }
+
+    async fn note_compared(&self) {
+        self.coverage.compared(self.clock.now().mono);
+        if self.catalogue.is_complete() {
+            let now = self.clock.now().wall;
+            self.write(move |shelf| shelf.compared(now)).await;
+        }
+    }
+
+    /// Changes the file, if there is one; without it a restart lists everything again.
+    async fn write(&self, change: impl FnOnce(&mut Shelf) -> rusqlite::Result<()> + Send + 'static) {
+        let Some(shelf) = self.shelf.clone() else { return };
+        let written =
+            tokio::task::spawn_blocking(move || change(&mut shelf.lock().unwrap_or_else(PoisonError::into_inner)));
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.coverage.not_written(&error.to_string(), self.clock.now().mono),
+            Err(error) => self.coverage.not_written(&error.to_string(), self.clock.now().mono),
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug)]
+struct Page {
+    asked: Duration,
+    date: Option<Timestamp>,
+    has_next_page: bool,
+    total: Option<u64>,
+    /// Every record that has an id.
+    ids: Vec<TokenId>,
+    /// Those that are ours and can be used.
+    versions: Vec<Version>,
+    /// Records of which nothing is known.
+    left_out: usize,
+}
+
+/// A record read singly.
+#[derive(Debug)]
+enum Single {
+    Ours(Version),
+    /// Of a location that is not ours, or malformed so that nobody can tell.
+    Other,
+    Odd,
+}
+
+/// Puts what the file held into the catalogue.
+fn put_back(catalogue: &Catalogue, kept: &Kept, clock: &Clock) {
+    let now = clock.now();
+    let tokens = kept.versions.len();
+    catalogue.merge(&kept.versions, Duration::ZERO);
+    if let Some(compared) = kept.compared {
+        // A clock that was not set yet says nothing about age.
+        let aged = now.wall.duration_since(compared).try_into().unwrap_or(Duration::ZERO);
+        catalogue.compared(true, aged);
+        tracing::info!(tokens, aged_s = aged.as_secs(), "the mirror of before is in use");
+    }
+}
+
+/// `2026-11-24T10:30`, as the filters' documentation has it.
+fn to_the_minute(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
+#[cfg(test)]
+mod tests;

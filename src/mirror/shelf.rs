@@ -1,0 +1,273 @@
+//! The mirror on disk: `mirror.db` under `store.path`, so that a restart without internet knows the codes.
+//!
+//! It can be lost without harm: then everything is listed again. So a damaged file, or one of another account, is begun
+//! anew, and a power cut may take its latest changes, which are listed again too.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::core::ident::{BusinessId, Code, Mac, TokenId};
+use crate::core::token::AccessToken;
+use crate::source::Version;
+
+/// The file's name under `store.path`.
+const NAME: &str = "mirror.db";
+
+const VERSION: i64 = 1;
+
+/// `about` holds one row; `seen_to` is the cursor of each location (0: all), in milliseconds since 1970 by Nexudus' clock.
+const SCHEMA: &str = "
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY, business INTEGER, code TEXT NOT NULL, valid_from INTEGER, valid_to INTEGER, minutes_included INTEGER,
+    minutes_left INTEGER, user_limit INTEGER, devices TEXT NOT NULL, updated INTEGER
+) STRICT;
+CREATE TABLE location (business INTEGER PRIMARY KEY, seen_to INTEGER NOT NULL) STRICT;
+CREATE TABLE about (of TEXT NOT NULL, compared INTEGER NOT NULL, complete INTEGER NOT NULL) STRICT;
+";
+
+/// What was written down.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Tokens, as they were when the mirror was last compared.
+    pub(super) versions: Vec<Version>,
+    /// The cursor of each location.
+    pub(super) seen_to: HashMap<Option<BusinessId>, Timestamp>,
+    /// When the mirror was last compared; none: it was not whole.
+    pub(super) compared: Option<Timestamp>,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    connection: Connection,
+}
+
+/// Why nothing is written down.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShelfError {
+    /// The file cannot be made.
+    #[error("{path}: {error}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// What SQLite says.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl Shelf {
+    /// Opens or makes the file in `folder`, and reads it; what belongs to anything but `of` (the account, and how its dates
+    /// are read) is dropped. It blocks.
+    pub(super) fn open(folder: &Path, of: &str) -> Result<(Self, Kept), ShelfError> {
+        let path = folder.join(NAME);
+        let made = |path: &Path| -> Result<(Self, Kept), ShelfError> {
+            let file = |error| ShelfError::File { path: path.to_owned(), error };
+            // Made here and not by SQLite, for its mode; the log beside it gets the same.
+            OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(file)?;
+            let shelf = Self { connection: prepare(path, of)? };
+            let kept = shelf.read()?;
+            Ok((shelf, kept))
+        };
+        match made(&path) {
+            Err(ShelfError::Sqlite(error)) => {
+                tracing::warn!(%error, "the mirror's file cannot be used and is begun anew");
+                for end in ["", "-wal", "-shm"] {
+                    match fs::remove_file(folder.join(format!("{NAME}{end}"))) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(ShelfError::File { path, error });
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
+                }
+                made(&path)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn read(&self) -> rusqlite::Result<Kept> {
+        let mut kept = Kept::default();
+        let mut tokens = self.connection.prepare(
+            "SELECT id, business, code, valid_from, valid_to, minutes_included, minutes_left, user_limit, devices, updated
+             FROM token",
+        )?;
+        let mut rows = tokens.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.versions.extend(version(row)?);
+        }
+        let mut locations = self.connection.prepare("SELECT business, seen_to FROM location")?;
+        let mut rows = locations.query([])?;
+        while let Some(row) = rows.next()? {
+            let business: i64 = row.get(0)?;
+            kept.seen_to.extend(moment(row.get(1)?).map(|at| ((business != 0).then_some(BusinessId(business)), at)));
+        }
+        let about = "SELECT compared FROM about WHERE complete = 1";
+        let compared: Option<i64> = self.connection.query_row(about, [], |row| row.get(0)).optional()?;
+        kept.compared = compared.and_then(moment);
+        Ok(kept)
+    }
+
+    /// Writes changed versions, and takes out tokens that are gone. It blocks.
+    pub(super) fn put(&mut self, changed: &[Version], gone: &[TokenId]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut put =
+                transaction.prepare("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+            for Version { token, updated } in changed {
+                let devices: Vec<String> = token.devices.iter().map(ToString::to_string).collect();
+                put.execute(params![
+                    token.id.0,
+                    token.business.map(|business| business.0),
+                    token.code.reveal(),
+                    token.valid_from.map(Timestamp::as_millisecond),
+                    token.valid_to.map(Timestamp::as_millisecond),
+                    token.minutes_included,
+                    token.minutes_left,
+                    token.user_limit,
+                    devices.join(","),
+                    updated.map(Timestamp::as_millisecond),
+                ])?;
+            }
+            let mut delete = transaction.prepare("DELETE FROM token WHERE id = ?1")?;
+            for id in gone {
+                delete.execute([id.0])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Notes how far a location was seen. It blocks.
+    pub(super) fn seen_to(&mut self, business: Option<BusinessId>, at: Timestamp) -> rusqlite::Result<()> {
+        let business = business.map_or(0, |business| business.0);
+        self.connection
+            .execute("INSERT OR REPLACE INTO location VALUES (?1, ?2)", params![business, at.as_millisecond()])
+            .map(drop)
+    }
+
+    /// Notes that the mirror is whole and was compared at `at`. It blocks.
+    pub(super) fn compared(&mut self, at: Timestamp) -> rusqlite::Result<()> {
+        self.connection.execute("UPDATE about SET compared = ?1, complete = 1", [at.as_millisecond()]).map(drop)
+    }
+}
+
+fn prepare(path: &Path, of: &str) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    // What a power cut takes is listed again.
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+    let transaction = connection.transaction()?;
+    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let is_ours = |transaction: &rusqlite::Transaction<'_>| -> rusqlite::Result<bool> {
+        let known: Option<String> = transaction.query_row("SELECT of FROM about", [], |row| row.get(0)).optional()?;
+        Ok(known.as_deref() == Some(of))
+    };
+    if found != VERSION || !is_ours(&transaction)? {
+        transaction.execute_batch(
+            "DROP TABLE IF EXISTS token; DROP TABLE IF EXISTS location; DROP TABLE IF EXISTS about;
+             PRAGMA user_version = 1;",
+        )?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute("INSERT INTO about VALUES (?1, 0, 0)", [of])?;
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// None for what no version of ours wrote.
+fn version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
+    let Ok(code) = Code::parse(row.get_ref(2)?.as_str()?) else { return Ok(None) };
+    let instant =
+        |index| -> rusqlite::Result<Option<Timestamp>> { Ok(row.get::<_, Option<i64>>(index)?.and_then(moment)) };
+    let devices = row.get_ref(8)?.as_str()?;
+    let token = AccessToken {
+        id: TokenId(row.get(0)?),
+        business: row.get::<_, Option<i64>>(1)?.map(BusinessId),
+        code,
+        valid_from: instant(3)?,
+        valid_to: instant(4)?,
+        minutes_included: row.get(5)?,
+        minutes_left: row.get(6)?,
+        user_limit: row.get(7)?,
+        devices: devices.split(',').filter_map(|device| device.parse::<Mac>().ok()).collect(),
+    };
+    Ok(Some(Version { token: Arc::new(token), updated: instant(9)? }))
+}
+
+fn moment(millis: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(millis).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::token::tests::token;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn full(id: i64) -> Version {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let token = AccessToken {
+            valid_from: at(10),
+            valid_to: at(20),
+            minutes_left: None,
+            user_limit: Some(3),
+            devices: vec![Mac::new([2, 0, 0, 0, 0, 1]), Mac::new([2, 0, 0, 0, 0, 2])],
+            ..token(id, "café-0042")
+        };
+        Version { token: Arc::new(token), updated: at(30) }
+    }
+
+    fn bare(id: i64) -> Version {
+        let token = AccessToken { business: None, minutes_included: None, ..token(id, "b") };
+        Version { token: Arc::new(token), updated: None }
+    }
+
+    #[test]
+    fn what_was_put_comes_back_and_only_its_owner_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
+        assert!(kept.versions.is_empty() && kept.compared.is_none());
+        let at = Timestamp::from_second(1_790_000_000).unwrap();
+        shelf.put(&[full(1), bare(2), bare(3)], &[]).unwrap();
+        shelf.put(&[], &[TokenId(3)]).unwrap();
+        shelf.seen_to(None, at).unwrap();
+        shelf.seen_to(Some(BusinessId(7)), at).unwrap();
+        drop(shelf);
+        let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
+        assert_eq!(kept.versions, [full(1), bare(2)]);
+        assert_eq!(kept.seen_to, HashMap::from([(None, at), (Some(BusinessId(7)), at)]));
+        assert_eq!(kept.compared, None, "it was not whole");
+        shelf.compared(at).unwrap();
+        drop(shelf);
+        assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.compared, Some(at));
+        for file in fs::read_dir(folder.path()).unwrap() {
+            assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn another_accounts_tokens_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        Shelf::open(folder.path(), "a").unwrap().0.put(&[full(1)], &[]).unwrap();
+        assert!(Shelf::open(folder.path(), "b").unwrap().1.versions.is_empty());
+        assert!(Shelf::open(folder.path(), "a").unwrap().1.versions.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NAME), [7; 8192]).unwrap();
+        let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
+        assert!(kept.versions.is_empty());
+        shelf.put(&[full(1)], &[]).unwrap();
+    }
+}

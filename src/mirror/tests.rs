@@ -1,0 +1,298 @@
+//! The mirror against the sandbox, over real sockets, a step at a time; the clock is moved by hand.
+
+use serde_json::json;
+
+use super::*;
+use crate::catalogue::{Changes, Find};
+use crate::config::{self, NexudusAuth};
+use crate::core::ident::Code;
+use crate::core::login::Claim;
+use crate::sandbox::nexudus::{Options, Sandbox};
+
+const WALL: &str = "2026-11-23T10:00:00Z";
+const INTERVAL: Duration = Duration::from_secs(60);
+const ALL: Duration = Duration::from_secs(1800);
+
+struct World {
+    sandbox: Sandbox,
+    clock: Clock,
+    config: config::Nexudus,
+    folder: tempfile::TempDir,
+}
+
+/// A mirror, and what it keeps fresh.
+struct Kept {
+    mirror: Mirror,
+    catalogue: Arc<Catalogue>,
+    clock: Clock,
+}
+
+impl World {
+    /// With so many tokens `code-1`, `code-2`, … of two locations in turn.
+    async fn new(tokens: i64) -> Self {
+        let clock = Clock::manual(WALL.parse().unwrap());
+        let token = |id| {
+            json!({"Id": id, "AccessCode": format!("code-{id}"), "BusinessId": id % 2 + 1, "MinutesIncluded": 60,
+                   "UpdatedOn": "2026-11-01T08:00:00Z"})
+        };
+        let options = Options { tokens: (1..=tokens).map(token).collect(), ..Options::default() };
+        let sandbox = Sandbox::start_local(options, clock.clone()).await.unwrap();
+        let config = config::Nexudus {
+            base_url: sandbox.base_url(),
+            username: "demo@example.org".to_owned(),
+            password: "demo".into(),
+            totp_secret: None,
+            auth: NexudusAuth::OAuth,
+            business_ids: Vec::new(),
+            time_zone: jiff::tz::TimeZone::UTC,
+            request_timeout: Duration::from_secs(10),
+            requests_per_minute: 100_000,
+            mirror: true,
+            mirror_interval: INTERVAL,
+            full_mirror_interval: ALL,
+            write_back: false,
+        };
+        Self { sandbox, clock, config, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn mirror(&self) -> Kept {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let nexudus = Nexudus::new(&self.config, self.clock.clone(), None, Box::new(|_| ()), Box::new(())).unwrap();
+        let times = config::Cache {
+            fresh_for: Duration::from_secs(60),
+            stale_for: Duration::from_secs(86_400),
+            unknown_for: Duration::from_secs(15),
+            max_tokens: 1_000_000,
+            first_answer_within: Duration::from_millis(200),
+        };
+        let nexudus = Arc::new(nexudus);
+        let origin = Arc::clone(&nexudus) as Arc<dyn crate::source::Origin>;
+        let catalogue = Arc::new(Catalogue::new(&times, Some(origin), true, self.clock.clone()));
+        let mirror = Mirror::open(
+            nexudus,
+            Arc::clone(&catalogue),
+            Arc::default(),
+            self.clock.clone(),
+            Some(self.folder.path()),
+            Arc::default(),
+        );
+        Kept { mirror, catalogue, clock: self.clock.clone() }
+    }
+
+    fn fail(&self, mode: Option<&str>) {
+        self.sandbox.set_fail(mode.map(|mode| mode.parse().unwrap()));
+    }
+
+    fn put(&self, id: i64, code: &str, business: i64) {
+        let token = json!({"Id": id, "AccessCode": code, "BusinessId": business, "MinutesIncluded": 60});
+        self.sandbox.put_token(token);
+    }
+}
+
+impl Kept {
+    /// Until there is nothing to do.
+    async fn settle(&mut self) {
+        for _ in 0..1000 {
+            if self.mirror.step().await.unwrap() > Duration::ZERO {
+                return;
+            }
+        }
+        panic!("it never settles");
+    }
+
+    async fn after(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.settle().await;
+    }
+
+    fn holds(&self, code: &str) -> bool {
+        matches!(self.catalogue.find(&Claim::Code(Code::parse(code).unwrap())), Find::Here(tokens) if !tokens.is_empty())
+    }
+}
+
+#[tokio::test]
+async fn everything_is_listed_and_then_only_what_changes() {
+    let world = World::new(2500).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    assert!(kept.catalogue.is_complete());
+    assert_eq!(kept.catalogue.tokens(), 2500);
+    // Three pages; what changed meanwhile is asked for between them, and whether there are fewer.
+    assert!((4..=6).contains(&world.sandbox.count("list")), "{}", world.sandbox.count("list"));
+    let listed = world.sandbox.count("list");
+    assert!(kept.holds("code-1") && kept.holds("CODE-2500") && !kept.holds("code-2501"));
+
+    world.put(2501, "code-2501", 1);
+    world.put(17, "another", 1);
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("code-2501") && kept.holds("another") && !kept.holds("code-17"));
+    assert_eq!(world.sandbox.count("list"), listed + 2);
+    assert_eq!(world.sandbox.count("get"), 0);
+}
+
+#[tokio::test]
+async fn a_device_without_a_record_is_known_to_have_none() {
+    let world = World::new(2).await;
+    let mut kept = world.mirror();
+    let device = Claim::Device("02:00:5E:10:00:09".parse().unwrap());
+    assert!(matches!(kept.catalogue.find(&device), Find::Ask { stale: None }));
+    kept.settle().await;
+    assert!(matches!(kept.catalogue.find(&device), Find::Here(tokens) if tokens.is_empty()));
+    let unknown = Claim::Code(Code::parse("just-now").unwrap());
+    assert!(matches!(kept.catalogue.find(&unknown), Find::Ask { stale: None }), "registered a moment ago, perhaps");
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_within_an_interval() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    assert_eq!(kept.catalogue.changes().await, Changes::All);
+    world.sandbox.delete_token(5);
+    world.put(1201, "new", 1);
+    kept.after(INTERVAL).await;
+    assert!(!kept.holds("code-5") && kept.holds("new") && kept.catalogue.tokens() == 1200);
+    assert_eq!(world.sandbox.count("get"), 1, "a look that it is gone");
+    let Changes::Tokens(changed) = kept.catalogue.changes().await else { panic!("all") };
+    assert!(changed.contains(&TokenId(5)) && changed.contains(&TokenId(1201)));
+    // Not again and again.
+    let lists = world.sandbox.count("list");
+    kept.after(INTERVAL).await;
+    assert_eq!(world.sandbox.count("list"), lists + 2);
+}
+
+#[tokio::test]
+async fn many_that_are_missing_are_gone_once_two_listings_lack_them() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    (100..=200).for_each(|id| assert!(world.sandbox.delete_token(id)));
+    kept.after(INTERVAL).await;
+    assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1099, 0));
+}
+
+#[tokio::test]
+async fn a_token_that_slips_from_page_to_page_is_not_gone() {
+    let world = World::new(2500).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    kept.clock.advance(ALL);
+    kept.mirror.next_changes = kept.clock.now().mono + INTERVAL;
+    assert_eq!(kept.mirror.step().await, Ok(Duration::ZERO), "the first page");
+    // Whatever stood at the begin of the second page now ends the first.
+    world.sandbox.delete_token(3);
+    kept.settle().await;
+    assert!(kept.holds("code-1001") && kept.catalogue.tokens() == 2500);
+    assert_eq!(world.sandbox.count("get"), 1);
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("code-1001") && kept.catalogue.tokens() == 2499 && !kept.holds("code-3"));
+}
+
+#[tokio::test]
+async fn only_our_locations_are_mirrored_and_who_moves_away_is_gone() {
+    let mut world = World::new(100).await;
+    world.config.business_ids = vec![BusinessId(1)];
+    let mut kept = world.mirror();
+    kept.settle().await;
+    assert!(kept.catalogue.tokens() == 50 && kept.holds("code-2") && !kept.holds("code-1"));
+    world.put(2, "code-2", 2);
+    kept.after(INTERVAL).await;
+    assert!(!kept.holds("code-2"));
+    world.put(2, "code-2", 1);
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("code-2"));
+
+    world.fail(Some("ignore-filter"));
+    kept.after(ALL).await;
+    assert_eq!(kept.catalogue.tokens(), 50, "a list need not have filtered");
+}
+
+#[tokio::test]
+async fn failures_take_nothing_away_and_are_made_up_for() {
+    let world = World::new(1500).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    for mode in ["500", "html", "truncated", "failure", "403", "redirect", "reset"] {
+        world.put(7, &format!("seven-{mode}"), 1);
+        kept.clock.advance(ALL);
+        world.fail(Some(mode));
+        assert!(kept.mirror.step().await.is_err(), "{mode}");
+        assert!(kept.holds("code-8") && kept.catalogue.tokens() == 1500, "{mode}");
+        world.fail(None);
+        kept.after(ALL).await;
+        assert!(kept.holds(&format!("seven-{mode}")) && kept.catalogue.tokens() == 1500, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_without_internet_knows_the_codes() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    drop(kept);
+    world.clock.advance(Duration::from_secs(3600));
+    world.fail(Some("down"));
+    let mut kept = world.mirror();
+    assert!(kept.holds("code-1200") && kept.catalogue.is_complete());
+    assert!(kept.mirror.step().await.is_err() && kept.holds("code-1200"));
+    // For as long as copies may be used.
+    world.clock.advance(Duration::from_secs(82_801));
+    assert!(!kept.holds("code-1200"));
+    world.fail(None);
+    kept.after(Duration::ZERO).await;
+    assert!(kept.holds("code-1200"));
+}
+
+#[tokio::test]
+async fn a_restart_in_the_middle_goes_on_with_what_there_is() {
+    let world = World::new(2500).await;
+    let mut kept = world.mirror();
+    assert_eq!(kept.mirror.step().await, Ok(Duration::ZERO));
+    drop(kept);
+    let mut kept = world.mirror();
+    assert!(kept.holds("code-1") && !kept.holds("code-2500") && !kept.catalogue.is_complete());
+    kept.settle().await;
+    assert!(kept.holds("code-2500") && kept.catalogue.is_complete());
+}
+
+#[tokio::test]
+async fn keys_that_a_list_leaves_out_are_read_singly_and_what_is_too_much_is_left_to_the_guest() {
+    let world = World::new(15).await;
+    world.fail(Some("absent-keys"));
+    let mut kept = world.mirror();
+    kept.settle().await;
+    assert!(kept.catalogue.is_complete() && kept.holds("code-15"));
+    assert_eq!(world.sandbox.count("get"), 15);
+    kept.after(ALL).await;
+    assert_eq!(world.sandbox.count("get"), 15, "what did not change is known");
+
+    let world = World::new(50).await;
+    world.fail(Some("absent-keys"));
+    let mut kept = world.mirror();
+    kept.settle().await;
+    assert_eq!((kept.catalogue.is_complete(), kept.catalogue.tokens()), (false, 20));
+}
+
+#[tokio::test]
+async fn a_malformed_record_keeps_its_former_version() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    let token = json!({"Id": 2, "AccessCode": "code-2", "BusinessId": 1, "MinutesIncluded": "many"});
+    world.sandbox.put_token(token);
+    kept.after(ALL).await;
+    assert!(kept.holds("code-2") && kept.catalogue.tokens() == 3);
+}
+
+#[tokio::test]
+async fn a_look_up_changes_the_mirror_too() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.put(4, "just-now", 1);
+    let claim = Claim::Code(Code::parse("just-now").unwrap());
+    let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+    assert!(matches!(found, crate::catalogue::Found::Tokens(tokens) if tokens.len() == 1));
+    kept.clock.advance(Duration::from_secs(3600));
+    assert!(kept.holds("just-now"), "it is the mirror's by now");
+}

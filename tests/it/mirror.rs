@@ -1,0 +1,133 @@
+//! A mirror of the sandbox Nexudus: logins without internet, and what changes upstream reaches who is online.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use spotgate::sandbox::nexudus::Sandbox;
+
+use crate::nexudus::{sandbox, source};
+use crate::sessions::{Site, id};
+use crate::support::{FILE_SOURCE, Spotgate, configuration, mac, record, with};
+
+/// A second between two looks, for tests that wait for one.
+const OFTEN: &str = "mirror_interval = \"1s\"\nrequests_per_minute = 100000";
+
+fn over(sandbox: &Sandbox, extra: &str) -> Spotgate {
+    Spotgate::start(&configuration(&source(sandbox, OFTEN), extra))
+}
+
+async fn mirrored(spotgate: &Spotgate, tokens: f64) {
+    let whole = async || spotgate.log().contains("every access token of Nexudus is at hand");
+    spotgate.until("mirrored", whole).await;
+    assert_eq!(spotgate.metric("spotgate_tokens").await, tokens);
+}
+
+async fn reason(spotgate: &Spotgate, code: &str, device: u8) -> Value {
+    spotgate.authorize(json!({"access_code": code, "mac": mac(device).to_string()})).await["reason"].clone()
+}
+
+async fn site(sandbox: &Sandbox, tokens: f64, nas: &str) -> Site {
+    let spotgate = over(sandbox, &format!("disconnect_port = 1\n{nas}"));
+    mirrored(&spotgate, tokens).await;
+    Site::around(spotgate).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_nobody_has_typed_goes_online_without_internet_also_after_a_crash() {
+    let named = with(record(3, "other"), json!({"MacAddress": "3C:06:30:AA:19:09"}));
+    let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "xyz-789"), named]).await;
+    let spotgate = over(&sandbox, "");
+    mirrored(&spotgate, 3.0).await;
+    sandbox.set_fail(Some("down".parse().unwrap()));
+    assert_eq!(reason(&spotgate, "ABC-123", 1).await, Value::Null);
+    assert_eq!(reason(&spotgate, "nobody", 2).await, "source_unavailable");
+    assert!(spotgate.hotspot().login_mac(mac(9)).await.unwrap().accept);
+
+    let configuration = spotgate.configuration();
+    let again = Spotgate::start_in(spotgate.kill(), &fs::read_to_string(configuration).unwrap());
+    let (status, ready) = again.get("/readyz").await;
+    assert_eq!((status, ready["ready"].clone()), (200, true.into()), "{ready}");
+    assert_eq!(reason(&again, "xyz-789", 3).await, Value::Null);
+    assert!(!again.hotspot().login_mac(mac(8)).await.unwrap().accept);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_registered_a_moment_ago_is_let_in() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let spotgate = Spotgate::start(&configuration(&source(&sandbox, ""), "[cache]\nunknown_for = \"0s\""));
+    mirrored(&spotgate, 1.0).await;
+    assert_eq!(reason(&spotgate, "visitor", 1).await, "unknown_code");
+    sandbox.put_token(record(2, "visitor"));
+    assert_eq!(reason(&spotgate, "visitor", 1).await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_the_right_is_taken_off_the_air() {
+    let tokens = (1..=4).map(|id| with(record(id, &format!("code-{id}")), json!({"BusinessId": 1}))).collect();
+    let sandbox = sandbox(tokens).await;
+    let site = site(&sandbox, 4.0, "business_ids = [1]").await;
+    let mut sessions = Vec::new();
+    for device in 1..=4 {
+        site.online(&format!("code-{device}"), device).await;
+        sessions.push(id(&site.session_of(device).await));
+    }
+    sandbox.delete_token(1);
+    sandbox.put_token(with(record(2, "code-2"), json!({"BusinessId": 1, "ValidTo": "2026-01-01T00:00:00Z"})));
+    sandbox.put_token(with(record(3, "code-3"), json!({"BusinessId": 1, "MinutesLeft": 0})));
+    sandbox.put_token(with(record(4, "code-4"), json!({"BusinessId": 2})));
+    let mut causes = Vec::new();
+    for session in &sessions {
+        site.until("off the air", session, |session| session["state"] == "ended").await;
+        causes.push(site.session(session).await["ending"]["cause"].clone());
+    }
+    assert_eq!(causes, ["revoked", "over", "used_up", "revoked"]);
+    assert!(site.router.sessions().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_top_up_reaches_the_running_session_where_the_router_takes_it() {
+    let sandbox = sandbox(vec![with(record(1, "abc-123"), json!({"MinutesLeft": 10}))]).await;
+    let site = site(&sandbox, 1.0, "extend_sessions = true").await;
+    site.online("abc-123", 1).await;
+    let session = site.session_of(1).await;
+    assert_eq!(session["session_timeout"], 600);
+    sandbox.put_token(with(record(1, "abc-123"), json!({"MinutesLeft": 100})));
+    let longer = |session: &Value| session["session_timeout"].as_u64().is_some_and(|timeout| timeout > 5990);
+    site.until("longer", &id(&session), longer).await;
+    assert_eq!(site.router.sessions().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_finds_out_what_was_revoked_meanwhile() {
+    let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "xyz-789")]).await;
+    let spotgate = over(&sandbox, "");
+    mirrored(&spotgate, 2.0).await;
+    assert!(spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+    assert!(spotgate.hotspot().login_pap("xyz-789", "", mac(2)).await.unwrap().accept);
+    let configuration = fs::read_to_string(spotgate.configuration()).unwrap();
+    let folder = spotgate.stop();
+    sandbox.delete_token(1);
+    let again = Spotgate::start_in(folder, &configuration);
+    let states = async || {
+        let (_, answer) = again.read("/v1/sessions").await;
+        let sessions = answer["sessions"].as_array().unwrap().clone();
+        sessions.into_iter().map(|session| session["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    again.until("told to go", async || states().await.contains(&"disconnecting".to_owned())).await;
+    assert_eq!(states().await.iter().filter(|state| *state == "admitted").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_file_no_longer_holds_is_taken_off_the_air_too() {
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let tokens = |tokens: &[Value]| fs::write(folder.path().join("tokens.json"), json!(tokens).to_string()).unwrap();
+    tokens(&[record(1, "abc-123"), record(2, "xyz-789")]);
+    let text = configuration(FILE_SOURCE, "disconnect_port = 1\n");
+    let site = Site::around(Spotgate::start_in(std::sync::Arc::clone(&folder), &text)).await;
+    site.online("abc-123", 1).await;
+    site.online("xyz-789", 2).await;
+    let (one, two) = (id(&site.session_of(1).await), id(&site.session_of(2).await));
+    tokens(&[record(2, "xyz-789")]);
+    site.until("off the air", &one, |session| session["state"] == "ended").await;
+    assert_eq!(site.session(&two).await["state"], "online");
+}
