@@ -13,6 +13,7 @@ use super::extension::{self, Extension};
 use super::ident::{Code, Mac, NasName, SessionId};
 use super::policy::{Counting, Policy};
 use super::session::{Endpoint, Report, Session};
+use super::settle::Settlement;
 use super::token::AccessToken;
 
 /// Ended sessions of one device that an account remembers, for records that come late: whoever shares a token with many
@@ -31,8 +32,12 @@ const DEVICES_KEPT: usize = 32;
 /// Sessions and usage of one access token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Account {
-    /// Time used by ended sessions that the token's `MinutesLeft` does not show yet.
+    /// Time used by ended sessions.
     pub(crate) usage: Seconds,
+    /// What of all that was used the token's `MinutesLeft` has in it.
+    pub(crate) written: Seconds,
+    /// The latest write of `MinutesLeft`.
+    pub(crate) settlement: Option<Settlement>,
     /// The first login, from which the clock runs under [`Counting::Elapsed`].
     pub(crate) running_since: Option<Timestamp>,
     /// The first device, for `bind_device = "learn"`.
@@ -76,7 +81,10 @@ impl Account {
                     session.renew(*granted, at);
                 }
             }
-            Event::Seen(terms) => self.terms = Some(*terms),
+            Event::Seen(terms) => {
+                self.terms = Some(*terms);
+                self.compare();
+            }
             Event::Contacted { session, contact } => {
                 if let Some(session) = self.live_mut(*session) {
                     session.contacted(contact.as_ref().clone(), at);
@@ -131,6 +139,10 @@ impl Account {
                     session.told(*told, at);
                 }
             }
+            Event::Settling(intent) => self.open(*intent),
+            Event::Settled(intent) => self.close(*intent),
+            Event::Unsettled(intent) => self.give_up(*intent),
+            Event::Forgotten { used } => self.forget_usage(*used),
         }
         Vec::new()
     }
@@ -353,7 +365,7 @@ impl Account {
         self.code.as_ref().map(|code| (code, self.devices.as_slice()))
     }
 
-    /// Time used that upstream does not show: by ended sessions and, by `now`, by live ones.
+    /// Time used, written back or not: by ended sessions and, by `now`, by live ones.
     #[must_use]
     pub fn usage(&self, policy: &Policy, now: Timestamp) -> Seconds {
         match policy.counting {
@@ -365,15 +377,21 @@ impl Account {
     /// The pool at `now`, were `asking` to take over its own old sessions first.
     #[must_use]
     pub fn left(&self, token: &AccessToken, asking: &Endpoint<'_>, policy: &Policy, now: Timestamp) -> Pool {
-        let pool = token.pool(policy);
+        let terms = Terms::of(token, policy);
         if policy.counting == Counting::Elapsed {
-            return pool.less(self.usage(policy, now));
+            return self.pool_less(self.usage(policy, now), &terms);
         }
         let live = self.sessions.iter().map(|session| {
             let replaced = session.endpoint().is_same(asking) && !session.is_continued_by(asking);
             if replaced { session.counts_without_stop(now) } else { session.used(now) }
         });
-        pool.less(self.usage.plus(live.sum()))
+        self.pool_less(self.usage.plus(live.sum()), &terms)
+    }
+
+    /// The pool at `now`, whoever asks.
+    #[must_use]
+    pub fn left_of(&self, token: &AccessToken, policy: &Policy, now: Timestamp) -> Pool {
+        self.pool_less(self.usage(policy, now), &Terms::of(token, policy))
     }
 
     /// What other live sessions may still draw from the pool and cannot be stopped from drawing.

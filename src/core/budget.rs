@@ -90,6 +90,15 @@ pub enum Pool {
 }
 
 impl Pool {
+    /// The pool after `given` was put in.
+    #[must_use]
+    pub const fn plus(self, given: Seconds) -> Self {
+        match self {
+            Self::Unlimited => Self::Unlimited,
+            Self::Holds(held) => Self::Holds(held.plus(given)),
+        }
+    }
+
     /// The pool after `used` was taken out.
     #[must_use]
     pub const fn less(self, used: Seconds) -> Self {

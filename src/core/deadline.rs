@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::account::Account;
 use super::budget::{Pool, Seconds};
 use super::ending::Cause;
-use super::event::{Event, Terms};
+use super::event::Event;
 use super::policy::{Counting, Policy};
 use super::session::Session;
 
@@ -49,11 +49,11 @@ impl Account {
                 note((at, Event::Telling { session: session.id }));
             }
         }
-        let Some(Terms { pool, valid_to }) = self.terms else { return };
-        if let Some(at) = valid_to {
+        let Some(terms) = self.terms else { return };
+        if let Some(at) = terms.valid_to {
             self.all_must_go(at, Cause::Over, note);
         }
-        if let Pool::Holds(held) = pool
+        if let Pool::Holds(held) = terms.pool.plus(self.shown(&terms))
             && let Some(at) = self.empties(held, policy)
         {
             self.all_must_go(at, Cause::UsedUp, note);
@@ -75,7 +75,7 @@ impl Account {
         }
     }
 
-    /// When a pool that held so much is empty but for what is promised to sessions that cannot be told to end; none if the
+    /// When a pool that held so much, what was written back included, is empty but for what is promised to sessions that cannot be told to end; none if the
     /// sessions end before.
     fn empties(&self, held: Seconds, policy: &Policy) -> Option<Timestamp> {
         if policy.counting == Counting::Elapsed {

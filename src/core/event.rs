@@ -7,6 +7,7 @@ use super::ending::{Cause, Told};
 use super::ident::{SessionId, TokenId};
 use super::policy::Policy;
 use super::session::{Contact, Report, Session};
+use super::settle::Intent;
 use super::token::AccessToken;
 
 /// What a token gives, as far as its running sessions depend on it.
@@ -16,13 +17,15 @@ pub struct Terms {
     pub pool: Pool,
     /// Its `ValidTo`.
     pub valid_to: Option<Timestamp>,
+    /// Its `LastAccess`, by which a write of ours is known again.
+    pub last_access: Option<Timestamp>,
 }
 
 impl Terms {
     /// Those of `token`.
     #[must_use]
     pub fn of(token: &AccessToken, policy: &Policy) -> Self {
-        Self { pool: token.pool(policy), valid_to: token.valid_to }
+        Self { pool: token.pool(policy), valid_to: token.valid_to, last_access: token.last_access }
     }
 }
 
@@ -127,6 +130,17 @@ pub enum Event {
         session: SessionId,
         /// The answer.
         told: Told,
+    },
+    /// Minutes are about to be written back.
+    Settling(Intent),
+    /// They were.
+    Settled(Intent),
+    /// They were not, and will be tried again.
+    Unsettled(Intent),
+    /// An operator had the pool start from the token's minutes again.
+    Forgotten {
+        /// What was used by then: it counts as written.
+        used: Seconds,
     },
 }
 

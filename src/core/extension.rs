@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::account::Account;
 use super::budget::{SESSION_CEILING, Seconds, budget};
 use super::ending::Told;
-use super::event::{Event, Terms};
+use super::event::Event;
 use super::policy::Policy;
 use super::session::Session;
 
@@ -49,8 +49,8 @@ impl Account {
     /// can be told to end them should the pool be empty sooner.
     #[must_use]
     pub fn longer(&self, policy: &Policy, now: Timestamp) -> Vec<Event> {
-        let Some(Terms { pool, valid_to }) = self.terms() else { return Vec::new() };
-        let left = pool.less(self.usage(policy, now));
+        let Some(terms) = self.terms() else { return Vec::new() };
+        let (left, valid_to) = (self.pool_less(self.usage(policy, now), &terms), terms.valid_to);
         let offer = |session: &Session| {
             let takes = session.contact.can_extend && session.contact.can_disconnect && session.ending.is_none();
             let begun = session.reported.is_some() || !session.accounting;
@@ -76,6 +76,7 @@ pub(super) fn answered(session: &Session, told: Told) -> Option<Event> {
 mod tests {
     use super::*;
     use crate::core::budget::Pool;
+    use crate::core::event::Terms;
     use crate::core::ident::{Code, Mac, NasName, SessionId};
     use crate::core::session::{Contact, Report};
 
@@ -122,7 +123,7 @@ mod tests {
     }
 
     fn seen(account: &mut Account, pool: u64, valid_to: Option<i64>) {
-        let terms = Terms { pool: Pool::Holds(Seconds(pool)), valid_to: valid_to.map(at) };
+        let terms = Terms { pool: Pool::Holds(Seconds(pool)), valid_to: valid_to.map(at), last_access: None };
         account.apply(at(0), &Event::Seen(terms));
     }
 

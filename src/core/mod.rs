@@ -12,4 +12,5 @@ pub mod ident;
 pub mod login;
 pub mod policy;
 pub mod session;
+pub mod settle;
 pub mod token;

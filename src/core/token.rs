@@ -27,6 +27,8 @@ pub struct AccessToken {
     pub user_limit: Option<i64>,
     /// `MacAddress`: one address, or several in one text.
     pub devices: Vec<Mac>,
+    /// `LastAccess`; none also where the source does not tell it.
+    pub last_access: Option<Timestamp>,
 }
 
 /// How a token's window of validity lies to a moment.
@@ -67,6 +69,19 @@ impl AccessToken {
             (None, None) => Pool::Holds(Seconds::ZERO),
         }
     }
+
+    /// The minutes that the source says are left: those included where it says nothing.
+    #[must_use]
+    pub fn minutes(&self) -> Option<i64> {
+        self.minutes_left.or(self.minutes_included)
+    }
+
+    /// The least that may be written as `MinutesLeft`: where nothing included means no limit, none left would lift it.
+    #[must_use]
+    pub fn least_minutes(&self, policy: &Policy) -> i64 {
+        let none_included = matches!(self.minutes_included, None | Some(0));
+        i64::from(none_included && policy.zero_minutes == ZeroMinutes::Unlimited)
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +100,7 @@ pub(crate) mod tests {
             minutes_left: Some(60),
             user_limit: None,
             devices: Vec::new(),
+            last_access: None,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::core::event::{Event, Terms};
 use crate::core::extension::Extension;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
+use crate::core::settle::{Intent, Settlement, Stage};
 
 fn at(millis: i64) -> Timestamp {
     moment(millis)
@@ -69,10 +70,25 @@ fn session() -> impl Strategy<Value = Session> {
 
 fn terms() -> impl Strategy<Value = Terms> {
     let end = option::of(prop_oneof![9 => 0i64..4_000_000_000_000, 1 => Just(i64::MAX)]);
-    (option::of(any::<u32>()), end).prop_map(|(pool, end)| Terms {
+    let access = option::of(0i64..4_000_000_000_000);
+    (option::of(any::<u32>()), end, access).prop_map(|(pool, end, access)| Terms {
         pool: pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held.into()))),
         valid_to: end.map(at),
+        last_access: access.map(at),
     })
+}
+
+fn intent() -> impl Strategy<Value = Intent> {
+    (any::<i64>(), any::<i64>(), 0i64..4_000_000_000_000).prop_map(|(before, after, access)| Intent {
+        before,
+        after,
+        last_access: at(access),
+    })
+}
+
+fn settlement() -> impl Strategy<Value = Settlement> {
+    let stage = proptest::sample::select(&Stage::ALL[..]);
+    (intent(), stage).prop_map(|(intent, stage)| Settlement { intent, stage })
 }
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
@@ -89,6 +105,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(session, granted)| Event::Renewed { session, granted: Seconds(granted.into()) }),
         (id(), any::<u32>())
             .prop_map(|(session, granted)| Event::Granted { session, granted: Seconds(granted.into()) }),
+        intent().prop_map(Event::Settling),
+        intent().prop_map(Event::Settled),
+        intent().prop_map(Event::Unsettled),
+        any::<u32>().prop_map(|used| Event::Forgotten { used: Seconds(used.into()) }),
     ]
 }
 
@@ -100,8 +120,9 @@ pub(super) fn account() -> impl Strategy<Value = Account> {
     });
     let marks = (any::<u32>(), option::of(any::<[u8; 6]>()), option::of(millis()), option::of("[!-~]{1,20}"));
     let devices = vec(any::<[u8; 6]>(), 0..4);
-    (marks, devices, option::of(terms()), vec(session(), 0..3), vec(ended, 0..3)).prop_map(
-        |((usage, first, used, code), devices, terms, mut sessions, ended)| {
+    let written = (prop_oneof![Just(0), any::<u32>()], option::of(settlement()));
+    (marks, devices, written, option::of(terms()), vec(session(), 0..3), vec(ended, 0..3)).prop_map(
+        |((usage, first, used, code), devices, (written, settlement), terms, mut sessions, ended)| {
             let devices: Vec<_> = devices.into_iter().map(Mac::new).collect();
             let code = code.map(|code| Code::parse(&code).unwrap());
             if let (Some(session), Some(device), Some(code)) = (sessions.first_mut(), devices.last(), &code) {
@@ -109,6 +130,8 @@ pub(super) fn account() -> impl Strategy<Value = Account> {
             }
             Account {
                 usage: Seconds(usage.into()),
+                written: Seconds(written.into()),
+                settlement,
                 running_since: used.map(at),
                 first_device: first.map(Mac::new).or(devices.first().copied()),
                 last_used: used.map(at),

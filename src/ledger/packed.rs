@@ -17,9 +17,10 @@ use crate::core::event::Terms;
 use crate::core::extension::Extension;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
+use crate::core::settle::{Intent, Settlement, Stage};
 
 /// The first octet: another for another way to pack. Two ways that never were on disk may share one.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// An account, packed. Moments keep their milliseconds.
 #[derive(Debug)]
@@ -56,6 +57,9 @@ impl Packed {
 const CAUSES: [Cause; 6] =
     [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp, Cause::Revoked];
 
+/// In the order of their numbers on disk.
+const STAGES: [Stage; 4] = [Stage::Open, Stage::Written, Stage::Past, Stage::GivenUp];
+
 struct Packer {
     octets: Vec<u8>,
     /// The latest moment, in milliseconds since 1970.
@@ -64,8 +68,12 @@ struct Packer {
 
 impl Packer {
     fn account(&mut self, account: &Account) {
-        let Account { usage, running_since, first_device, last_used, code, devices, terms, sessions, ended } = account;
+        #[rustfmt::skip]
+        let Account {
+            usage, written, settlement, running_since, first_device, last_used, code, devices, terms, sessions, ended,
+        } = account;
         self.number(usage.0);
+        self.number(written.0);
         self.count(devices.len());
         for device in devices {
             self.octets.extend(device.octets());
@@ -74,10 +82,18 @@ impl Packer {
         self.option(running_since.as_ref(), |packer, at| packer.moment(*at));
         self.option(last_used.as_ref(), |packer, at| packer.moment(*at));
         self.option(code.as_ref(), |packer, code| packer.text(code.reveal()));
-        self.option(terms.as_ref(), |packer, Terms { pool, valid_to }| {
+        self.option(terms.as_ref(), |packer, Terms { pool, valid_to, last_access }| {
             let held = if let Pool::Holds(held) = pool { Some(held) } else { None };
             packer.option(held, |packer, held| packer.number(held.0));
             packer.option(valid_to.as_ref(), |packer, at| packer.moment(*at));
+            packer.option(last_access.as_ref(), |packer, at| packer.moment(*at));
+        });
+        self.option(settlement.as_ref(), |packer, Settlement { intent, stage }| {
+            let Intent { before, after, last_access } = intent;
+            packer.count(STAGES.iter().position(|known| known == stage).unwrap_or_default());
+            packer.number(before.cast_unsigned());
+            packer.number(after.cast_unsigned());
+            packer.moment(*last_access);
         });
         self.count(sessions.len());
         for session in sessions {
@@ -239,6 +255,7 @@ impl Unpacker<'_> {
 
     fn fields(&mut self) -> Option<Account> {
         let usage = self.seconds()?;
+        let written = self.seconds()?;
         let devices = self.several(|unpacker| Some(Mac::new(unpacker.octets()?)))?;
         let first_device = self.device(&devices)?;
         let running_since = self.option(Self::moment)?;
@@ -246,7 +263,13 @@ impl Unpacker<'_> {
         let code = self.option(Self::code)?;
         let terms = self.option(|unpacker| {
             let pool = unpacker.option(Self::seconds)?.map_or(Pool::Unlimited, Pool::Holds);
-            Some(Terms { pool, valid_to: unpacker.option(Self::moment)? })
+            let (valid_to, last_access) = (unpacker.option(Self::moment)?, unpacker.option(Self::moment)?);
+            Some(Terms { pool, valid_to, last_access })
+        })?;
+        let settlement = self.option(|unpacker| {
+            let stage = *STAGES.get(unpacker.count()?)?;
+            let (before, after) = (unpacker.number()?.cast_signed(), unpacker.number()?.cast_signed());
+            Some(Settlement { intent: Intent { before, after, last_access: unpacker.moment()? }, stage })
         })?;
         let sessions = self.several(|unpacker| unpacker.session(code.as_ref(), &devices))?;
         let ended = self.several(|unpacker| {
@@ -259,7 +282,11 @@ impl Unpacker<'_> {
             })
         })?;
         let ended = VecDeque::from(ended);
-        Some(Account { usage, running_since, first_device, last_used, code, devices, terms, sessions, ended })
+        #[rustfmt::skip]
+        let account = Account {
+            usage, written, settlement, running_since, first_device, last_used, code, devices, terms, sessions, ended,
+        };
+        Some(account)
     }
 
     fn session(&mut self, code: Option<&Code>, devices: &[Mac]) -> Option<Session> {
@@ -456,9 +483,13 @@ mod tests {
         let account = written::read_account(json).unwrap();
         let packed = Packed::of(&account).0;
         assert!(packed.len() < 128, "{}", packed.len());
-        let form = "010001020000000001020180b083c59868010001096b7837712d39316d700101a099020180f0b2520123ff9fb6\
-            97a9010000000000000000000a020a66726f6e742d6465736b04c00002010108383061303030303100040a0558\
+        let form = "02000001020000000001020180b083c59868010001096b7837712d39316d700101a099020180f0b25200000123ff\
+            9fb697a9010000000000000000000a020a66726f6e742d6465736b04c00002010108383061303030303100040a0558\
             2980b083c5a801a09902ac02c0cf24ac0290bf05809f4900";
         assert_eq!(HEXLOWER.encode(&packed), form, "packed in another way than FORM says: raise it");
+
+        let json = br#"{"usage":60,"written":300,"settlement":{"stage":"open","before":60,"after":55,"last_access":1790000300000}}"#;
+        let packed = Packed::of(&written::read_account(json).unwrap()).0;
+        assert_eq!(HEXLOWER.encode(&packed), "023cac0200000000000001003c37c0ffa7c598680000");
     }
 }

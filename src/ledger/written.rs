@@ -19,6 +19,7 @@ use crate::core::ending::{Cause, Ending};
 use crate::core::event::Terms;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
+use crate::core::settle::{Intent, Settlement, Stage};
 
 pub(super) use event::{event, read_event};
 
@@ -32,6 +33,25 @@ struct WrittenTerms {
     pool: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     valid_to: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_access: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenIntent {
+    /// Minutes.
+    before: i64,
+    /// Minutes.
+    after: i64,
+    last_access: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenSettlement<'a> {
+    #[serde(borrow)]
+    stage: Text<'a>,
+    #[serde(flatten)]
+    intent: WrittenIntent,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +113,11 @@ struct WrittenEnding<'a> {
 #[derive(Serialize, Deserialize)]
 struct WrittenAccount<'a> {
     usage: u64,
+    /// What of that, and of what live sessions run up, is written back.
+    #[serde(default, skip_serializing_if = "is_none")]
+    written: u64,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    settlement: Option<WrittenSettlement<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     running_since: Option<i64>,
     #[serde(with = "text_or_none", default, skip_serializing_if = "Option::is_none")]
@@ -182,6 +207,8 @@ pub(super) fn account(account: &Account) -> Vec<u8> {
     let code = account.code.as_ref();
     bytes(&WrittenAccount {
         usage: account.usage.0,
+        written: account.written.0,
+        settlement: account.settlement.as_ref().map(Into::into),
         running_since: account.running_since.map(Timestamp::as_millisecond),
         first_device: account.first_device,
         last_used: account.last_used.map(Timestamp::as_millisecond),
@@ -196,6 +223,11 @@ pub(super) fn account(account: &Account) -> Vec<u8> {
 /// A session that ended, as it is kept for whoever asks later.
 pub(super) fn ended(ended: &Ended) -> Vec<u8> {
     bytes(&WrittenEnded::of(ended, None))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Writing plain values into memory cannot fail.
@@ -228,6 +260,8 @@ pub(super) fn read_account(payload: &[u8]) -> Result<Account, Unreadable> {
     let ended = written.ended.into_iter().map(|ended| ended_of(ended, code.as_ref()));
     Ok(Account {
         usage: Seconds(written.usage),
+        written: Seconds(written.written),
+        settlement: written.settlement.map(|settlement| settlement.read()).transpose()?,
         running_since: written.running_since.map(moment),
         first_device: written.first_device,
         last_used: written.last_used.map(moment),
@@ -365,14 +399,41 @@ impl From<&Terms> for WrittenTerms {
             Pool::Unlimited => None,
             Pool::Holds(held) => Some(held.0),
         };
-        Self { pool, valid_to: terms.valid_to.map(Timestamp::as_millisecond) }
+        let [valid_to, last_access] = [terms.valid_to, terms.last_access].map(|at| at.map(Timestamp::as_millisecond));
+        Self { pool, valid_to, last_access }
     }
 }
 
 impl WrittenTerms {
     fn read(&self) -> Result<Terms, Unreadable> {
         let pool = self.pool.map_or(Pool::Unlimited, |held| Pool::Holds(Seconds(held)));
-        Ok(Terms { pool, valid_to: self.valid_to.map(moment) })
+        Ok(Terms { pool, valid_to: self.valid_to.map(moment), last_access: self.last_access.map(moment) })
+    }
+}
+
+impl From<&Intent> for WrittenIntent {
+    fn from(intent: &Intent) -> Self {
+        let Intent { before, after, last_access } = intent;
+        Self { before: *before, after: *after, last_access: last_access.as_millisecond() }
+    }
+}
+
+impl WrittenIntent {
+    fn read(&self) -> Intent {
+        Intent { before: self.before, after: self.after, last_access: moment(self.last_access) }
+    }
+}
+
+impl From<&Settlement> for WrittenSettlement<'_> {
+    fn from(settlement: &Settlement) -> Self {
+        Self { stage: settlement.stage.as_str().into(), intent: (&settlement.intent).into() }
+    }
+}
+
+impl WrittenSettlement<'_> {
+    fn read(&self) -> Result<Settlement, Unreadable> {
+        let stage = Stage::ALL.into_iter().find(|stage| stage.as_str() == &*self.stage);
+        Ok(Settlement { intent: self.intent.read(), stage: stage.ok_or(Unreadable::Value("stage"))? })
     }
 }
 

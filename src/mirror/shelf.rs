@@ -26,7 +26,7 @@ const VERSION: i64 = 1;
 const SCHEMA: &str = "
 CREATE TABLE token (
     id INTEGER PRIMARY KEY, business INTEGER, code TEXT NOT NULL, valid_from INTEGER, valid_to INTEGER, minutes_included INTEGER,
-    minutes_left INTEGER, user_limit INTEGER, devices TEXT NOT NULL, updated INTEGER
+    minutes_left INTEGER, user_limit INTEGER, devices TEXT NOT NULL, last_access INTEGER, updated INTEGER
 ) STRICT;
 CREATE TABLE location (business INTEGER PRIMARY KEY, seen_to INTEGER NOT NULL) STRICT;
 CREATE TABLE about (of TEXT NOT NULL, compared INTEGER NOT NULL, complete INTEGER NOT NULL) STRICT;
@@ -99,7 +99,8 @@ impl Shelf {
     fn read(&self) -> rusqlite::Result<Kept> {
         let mut kept = Kept::default();
         let mut tokens = self.connection.prepare(
-            "SELECT id, business, code, valid_from, valid_to, minutes_included, minutes_left, user_limit, devices, updated
+            "SELECT id, business, code, valid_from, valid_to, minutes_included, minutes_left, user_limit, devices,
+                    last_access, updated
              FROM token",
         )?;
         let mut rows = tokens.query([])?;
@@ -122,8 +123,8 @@ impl Shelf {
     pub(super) fn put(&mut self, changed: &[Version], gone: &[TokenId]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
-            let mut put =
-                transaction.prepare("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+            let mut put = transaction
+                .prepare("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
             for Version { token, updated } in changed {
                 let devices: Vec<String> = token.devices.iter().map(ToString::to_string).collect();
                 put.execute(params![
@@ -136,6 +137,7 @@ impl Shelf {
                     token.minutes_left,
                     token.user_limit,
                     devices.join(","),
+                    token.last_access.map(Timestamp::as_millisecond),
                     updated.map(Timestamp::as_millisecond),
                 ])?;
             }
@@ -199,8 +201,9 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
         minutes_left: row.get(6)?,
         user_limit: row.get(7)?,
         devices: devices.split(',').filter_map(|device| device.parse::<Mac>().ok()).collect(),
+        last_access: instant(9)?,
     };
-    Ok(Some(Version { token: Arc::new(token), updated: instant(9)? }))
+    Ok(Some(Version { token: Arc::new(token), updated: instant(10)? }))
 }
 
 fn moment(millis: i64) -> Option<Timestamp> {
@@ -218,6 +221,7 @@ mod tests {
         let token = AccessToken {
             valid_from: at(10),
             valid_to: at(20),
+            last_access: at(25),
             minutes_left: None,
             user_limit: Some(3),
             devices: vec![Mac::new([2, 0, 0, 0, 0, 1]), Mac::new([2, 0, 0, 0, 0, 2])],

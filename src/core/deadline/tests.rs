@@ -49,7 +49,10 @@ struct World {
 impl World {
     fn new(pool: u64, valid_to: Option<i64>) -> Self {
         let mut account = Account::default();
-        account.apply(at(0), &Event::Seen(Terms { pool: Pool::Holds(Seconds(pool)), valid_to: valid_to.map(at) }));
+        account.apply(
+            at(0),
+            &Event::Seen(Terms { pool: Pool::Holds(Seconds(pool)), valid_to: valid_to.map(at), last_access: None }),
+        );
         Self { account, policy: Policy { missed_interims: 1000, ..Policy::default() } }
     }
 
@@ -107,12 +110,14 @@ fn a_device_alone_is_ended_by_its_router_and_not_told() {
 fn a_token_that_ends_earlier_than_was_promised_ends_its_sessions() {
     let mut world = World::new(86_400, Some(9000));
     world.online(session(1, 0, 7200, true));
-    let terms = Terms { pool: Pool::Holds(Seconds(86_400)), valid_to: Some(at(1000)) };
+    let terms = Terms { pool: Pool::Holds(Seconds(86_400)), valid_to: Some(at(1000)), last_access: None };
     world.account.apply(at(500), &Event::Seen(terms));
     assert_eq!(world.next(), (1000, vec![must_go(1, Cause::Over)]));
     let mut world = World::new(86_400, None);
     world.online(session(1, 0, 7200, true));
-    world.account.apply(at(500), &Event::Seen(Terms { pool: Pool::Holds(Seconds(600)), valid_to: None }));
+    world
+        .account
+        .apply(at(500), &Event::Seen(Terms { pool: Pool::Holds(Seconds(600)), valid_to: None, last_access: None }));
     assert_eq!(world.next(), (600, vec![must_go(1, Cause::UsedUp)]), "nor emptied upstream");
 }
 

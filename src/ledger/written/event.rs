@@ -7,8 +7,8 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _, Serialize};
 
 use super::{
-    Text, Unreadable, WrittenContact, WrittenReport, WrittenSession, WrittenTerms, bytes, cause_of, contact_of,
-    session_of, text, text_or_none, utf8,
+    Text, Unreadable, WrittenContact, WrittenIntent, WrittenReport, WrittenSession, WrittenTerms, bytes, cause_of,
+    contact_of, session_of, text, text_or_none, utf8,
 };
 use crate::core::budget::Seconds;
 use crate::core::event::Event;
@@ -27,6 +27,10 @@ enum Kind {
     Lapsed,
     Ending,
     Granted,
+    Settling,
+    Settled,
+    Unsettled,
+    Forgotten,
 }
 
 /// One event: what it is, the session it is of, and what else it says, side by side.
@@ -43,6 +47,11 @@ struct WrittenEvent<T> {
 #[derive(Serialize, Deserialize)]
 struct WrittenGrant {
     granted: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenUse {
+    used: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,6 +88,10 @@ pub(in crate::ledger) fn event(event: &Event) -> Option<Vec<u8>> {
         Event::Ending { session, cause } => {
             record(Kind::Ending, Some(*session), WrittenCause { cause: cause.as_str().into() })
         }
+        Event::Settling(intent) => record(Kind::Settling, None, WrittenIntent::from(intent)),
+        Event::Settled(intent) => record(Kind::Settled, None, WrittenIntent::from(intent)),
+        Event::Unsettled(intent) => record(Kind::Unsettled, None, WrittenIntent::from(intent)),
+        Event::Forgotten { used } => record(Kind::Forgotten, None, WrittenUse { used: used.0 }),
         Event::Extending { .. } | Event::Telling { .. } | Event::PutOff { .. } | Event::Told { .. } => return None,
     })
 }
@@ -138,6 +151,10 @@ impl<'p> Visitor<'p> for ReadEvent {
                 let session = id(&mut map)?;
                 Ok(Event::Granted { session, granted: Seconds(rest::<WrittenGrant, _>(map)?.granted) })
             }
+            Kind::Settling => Ok(Event::Settling(rest::<WrittenIntent, _>(map)?.read())),
+            Kind::Settled => Ok(Event::Settled(rest::<WrittenIntent, _>(map)?.read())),
+            Kind::Unsettled => Ok(Event::Unsettled(rest::<WrittenIntent, _>(map)?.read())),
+            Kind::Forgotten => Ok(Event::Forgotten { used: Seconds(rest::<WrittenUse, _>(map)?.used) }),
         })
     }
 }

@@ -46,6 +46,11 @@ fn the_form_is_kept_so_that_later_versions_read_it() {
         format!(r#"{{"event":"renewed","session":"{id}","granted":7200}}"#),
         format!(r#"{{"event":"granted","session":"{id}","granted":7200}}"#),
         format!(r#"{{"event":"ending","session":"{id}","cause":"used_up"}}"#),
+        r#"{"event":"seen","pool":3600,"last_access":1790003600000}"#.to_owned(),
+        r#"{"event":"settling","before":60,"after":55,"last_access":1790000300000}"#.to_owned(),
+        r#"{"event":"settled","before":60,"after":55,"last_access":1790000300000}"#.to_owned(),
+        r#"{"event":"unsettled","before":60,"after":55,"last_access":1790000300000}"#.to_owned(),
+        r#"{"event":"forgotten","used":300}"#.to_owned(),
     ] {
         let event = read_event(form.as_bytes()).unwrap_or_else(|error| panic!("{form}: {error}"));
         assert_eq!(String::from_utf8(super::event(&event).unwrap()).unwrap(), form);
@@ -54,8 +59,12 @@ fn the_form_is_kept_so_that_later_versions_read_it() {
         r#"{{"usage":60,"last_used":1790000000000,"code":"abc","devices":["02:00:00:00:00:01"],"sessions":[{{{},"reported":{report}}}]}}"#,
         session.replace(r#""code":"abc","#, "")
     );
-    let read = read_account(account.as_bytes()).unwrap();
-    assert_eq!(String::from_utf8(super::account(&read)).unwrap(), account);
+    let settlement =
+        r#""written":300,"settlement":{"stage":"open","before":60,"after":55,"last_access":1790000300000}"#;
+    for account in [account.clone(), account.replace(r#""usage":60"#, &format!(r#""usage":60,{settlement}"#))] {
+        let read = read_account(account.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(super::account(&read)).unwrap(), account);
+    }
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl<'a> Record<'a> {
             minutes_left: integer("MinutesLeft", self.minutes_left, MINUTES)?,
             user_limit: integer("UserLimit", self.user_limit, MINUTES)?,
             devices,
+            last_access: None,
         };
         Ok(Reading { token, updated: self.updated(), odd_devices })
     }

@@ -39,6 +39,7 @@ fn the_whole_record() {
             minutes_left: Some(90),
             user_limit: Some(2),
             devices: vec!["AA:BB:CC:DD:EE:FF".parse().unwrap()],
+            last_access: None,
         }
     );
 }
