@@ -7,6 +7,7 @@ mod keep;
 mod packed;
 mod replay;
 mod revise;
+mod settle;
 mod shard;
 mod watch;
 mod written;
@@ -31,6 +32,7 @@ use crate::journal::{self, Ack, Journal};
 
 use devices::Devices;
 pub use keep::{Lost, Opened};
+pub use settle::Usage;
 use shard::{Ends, Shard, Shards};
 pub use watch::{Tell, Teller, watch};
 
@@ -308,11 +310,7 @@ impl Ledger {
         trail: &mut impl Trail,
     ) -> Decision {
         let mut account = self.account(token.id).unwrap_or_default();
-        for _ in 0..DUE_AT_MOST {
-            for event in account.due(question.policy, now) {
-                let _ = account.apply(now, &event);
-            }
-        }
+        apply_due(&mut account, question.policy, now);
         decide(token, &account, question, now, trail)
     }
 
@@ -456,6 +454,15 @@ impl Ledger {
         match journal.append_all(records, ends.closed, ends.reopened) {
             Ok(ack) => Written::Soon(ack),
             Err(error) => Written::Never(error),
+        }
+    }
+}
+
+/// Applies what is due to a copy of an account.
+fn apply_due(account: &mut Account, policy: &Policy, now: Timestamp) {
+    for _ in 0..DUE_AT_MOST {
+        for event in account.due(policy, now) {
+            let _ = account.apply(now, &event);
         }
     }
 }

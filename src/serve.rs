@@ -282,8 +282,8 @@ fn metrics_router(gate: &Arc<Gate>, live: &Current) -> Router {
 /// Sets the gauges.
 fn sweep(gate: &Gate, live: &Current) {
     let live = Arc::clone(&live.borrow());
-    let (sessions, used) = gate.ledger.count(&live.settings.policy, gate.clock.now().wall);
-    gate.metrics.usage_unwritten.set(i64::try_from(used.0).unwrap_or(i64::MAX));
+    let (sessions, unwritten) = gate.ledger.count(&live.settings.policy, gate.clock.now().wall);
+    gate.metrics.usage_unwritten.set(i64::try_from(unwritten.0).unwrap_or(i64::MAX));
     let names = live.settings.nas.iter().map(config::Nas::name);
     gate.metrics.sessions(names.map(|name| (name.as_str(), sessions.get(name).copied().unwrap_or_default())));
     gate.metrics.tokens.set(i64::try_from(gate.supply().catalogue.tokens()).unwrap_or(i64::MAX));

@@ -8,6 +8,7 @@ mod openapi;
 mod sandbox;
 mod serve;
 mod sessions;
+mod usage;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ enum Command {
     Sessions(sessions::SessionsArguments),
     /// Have a router end a session, by the running daemon
     Disconnect(sessions::DisconnectArguments),
+    /// Print the usage that is not written back to the source, as CSV; access codes stand in it in full
+    Usage(usage::UsageArguments),
     /// Run the sandbox Nexudus API alone (user demo@example.org, password demo)
     Sandbox(sandbox::SandboxArguments),
     /// Everything on loopback, with no account and no router
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments),
         Command::Disconnect(arguments) => sessions::disconnect(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Openapi => openapi::run(),

@@ -101,7 +101,10 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
                 .routes(routes!(sessions::session))
                 .routes(routes!(tokens::token)),
         ))
-        .merge(guard(Scope::Admin, Routes::new().routes(routes!(sessions::disconnect))))
+        .merge(guard(
+            Scope::Admin,
+            Routes::new().routes(routes!(sessions::disconnect)).routes(routes!(tokens::forget_usage)),
+        ))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

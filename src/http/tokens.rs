@@ -1,16 +1,19 @@
-//! `GET /v1/tokens/{code}`: a token as it is held here, its usage and its sessions.
+//! `/v1/tokens/{code}`: a token as it is held here, its usage and its sessions; and forgetting what was used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::catalogue::Found as Obtained;
+use crate::core::event::Terms;
 use crate::core::ident::Code;
 use crate::core::login::Claim;
+use crate::core::policy::Policy;
 use crate::core::token::{AccessToken, Window};
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
@@ -23,9 +26,9 @@ use crate::ledger::Found;
 pub struct TokenAnswer {
     /// The record.
     token: TokenRecord,
-    /// Seconds of WiFi spent on it that its `MinutesLeft` does not show.
+    /// Seconds of WiFi spent on it that its `MinutesLeft`, as shown here, does not have in it.
     usage_seconds: u64,
-    /// Those of them that are not written back to the source.
+    /// Seconds of WiFi spent on it that are not written back to the source.
     unwritten_seconds: u64,
     /// Whole minutes that its pool holds; null where there is no limit.
     minutes_left: Option<u64>,
@@ -87,24 +90,12 @@ pub(super) async fn token(
     Extension(caller): Extension<Caller>,
     Path(code): Path<String>,
 ) -> Result<Json<TokenAnswer>, Problem> {
-    let code = Code::parse(&code).map_err(|_| Problem::not_found())?;
-    let (supply, now) = (app.gate.supply(), app.gate.clock.now());
+    let (claim, now) = (claim(&code)?, app.gate.clock.now());
     let policy = &caller.live.settings.policy;
-    let claim = Claim::Code(code.clone());
-    let found = match supply.catalogue.obtain(&claim, supply.catalogue.patience()).await {
-        Obtained::Tokens(tokens) => tokens,
-        Obtained::Unavailable => {
-            return Err(Problem::unavailable("No copy is at hand, and the source does not answer."));
-        }
-    };
-    let same = || found.iter().filter(|token| token.code.same(&code, policy.ignore_case));
-    // Each of several that differ in case can be seen by its own spelling.
-    let exact = |token: &&Arc<AccessToken>| token.code == code;
-    let open = |token: &&Arc<AccessToken>| token.window(now.wall) == Window::Open;
-    let token = same().find(|token| exact(token) && open(token)).or_else(|| same().find(exact));
-    let token = token.or_else(|| same().find(open)).or_else(|| same().next()).ok_or_else(Problem::not_found)?;
+    let token = find(&app, &claim, policy, now.wall).await?;
     let account = app.gate.ledger.account(token.id).unwrap_or_default();
-    let usage = account.usage(policy, now.wall);
+    let usage = account.unshown(&Terms::of(&token, policy), policy, now.wall);
+    let supply = app.gate.supply();
     let fetched_at = supply.catalogue.fetched_at(&claim).map(|at| earlier(now.wall, now.mono.saturating_sub(at)));
     let in_full = caller.is_admin();
     let session = |session: &crate::core::session::Session| {
@@ -112,13 +103,63 @@ pub(super) async fn token(
         SessionAnswer::new(&found, in_full, now.wall)
     };
     Ok(Json(TokenAnswer {
-        token: TokenRecord::new(token, in_full),
+        token: TokenRecord::new(&token, in_full),
         usage_seconds: usage.0,
-        unwritten_seconds: usage.0,
-        minutes_left: token.pool(policy).less(usage).minutes(),
+        unwritten_seconds: account.unwritten(policy, now.wall).0,
+        minutes_left: account.left_of(&token, policy, now.wall).minutes(),
         fetched_at,
         sessions: account.sessions().iter().map(session).collect(),
     }))
+}
+
+/// Has a token's pool start from its `MinutesLeft` again: what was used so far is not subtracted any more, nor written back.
+#[utoipa::path(
+    post, path = "/v1/tokens/{code}/forget-usage", tag = "tokens",
+    params(("code" = String, Path, description = "The access code")),
+    responses(
+        (status = 204, description = "It does, and that is on disk"),
+        (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The source does not answer, or it could not be written down", body = Problem,
+         content_type = "application/problem+json"),
+    ),
+    security(("key" = ["admin"])),
+)]
+pub(super) async fn forget_usage(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(code): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let (claim, now) = (claim(&code)?, app.gate.clock.now().wall);
+    let policy = &caller.live.settings.policy;
+    let token = find(&app, &claim, policy, now).await?;
+    if let Some(written) = app.gate.ledger.forget_usage(token.id, policy, now) {
+        let settled = written.settled().await;
+        settled.map_err(|error| Problem::unavailable(format!("A restart may undo it: {error}.")))?;
+    }
+    tracing::info!(token = token.id.0, "its usage is forgotten, as an operator wishes");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn claim(code: &str) -> Result<Claim, Problem> {
+    Code::parse(code).map(Claim::Code).map_err(|_| Problem::not_found())
+}
+
+/// The token of this code; of several, one that is valid now.
+async fn find(app: &App, claim: &Claim, policy: &Policy, now: Timestamp) -> Result<Arc<AccessToken>, Problem> {
+    let catalogue = &app.gate.supply().catalogue;
+    let found = match catalogue.obtain(claim, catalogue.patience()).await {
+        Obtained::Tokens(tokens) => tokens,
+        Obtained::Unavailable => {
+            return Err(Problem::unavailable("No copy is at hand, and the source does not answer."));
+        }
+    };
+    let Claim::Code(code) = claim else { return Err(Problem::not_found()) };
+    let same = || found.iter().filter(|token| token.code.same(code, policy.ignore_case));
+    // Each of several that differ in case can be seen by its own spelling.
+    let exact = |token: &&Arc<AccessToken>| token.code == *code;
+    let open = |token: &&Arc<AccessToken>| token.window(now) == Window::Open;
+    let token = same().find(|token| exact(token) && open(token)).or_else(|| same().find(exact));
+    token.or_else(|| same().find(open)).or_else(|| same().next()).map(Arc::clone).ok_or_else(Problem::not_found)
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {

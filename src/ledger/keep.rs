@@ -95,12 +95,22 @@ impl Ledger {
     /// nothing.
     #[must_use]
     pub fn read(folder: &Path, policy: &Policy) -> Self {
+        let read = Self::examine(folder, policy);
+        let read = read.inspect_err(|error| tracing::debug!(%error, "the ledger cannot be read"));
+        read.map(|(ledger, _)| ledger).unwrap_or_default()
+    }
+
+    /// What the ledger in `folder` holds, and how many of its records could not be understood. It blocks, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn examine(folder: &Path, policy: &Policy) -> Result<(Self, usize), OpenError> {
         let ledger = Self::default();
-        if let (Err(error), _) = replay(&ledger.shards, |take| Journal::read(folder, take)) {
-            tracing::debug!(%error, "the ledger cannot be read");
-        }
+        let (outcome, unreadable) = replay(&ledger.shards, |take| Journal::read(folder, take));
+        outcome?;
         ledger.replayed(policy);
-        ledger
+        Ok((ledger, unreadable))
     }
 
     /// A ledger of what a tape holds, which goes on writing on it.

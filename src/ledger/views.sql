@@ -1,4 +1,5 @@
 -- For whoever reads the file with sqlite3; spotgate itself does not use them.
+DROP VIEW IF EXISTS usage;
 DROP VIEW IF EXISTS sessions;
 DROP VIEW IF EXISTS events;
 
@@ -91,3 +92,49 @@ SELECT session, 'ended', token,
        ifnull(json_extract(record, '$.reported.input_octets'), 0),
        ifnull(json_extract(record, '$.reported.output_octets'), 0)
 FROM over;
+
+-- What was used of every token, up to the last word of its routers, and what of it is written back, in seconds. Under
+-- `counting = "elapsed"`, and of sessions of which nothing is reported, the time that runs is not in it: `spotgate usage`
+-- knows that.
+CREATE VIEW usage AS
+WITH
+  stood (token, position, json) AS (SELECT token, position, CAST(payload AS TEXT) FROM snapshot),
+  since AS (
+    SELECT events.* FROM events LEFT JOIN snapshot ON snapshot.token = events.token
+    WHERE events.position > (SELECT position FROM covered) AND events.position > ifnull(snapshot.position, 0)
+  ),
+  -- sessions that the snapshot has not counted
+  fresh (session) AS (
+    SELECT json_extract(live.value, '$.session') FROM stood, json_each(stood.json, '$.sessions') AS live
+    UNION
+    SELECT session FROM since WHERE event = 'admitted'
+  ),
+  -- sessions that it has counted, and of which there may be news
+  counted (session, seconds) AS (
+    SELECT json_extract(ended.value, '$.session.session'), json_extract(ended.value, '$.counts')
+    FROM stood, json_each(stood.json, '$.ended') AS ended
+  ),
+  used (token, seconds) AS (
+    SELECT token, json_extract(json, '$.usage') FROM stood
+    UNION ALL
+    SELECT token, max(sessions.seconds - ifnull(counted.seconds, 0), 0)
+    FROM sessions LEFT JOIN counted ON counted.session = sessions.session
+    WHERE counted.session IS NOT NULL OR sessions.session IN (SELECT session FROM fresh)
+  ),
+  forgotten (token, position, seconds) AS (
+    SELECT token, max(position), json_extract(json, '$.used') FROM since WHERE event = 'forgotten' GROUP BY token
+  ),
+  written (token, seconds) AS (
+    SELECT token, ifnull(json_extract(json, '$.written'), 0) FROM stood WHERE token NOT IN (SELECT token FROM forgotten)
+    UNION ALL
+    SELECT token, seconds FROM forgotten
+    UNION ALL
+    SELECT since.token, 60 * (json_extract(json, '$.before') - json_extract(json, '$.after'))
+    FROM since LEFT JOIN forgotten ON forgotten.token = since.token
+    WHERE event = 'settled' AND since.position > ifnull(forgotten.position, 0)
+  )
+SELECT token, sum(used) AS used, sum(written) AS written FROM (
+  SELECT token, seconds AS used, 0 AS written FROM used
+  UNION ALL
+  SELECT token, 0, seconds FROM written
+) GROUP BY token;

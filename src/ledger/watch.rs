@@ -96,19 +96,19 @@ impl Ledger {
         self.shards.next_deadline()
     }
 
-    /// Counts the live sessions of each NAS, by name, and the time used that the source does not show.
+    /// Counts the live sessions of each NAS, by name, and the time used that is not written back.
     #[must_use]
     pub fn count(&self, policy: &Policy, now: Timestamp) -> (HashMap<NasName, usize>, Seconds) {
-        let (mut live, mut used) = (HashMap::new(), Seconds::ZERO);
+        let (mut live, mut unwritten) = (HashMap::new(), Seconds::ZERO);
         for shard in self.shards.each() {
             for (_, account) in shard.accounts() {
-                used = used.plus(account.usage(policy, now));
+                unwritten = unwritten.plus(account.unwritten(policy, now));
                 for session in account.sessions() {
                     *live.entry(session.contact.nas.clone()).or_insert(0) += 1;
                 }
             }
         }
-        (live, used)
+        (live, unwritten)
     }
 }
 

@@ -18,4 +18,5 @@ mod restart;
 mod sessions;
 mod shipped;
 mod support;
+mod usage;
 mod views;
