@@ -226,6 +226,13 @@ impl Catalogue {
         merge
     }
 
+    /// Takes in one token that was read singly, where a copy of everything is kept; others are asked for when they are needed.
+    pub fn heard(&self, version: &Version, asked: Duration) {
+        if self.mirrored {
+            self.merge(std::slice::from_ref(version), asked);
+        }
+    }
+
     /// Takes out what the source no longer has, unless it was heard of since `asked` (monotonic); gives those taken out.
     pub fn remove(&self, ids: &[TokenId], asked: Duration) -> Vec<TokenId> {
         let mut held = self.write();

@@ -13,12 +13,15 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::core::login::Claim;
 use crate::gate::Supply;
+use crate::ledger::Ledger;
+use crate::live::Current;
 use crate::mirror::{Coverage, Mirror};
 use crate::source::health::Health;
 use crate::source::nexudus::{Nexudus, Observer, Saved};
 use crate::source::{Error, LookUp, Origin, file};
 use crate::state::StateFile;
 use crate::telemetry::metrics::Metrics;
+use crate::write_back::WriteBack;
 
 /// How often a sign-in is tried while the source has not answered yet.
 const KNOCK: Duration = Duration::from_secs(30);
@@ -39,6 +42,8 @@ pub struct Feed {
     source: Source,
     /// Where a mirror is kept.
     folder: PathBuf,
+    /// Whether minutes are written back.
+    write_back: bool,
     metrics: Arc<Metrics>,
     clock: Clock,
     stop: CancellationToken,
@@ -81,9 +86,11 @@ impl Feed {
         };
         let mirrored = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.mirror);
         let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, mirrored, clock.clone()));
-        let supply = Arc::new(Supply { catalogue, health, mirror: mirrored.then(Arc::default) });
+        let supply =
+            Arc::new(Supply { catalogue, health, mirror: mirrored.then(Arc::default), write_back: Arc::default() });
         let folder = settings.store.path.clone();
-        Ok(Self { supply, source, folder, metrics, clock: clock.clone(), stop })
+        let write_back = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.write_back);
+        Ok(Self { supply, source, folder, write_back, metrics, clock: clock.clone(), stop })
     }
 
     /// The supply.
@@ -105,6 +112,21 @@ impl Feed {
                 tasks.spawn(self.stop.clone().run_until_cancelled_owned(knocking));
             }
         }
+    }
+
+    /// Writes minutes used and devices learnt back from now on, where the settings ask for it.
+    pub fn settle(&self, ledger: &Arc<Ledger>, live: &Current, tasks: &TaskTracker) {
+        let Source::Nexudus(nexudus) = &self.source else { return };
+        let write_back = WriteBack::new(
+            Arc::clone(nexudus),
+            Arc::clone(&self.supply.catalogue),
+            Arc::clone(ledger),
+            live.clone(),
+            self.clock.clone(),
+            Arc::clone(&self.supply.write_back),
+            self.write_back,
+        );
+        tasks.spawn(self.stop.clone().run_until_cancelled_owned(write_back.run()));
     }
 
     /// Feeds it no more.

@@ -21,6 +21,7 @@ use crate::mirror::Coverage;
 use crate::source::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::Throttle;
+use crate::write_back::Trouble;
 
 /// Through which door a login came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,8 @@ pub struct Supply {
     pub health: Arc<Health>,
     /// How far the mirror of every token is, if one is kept.
     pub mirror: Option<Arc<Coverage>>,
+    /// Why nothing is written back, if that is so.
+    pub write_back: Arc<Trouble>,
 }
 
 /// The way in.

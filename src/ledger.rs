@@ -486,7 +486,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod any;
+pub(crate) mod any;
 #[cfg(test)]
 mod day;
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! [`throttle`] whether its device has guessed too often, the [`catalogue`] for the tokens it may mean, and the [`ledger`] to
 //! decide and admit it in its token's account; the decision becomes a reply.
 //!
-//! Arrows go one way: cli → serve → radius, http, feed → gate, mirror → catalogue, ledger → journal, core.
+//! Arrows go one way: cli → serve → radius, http, feed → gate, mirror, write_back → catalogue, ledger → journal, core.
 //!
 //! - [`core`]: the heart. Deciding and counting as plain functions over plain values, the time passed in. No I/O, no lock, no
 //!   clock; it imports nothing else of this crate.
 //! - [`gate`]: a login from any door to its decision.
 //! - [`catalogue`]: tokens at hand, found in memory or fetched once however many ask. [`source`]: where they come from, the
-//!   Nexudus API or a file. [`mirror`]: a copy of every token of Nexudus, kept fresh, also over a restart. [`feed`]: what keeps
-//!   the catalogue supplied.
+//!   Nexudus API or a file. [`mirror`]: a copy of every token of Nexudus, kept fresh, also over a restart. [`write_back`]:
+//!   minutes used, and devices learnt, written to the tokens there. [`feed`]: what keeps the catalogue supplied.
 //! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard by events that are written down under
 //!   the same lock; what is due in them, and the routers to be told. [`journal`]: records that are on disk before they are
 //!   acknowledged.
@@ -44,3 +44,4 @@ pub mod state;
 pub mod telemetry;
 pub mod throttle;
 pub mod words;
+pub mod write_back;

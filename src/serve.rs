@@ -174,6 +174,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     }
     if !is_file {
         feed.start(&tasks).await;
+        feed.settle(&ledger, &current, &tasks);
     }
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
@@ -357,6 +358,7 @@ impl Daemon {
                 Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop).map_err(Fatal::Source)?;
             feed.start(&self.tasks).await;
             gate.resupply(Arc::clone(feed.supply()));
+            feed.settle(&gate.ledger, &self.live.subscribe(), &self.tasks);
             std::mem::replace(&mut *self.feed.lock().unwrap_or_else(PoisonError::into_inner), feed).stop();
         }
         telemetry::log::set_level(&live.settings.telemetry);

@@ -95,15 +95,13 @@ impl Intent {
     /// that it took it.
     #[must_use]
     pub fn resolve(&self, read: &AccessToken, accepted: bool) -> Outcome {
-        let minutes = read.minutes();
-        if self.is_named_by(read.last_access) || minutes == Some(self.after) {
-            Outcome::Arrived
-        } else if minutes == Some(self.before) {
-            if accepted { Outcome::NotKept } else { Outcome::NotArrived }
-        } else if accepted {
-            Outcome::Arrived
-        } else {
-            Outcome::Unclear
+        let arrived = accepted || self.is_named_by(read.last_access);
+        match (read.minutes(), arrived) {
+            (Some(minutes), _) if minutes == self.after => Outcome::Arrived,
+            (Some(minutes), true) if minutes == self.before => Outcome::NotKept,
+            (Some(minutes), false) if minutes == self.before => Outcome::NotArrived,
+            (_, true) => Outcome::Arrived,
+            (_, false) => Outcome::Unclear,
         }
     }
 
@@ -113,7 +111,12 @@ impl Intent {
 
     /// Whether a copy that shows these terms has it, if nothing else is known of it.
     fn is_in(&self, terms: &Terms) -> bool {
-        self.is_named_by(terms.last_access) || terms.pool == Pool::Holds(Seconds::from_minutes(self.after))
+        self.left_its_name_in(terms) || terms.pool == Pool::Holds(Seconds::from_minutes(self.after))
+    }
+
+    /// Whether it wrote the `LastAccess` of this copy, and the minutes with it: a server may keep the one and not the other.
+    fn left_its_name_in(&self, terms: &Terms) -> bool {
+        self.is_named_by(terms.last_access) && terms.pool != Pool::Holds(Seconds::from_minutes(self.before))
     }
 
     /// Whether a copy that shows these terms is from before it.
@@ -154,7 +157,7 @@ impl Account {
         let Some(Settlement { intent, stage }) = &self.settlement else { return self.written };
         match stage {
             Stage::Open if intent.is_in(terms) => self.written.plus(intent.lowers_by()),
-            Stage::GivenUp if intent.is_named_by(terms.last_access) => self.written.plus(intent.lowers_by()),
+            Stage::GivenUp if intent.left_its_name_in(terms) => self.written.plus(intent.lowers_by()),
             Stage::Written if intent.is_after(terms) => self.written.less(intent.lowers_by()),
             _ => self.written,
         }
@@ -214,7 +217,8 @@ impl Account {
     #[must_use]
     pub fn arrived_late(&self, read: &AccessToken) -> Option<Event> {
         let Settlement { intent, stage } = self.settlement?;
-        (stage == Stage::GivenUp && intent.is_named_by(read.last_access)).then_some(Event::Settled(intent))
+        let arrived = intent.is_named_by(read.last_access) && read.minutes() != Some(intent.before);
+        (stage == Stage::GivenUp && arrived).then_some(Event::Settled(intent))
     }
 
     /// The latest use, to the whole second, and later than what is there and than what was written before.

@@ -55,6 +55,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
     };
     degraded
         .extend(supply.mirror.as_ref().and_then(|mirror| mirror.trouble()).map(|trouble| format!("mirror: {trouble}")));
+    degraded.extend(supply.write_back.words().map(|trouble| format!("write_back: {trouble}")));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, degraded }))
 }

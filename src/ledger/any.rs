@@ -13,8 +13,11 @@ use crate::core::ending::{Cause, Ending, Told};
 use crate::core::event::{Event, Terms};
 use crate::core::extension::Extension;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
+use crate::core::policy::Policy;
 use crate::core::session::{Contact, Report, Session};
 use crate::core::settle::{Intent, Settlement, Stage};
+use crate::core::token::AccessToken;
+use crate::ledger::Ledger;
 
 fn at(millis: i64) -> Timestamp {
     moment(millis)
@@ -162,4 +165,45 @@ pub(super) fn account_being_told() -> impl Strategy<Value = Account> {
             account
         },
     )
+}
+
+/// So many seconds are used of this token by its `nth` session, from `began` on, which is over by `now`.
+pub(crate) fn uses(
+    ledger: &Ledger,
+    token: &AccessToken,
+    nth: u8,
+    seconds: u64,
+    policy: &Policy,
+    (began, now): (Timestamp, Timestamp),
+) {
+    let mut entropy = [nth; 10];
+    entropy[..8].copy_from_slice(&token.id.0.to_be_bytes());
+    let session = Session {
+        id: SessionId::new(began, entropy),
+        device: Some(Mac::new([2, 0, 0, 0, 0, nth])),
+        code: token.code.clone(),
+        contact: Contact {
+            nas: NasName::new("front-desk"),
+            router: None,
+            nas_session: None,
+            user_name: None,
+            ip: None,
+            can_disconnect: true,
+            can_extend: false,
+        },
+        asker: None,
+        admitted_at: began,
+        granted: Seconds(seconds),
+        interim: Seconds(300),
+        accounting: true,
+        reported: None,
+        ending: None,
+        extension: None,
+    };
+    let lapsed = Event::Lapsed { session: session.id, counts: Seconds(seconds) };
+    let seen = Event::Seen(Terms::of(token, policy));
+    let events = [seen, Event::Admitted(Box::new(session)), lapsed];
+    let mut shard = ledger.shards.of(token.id);
+    let account = shard.account(token.id).unwrap_or_default();
+    let _ = ledger.change(&mut shard, token.id, account, policy, now, &events);
 }

@@ -11,7 +11,7 @@ use super::{Ledger, Written, seen};
 use crate::core::account::Account;
 use crate::core::budget::Seconds;
 use crate::core::event::Event;
-use crate::core::ident::{Code, TokenId};
+use crate::core::ident::{Code, Mac, TokenId};
 use crate::core::policy::Policy;
 use crate::core::settle::Intent;
 use crate::core::token::AccessToken;
@@ -49,6 +49,13 @@ impl Ledger {
         owing.sort_unstable_by_key(|(minutes, token)| (std::cmp::Reverse(*minutes), *token));
         owing.truncate(at_most);
         owing.into_iter().map(|(_, token)| token).collect()
+    }
+
+    /// The first device of each token that ever had one, for `bind_device = "learn"`. It looks through every account.
+    #[must_use]
+    pub fn first_devices(&self) -> Vec<(TokenId, Mac)> {
+        let of = |(token, account): (TokenId, Account)| account.first_device().map(|device| (token, device));
+        self.shards.each().flat_map(|shard| shard.accounts().filter_map(of).collect::<Vec<_>>()).collect()
     }
 
     /// The write of this token that may have been made, or not: before a crash, or with its answer lost.

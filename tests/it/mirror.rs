@@ -118,6 +118,27 @@ async fn a_restart_finds_out_what_was_revoked_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minutes_used_are_written_back_and_the_pool_is_what_it_was() {
+    let sandbox = sandbox(vec![with(record(1, "abc-123"), json!({"MinutesLeft": 60}))]).await;
+    let keys = format!("{OFTEN}\nwrite_back = true");
+    let extra = "[policy]\nbind_device = \"learn\"";
+    let spotgate = Spotgate::start(&configuration(&source(&sandbox, &keys), extra));
+    mirrored(&spotgate, 1.0).await;
+    let (admitted, _) = crate::support::ledger::online(&spotgate, "abc-123", 1, 0).await;
+    let interim = crate::support::ledger::interim(&admitted, "abc-123", 1, 150);
+    spotgate.hotspot().account(&interim).await.unwrap();
+    let upstream = || sandbox.token(1).unwrap();
+    spotgate.until("written", async || upstream()["MinutesLeft"] == 58).await;
+    assert_eq!(upstream()["MacAddress"], mac(1).to_string());
+    let token = async || spotgate.read("/v1/tokens/abc-123").await.1;
+    spotgate.until("known", async || token().await["token"]["MinutesLeft"] == 58).await;
+    // 30 s and a little that the session has run up since.
+    let held = token().await;
+    assert!((30..40).contains(&held["unwritten_seconds"].as_u64().unwrap()), "{held}");
+    assert_eq!(held["minutes_left"], 57);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_file_no_longer_holds_is_taken_off_the_air_too() {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let tokens = |tokens: &[Value]| fs::write(folder.path().join("tokens.json"), json!(tokens).to_string()).unwrap();

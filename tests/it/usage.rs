@@ -116,7 +116,6 @@ async fn the_view_of_the_ledger_says_what_the_daemon_says() {
             assert!((viewed..viewed + 60).contains(&told), "{what}: token {token}: {viewed} s of {told}");
         }
     };
-    compare(&spotgate, "nothing").await;
     uses(&spotgate, "abc-123", 1, 600).await;
     let (live, _) = online(&spotgate, "abc-123", 2, 120).await;
     uses(&spotgate, "xyz-789", 3, 100).await;

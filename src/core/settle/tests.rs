@@ -153,7 +153,8 @@ fn a_read_tells_what_became_of_the_write() {
         (50, ours, Arrived, Arrived),
         (50, other, Arrived, Arrived),
         (50, None, Arrived, Arrived),
-        (60, ours, Arrived, Arrived),
+        // The one was kept and the other not.
+        (60, ours, NotKept, NotKept),
         (60, other, NotArrived, NotKept),
         (60, None, NotArrived, NotKept),
         (80, ours, Arrived, Arrived),

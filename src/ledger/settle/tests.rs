@@ -3,9 +3,7 @@
 use super::*;
 use crate::core::budget::Pool;
 use crate::core::event::Terms;
-use crate::core::ident::{Mac, NasName, SessionId};
 use crate::core::policy::{Counting, ZeroMinutes};
-use crate::core::session::{Contact, Session};
 use crate::core::settle::Stage;
 use crate::core::token::tests::token;
 use crate::ledger::{Book, Opened, lock};
@@ -37,34 +35,7 @@ fn ended(ledger: &Ledger, token: i64, intent: &Intent, applied: bool) {
 
 /// So many seconds are used of this token by a session that ended.
 fn uses(ledger: &Ledger, token: &AccessToken, seconds: u64) {
-    let session = Session {
-        id: SessionId::new(at(0), [u8::try_from(token.id.0).unwrap(); 10]),
-        device: Some(Mac::new([2, 0, 0, 0, 0, 1])),
-        code: token.code.clone(),
-        contact: Contact {
-            nas: NasName::new("front-desk"),
-            router: None,
-            nas_session: None,
-            user_name: None,
-            ip: None,
-            can_disconnect: true,
-            can_extend: false,
-        },
-        asker: None,
-        admitted_at: at(0),
-        granted: Seconds(seconds),
-        interim: Seconds(300),
-        accounting: true,
-        reported: None,
-        ending: None,
-        extension: None,
-    };
-    let lapsed = Event::Lapsed { session: session.id, counts: Seconds(seconds) };
-    let seen = Event::Seen(Terms::of(token, &policy()));
-    let events = [seen, Event::Admitted(Box::new(session)), lapsed];
-    let mut shard = ledger.shards.of(token.id);
-    let account = shard.account(token.id).unwrap_or_default();
-    let _ = ledger.change(&mut shard, token.id, account, &policy(), at(1000), &events);
+    crate::ledger::any::uses(ledger, token, 1, seconds, &policy(), (at(0), at(1000)));
 }
 
 fn on_tape() -> Ledger {

@@ -46,6 +46,8 @@ pub enum Mode {
     Html,
     /// `truncated`: half of the JSON.
     Truncated,
+    /// `lost`: the call is done, and the connection closed without an answer.
+    Lost,
     /// `redirect`: to another host.
     Redirect,
     /// `failure`: status 200 with `WasSuccessful: false`.
@@ -66,7 +68,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode by its name.
-    pub const ALL: [(&'static str, Self); 18] = [
+    pub const ALL: [(&'static str, Self); 19] = [
         ("500", Self::ServerError),
         ("401", Self::Unauthorized),
         ("403", Self::Forbidden),
@@ -77,6 +79,7 @@ impl Mode {
         ("down", Self::Down),
         ("html", Self::Html),
         ("truncated", Self::Truncated),
+        ("lost", Self::Lost),
         ("redirect", Self::Redirect),
         ("failure", Self::Failure),
         ("ignore-filter", Self::IgnoreFilter),

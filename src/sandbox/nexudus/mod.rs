@@ -40,6 +40,8 @@ pub struct Options {
     pub latency: Duration,
     /// A fault, if any.
     pub fail: Option<Fail>,
+    /// The only operation that the fault strikes, as [`Seen`] names it; none: every one.
+    pub fail_only: Option<&'static str>,
     /// Whether text filters match parts; exactly otherwise.
     pub contains: bool,
     /// Life of a bearer token.
@@ -66,6 +68,7 @@ impl Default for Options {
             users: vec![User::demo()],
             latency: Duration::ZERO,
             fail: None,
+            fail_only: None,
             contains: false,
             bearer_life: Duration::from_secs(604_799),
             requests_per_minute: None,

@@ -111,7 +111,9 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
         let mut state = world.state();
         state.seen.push(Seen { operation, at: now.wall, status: None });
         let throttled = state.throttle(now.mono);
-        let fault = state.options.fail.as_mut().and_then(|fail| fail.strike(operation));
+        let only = state.options.fail_only;
+        let fail = state.options.fail.as_mut().filter(|_| only.is_none_or(|only| only == operation));
+        let fault = fail.and_then(|fail| fail.strike(operation));
         (state.seen.len() - 1, state.options.latency, throttled, fault)
     };
     if !latency.is_zero() {
@@ -133,6 +135,13 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
     response
 }
 
+/// No answer: the connection is closed.
+fn hangup() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.extensions_mut().insert(Hangup);
+    response
+}
+
 async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Request, next: Next) -> Response {
     let retry_after = || HeaderValue::from_str(&world.state().options.retry_after).ok();
     let throttled = |status: StatusCode| match retry_after() {
@@ -149,11 +158,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
         Some(Mode::Throttled409) => return throttled(StatusCode::CONFLICT),
         Some(Mode::Throttled429) => return throttled(StatusCode::TOO_MANY_REQUESTS),
         Some(Mode::Timeout) => std::future::pending().await,
-        Some(Mode::Reset | Mode::Down) => {
-            let mut response = StatusCode::OK.into_response();
-            response.extensions_mut().insert(Hangup);
-            return response;
-        }
+        Some(Mode::Reset | Mode::Down) => return hangup(),
         Some(Mode::Html) => return Html("<!DOCTYPE html><title>Nexudus</title><p>Please sign in.").into_response(),
         Some(Mode::Failure) => {
             let body = json!({"Status": 500, "Message": "x", "Value": null, "WasSuccessful": false, "Errors": null});
@@ -177,6 +182,9 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
         }
     }
     let response = next.run(request).await;
+    if fault == Some(Mode::Lost) {
+        return hangup();
+    }
     if fault != Some(Mode::Truncated) {
         return response;
     }

@@ -216,7 +216,6 @@ impl Nexudus {
         Ok(heard.map(|heard| heard.text))
     }
 
-    #[expect(dead_code, reason = "nothing is written back yet")]
     /// `PUT` of a whole record. After an error nobody knows whether it was taken, and a look tells; it is not sent twice
     /// but where the first was surely not taken.
     pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<(), Error> {

@@ -5,6 +5,7 @@ mod back_off;
 mod ceiling;
 mod client;
 pub(crate) mod date;
+mod edit;
 mod look_up;
 mod sign_in;
 pub(crate) mod totp;
@@ -13,6 +14,7 @@ pub mod wire;
 pub(crate) use ceiling::Share;
 pub(crate) use client::Effort;
 pub use client::Nexudus;
+pub(crate) use edit::edited;
 pub use sign_in::Saved;
 pub(crate) use sign_in::new_client_id;
 

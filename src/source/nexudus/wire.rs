@@ -35,6 +35,8 @@ pub struct Record<'a> {
     #[serde(borrow, deserialize_with = "present")]
     mac_address: Field<'a>,
     #[serde(borrow, deserialize_with = "present")]
+    last_access: Field<'a>,
+    #[serde(borrow, deserialize_with = "present")]
     updated_on: Field<'a>,
 }
 
@@ -151,7 +153,8 @@ impl<'a> Record<'a> {
             minutes_left: integer("MinutesLeft", self.minutes_left, MINUTES)?,
             user_limit: integer("UserLimit", self.user_limit, MINUTES)?,
             devices,
-            last_access: None,
+            // Nobody is let in or refused by it.
+            last_access: instant("LastAccess", self.last_access, zone).ok().flatten(),
         };
         Ok(Reading { token, updated: self.updated(), odd_devices })
     }

@@ -1,0 +1,312 @@
+//! Writing back to the sandbox, over real sockets, from a ledger on a real disk.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::*;
+use crate::core::token::tests::token;
+use crate::ledger::any::uses;
+use crate::live::Live;
+use crate::sandbox::nexudus::{Options, Sandbox};
+use crate::{config, ledger};
+
+const WALL: &str = "2026-11-23T10:00:00Z";
+const ID: TokenId = TokenId(7);
+
+struct World {
+    sandbox: Sandbox,
+    clock: Clock,
+    policy: Policy,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A token with an hour left, and more in its record than anybody knows of.
+    async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let clock = Clock::manual(WALL.parse().unwrap());
+        let record = json!({"Id": 7, "AccessCode": "abc", "BusinessId": 1, "MinutesIncluded": 120, "MinutesLeft": 60,
+            "Description": "café", "CustomFields": {"Deep": [1, {"er": 2}]}, "FromLater": "kept"});
+        let sandbox = Sandbox::start_local(Options { tokens: vec![record], ..options }, clock.clone()).await.unwrap();
+        Self { sandbox, clock, policy: Policy::default(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn open(&self, folder: &std::path::Path) -> WriteBack {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let text = format!(
+            "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"demo\"\n\
+             requests_per_minute = 100000\n[[nas]]\nname = \"front-desk\"\naddress = \"127.0.0.1\"\nsecret = \"a secret for tests\"\n",
+            self.sandbox.base_url()
+        );
+        let mut settings = config::from_str(&text, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+        settings.policy = self.policy.clone();
+        let config::Source::Nexudus(config) = &settings.source else { panic!() };
+        let nexudus = Nexudus::new(config, self.clock.clone(), None, Box::new(|_| ()), Box::new(())).unwrap();
+        let catalogue = Catalogue::new(&settings.cache, None, true, self.clock.clone());
+        let ledger::Opened { ledger, .. } = Ledger::open(folder, &self.policy, self.clock.now().wall).unwrap();
+        let live = watch::channel(Arc::new(Live::new(settings).unwrap())).1;
+        WriteBack::new(
+            Arc::new(nexudus),
+            Arc::new(catalogue),
+            Arc::new(ledger),
+            live,
+            self.clock.clone(),
+            Arc::default(),
+            true,
+        )
+    }
+
+    fn start(&self) -> WriteBack {
+        self.open(self.folder.path())
+    }
+
+    /// So much was used by the `nth` session.
+    fn uses(&self, write_back: &WriteBack, nth: u8, seconds: u64) {
+        let token = AccessToken { minutes_left: self.minutes(), ..token(7, "abc") };
+        let now = self.clock.now().wall;
+        let began = crate::core::budget::Seconds(seconds).before(now);
+        uses(&write_back.ledger, &token, nth, seconds, &self.policy, (began, now));
+    }
+
+    fn record(&self) -> Value {
+        self.sandbox.token(7).unwrap()
+    }
+
+    fn minutes(&self) -> Option<i64> {
+        self.record()["MinutesLeft"].as_i64()
+    }
+
+    fn set_minutes(&self, minutes: i64) {
+        let mut record = self.record();
+        record["MinutesLeft"] = minutes.into();
+        self.sandbox.put_token(record);
+    }
+
+    fn unwritten(&self, write_back: &WriteBack) -> u64 {
+        let account = write_back.ledger.account(ID).unwrap();
+        account.unwritten(&self.policy, self.clock.now().wall).0
+    }
+
+    /// The fault that writes meet from now on.
+    fn writes_fail(&self, mode: Option<&str>) {
+        self.sandbox.change(|options| options.fail_only = Some("update"));
+        self.sandbox.set_fail(mode.map(|mode| mode.parse().unwrap()));
+    }
+
+    /// Looks until nobody owes anything, with the pauses between.
+    async fn settle(&self, write_back: &mut WriteBack) {
+        for _ in 0..10 {
+            let outcome = write_back.look().await;
+            self.clock.advance(Duration::from_secs(60));
+            if outcome.is_ok() && write_back.owing(&self.policy).await.is_empty() {
+                return;
+            }
+        }
+        panic!("never settled");
+    }
+}
+
+#[tokio::test]
+async fn whole_minutes_are_written_and_the_rest_is_kept() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 630);
+    let before = world.record();
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(50), 30));
+    let mut after = world.record();
+    assert_eq!(after["LastAccess"], "2026-11-23T09:49:30Z");
+    for key in ["MinutesLeft", "LastAccess", "UpdatedOn", "UpdatedBy"] {
+        after[key] = before[key].clone();
+    }
+    assert_eq!(after, before, "everything else is as it was");
+    assert_eq!((world.sandbox.count("get"), world.sandbox.count("update")), (2, 1));
+
+    world.settle(&mut write_back).await;
+    world.uses(&write_back, 2, 29);
+    world.settle(&mut write_back).await;
+    assert_eq!(world.sandbox.count("update"), 1);
+    world.uses(&write_back, 3, 1);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(49), 0));
+}
+
+#[tokio::test]
+async fn a_top_up_between_is_kept_and_nothing_goes_below_nothing() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.settle(&mut write_back).await;
+    world.set_minutes(110);
+    world.uses(&write_back, 2, 300);
+    world.settle(&mut write_back).await;
+    assert_eq!(world.minutes(), Some(105));
+    world.set_minutes(2);
+    world.uses(&write_back, 3, 600);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(0), 480));
+    world.set_minutes(20);
+    world.uses(&write_back, 4, 60);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(11), 0));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_resolved_by_looking() {
+    for mode in ["lost:1", "reset:1", "500:1", "truncated:1", "html:1", "409:1", "failure:1", "401:1"] {
+        let world = World::new().await;
+        let mut write_back = world.start();
+        world.uses(&write_back, 1, 600);
+        world.writes_fail(Some(mode));
+        world.settle(&mut write_back).await;
+        assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(50), 0), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_while_the_answer_is_lost_is_neither_overwritten_nor_counted_twice() {
+    for (mode, minutes) in [("lost:1", 75), ("reset:1", 65)] {
+        let world = World::new().await;
+        let mut write_back = world.start();
+        world.uses(&write_back, 1, 600);
+        world.writes_fail(Some(mode));
+        assert!(write_back.look().await.is_err());
+        // 25 minutes more than what is there.
+        world.set_minutes(world.minutes().unwrap() + 25);
+        world.settle(&mut write_back).await;
+        if mode == "lost:1" {
+            assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(minutes), 0));
+        } else {
+            // Nobody can tell: the guest is not charged twice.
+            assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(85), 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_kept_is_switched_off_and_said() {
+    let world = World::with(Options { minutes_left_writable: false, ..Options::default() }).await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    write_back.look().await.unwrap();
+    assert!(!write_back.minutes && write_back.trouble.words().unwrap().contains("does not keep MinutesLeft"));
+    write_back.look().await.unwrap();
+    assert_eq!((world.sandbox.count("update"), world.minutes(), world.unwritten(&write_back)), (1, Some(60), 600));
+}
+
+#[tokio::test]
+async fn a_token_that_is_gone_is_left_alone() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.sandbox.delete_token(7);
+    write_back.look().await.unwrap();
+    assert_eq!(world.sandbox.count("update"), 0);
+}
+
+#[tokio::test]
+async fn a_missing_role_is_no_storm() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("role"));
+    let fault = write_back.look().await.unwrap_err();
+    assert!(matches!(fault, Fault::Source(Error::Refused { .. })), "{fault:?}");
+    assert_eq!((world.sandbox.count("update"), world.sandbox.count("sign_in")), (2, 2));
+    world.writes_fail(None);
+    world.settle(&mut write_back).await;
+    assert_eq!(world.minutes(), Some(50));
+}
+
+#[tokio::test]
+async fn the_first_device_is_written_and_nobody_elses_is_overwritten() {
+    let mut world = World::new().await;
+    world.policy.bind_device = BindDevice::Learn;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.record()["MacAddress"].clone(), world.minutes()), (json!("02:00:00:00:00:01"), Some(50)));
+    assert_eq!(world.sandbox.count("update"), 1, "both at once");
+
+    let mut world = World::new().await;
+    world.policy.bind_device = BindDevice::Learn;
+    for foreign in ["aa-bb-cc-dd-ee-ff", "the phone of Ann"] {
+        let mut record = world.record();
+        record["MacAddress"] = foreign.into();
+        world.sandbox.put_token(record);
+        let mut write_back = world.start();
+        world.uses(&write_back, 1, 30);
+        write_back.settle(ID, &world.policy).await.unwrap();
+        assert_eq!((world.record()["MacAddress"].clone(), world.sandbox.count("update")), (json!(foreign), 0));
+    }
+}
+
+/// Runs a future until it has waited so many times.
+struct Cut<F> {
+    inner: Pin<Box<F>>,
+    waits: usize,
+}
+
+impl<F: Future> Future for Cut<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.inner.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.waits == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                self.waits -= 1;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Copies what is on disk at this moment.
+fn photograph(folder: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap();
+        if file.file_name() != "ledger.lock" {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_step_has_no_minute_written_twice() {
+    for mode in [None, Some("lost"), Some("truncated")] {
+        let mut cuts = 0;
+        for waits in 0.. {
+            let world = World::new().await;
+            let mut write_back = world.start();
+            world.uses(&write_back, 1, 630);
+            write_back.ledger.all_written().settled().await.unwrap();
+            world.writes_fail(mode);
+            let outcome = Cut { inner: Box::pin(write_back.look()), waits }.await;
+            let after = photograph(world.folder.path());
+            drop(write_back);
+            // What was under way has arrived by then, or never will.
+            tokio::task::yield_now().await;
+            world.clock.advance(Duration::from_secs(60));
+            world.writes_fail(None);
+            let mut again = world.open(after.path());
+            world.settle(&mut again).await;
+            let what = format!("{mode:?}, cut after {waits} waits");
+            assert_eq!((world.minutes(), world.unwritten(&again)), (Some(50), 30), "{what}");
+            if outcome.is_some() {
+                break;
+            }
+            cuts += 1;
+            assert!(cuts < 200, "it never ends");
+        }
+        assert!(cuts >= 5, "{cuts} steps");
+    }
+}
