@@ -6,6 +6,8 @@ mod ceiling;
 mod client;
 pub(crate) mod date;
 mod edit;
+mod hint;
+mod hook;
 mod look_up;
 mod sign_in;
 pub(crate) mod totp;
@@ -15,6 +17,8 @@ pub(crate) use ceiling::Share;
 pub(crate) use client::Effort;
 pub use client::Nexudus;
 pub(crate) use edit::edited;
+pub use hint::Hint;
+pub use hook::Signature;
 pub use sign_in::Saved;
 pub(crate) use sign_in::new_client_id;
 
