@@ -86,8 +86,13 @@ impl Feed {
         };
         let mirrored = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.mirror);
         let catalogue = Arc::new(Catalogue::new(&settings.cache, origin, mirrored, clock.clone()));
-        let supply =
-            Arc::new(Supply { catalogue, health, mirror: mirrored.then(Arc::default), write_back: Arc::default() });
+        let supply = Arc::new(Supply {
+            catalogue,
+            health,
+            mirror: mirrored.then(Arc::default),
+            write_back: Arc::default(),
+            hint: Arc::default(),
+        });
         let folder = settings.store.path.clone();
         let write_back = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.write_back);
         Ok(Self { supply, source, folder, write_back, metrics, clock: clock.clone(), stop })
@@ -145,7 +150,8 @@ impl Feed {
     async fn mirror(&self, nexudus: Arc<Nexudus>, coverage: Arc<Coverage>, tasks: &TaskTracker) {
         let (catalogue, clock) = (Arc::clone(&self.supply.catalogue), self.clock.clone());
         let folder = self.folder.clone();
-        let opening = move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), Arc::default());
+        let hint = Arc::clone(&self.supply.hint);
+        let opening = move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint);
         match tokio::task::spawn_blocking(opening).await {
             Ok(mirror) => {
                 tasks.spawn(self.stop.clone().run_until_cancelled_owned(mirror.run()));

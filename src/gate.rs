@@ -19,6 +19,7 @@ use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
 use crate::source::health::Health;
+use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::Throttle;
 use crate::write_back::Trouble;
@@ -99,6 +100,8 @@ pub struct Supply {
     pub mirror: Option<Arc<Coverage>>,
     /// Why nothing is written back, if that is so.
     pub write_back: Arc<Trouble>,
+    /// That something changed there; only a source that can be re-read early waits for it.
+    pub hint: Arc<Hint>,
 }
 
 /// The way in.

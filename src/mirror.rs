@@ -22,7 +22,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::core::ident::{BusinessId, TokenId};
 use crate::source::nexudus::wire::{List, Malformed, Record};
-use crate::source::nexudus::{Effort, Nexudus, Share};
+use crate::source::nexudus::{Effort, Hint, Nexudus, Share};
 use crate::source::{Error, Version};
 
 /// Records asked for at once: the most that Nexudus grants.
@@ -67,7 +67,7 @@ pub struct Mirror {
     next_changes: Duration,
     next_listing: Duration,
     /// Told from outside that something changed.
-    hints: Arc<tokio::sync::Notify>,
+    hint: Arc<Hint>,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -85,7 +85,7 @@ impl Mirror {
         coverage: Arc<Coverage>,
         clock: Clock,
         folder: Option<&Path>,
-        hints: Arc<tokio::sync::Notify>,
+        hint: Arc<Hint>,
     ) -> Self {
         let config = &nexudus.config;
         let zone = config.time_zone.iana_name().unwrap_or_default();
@@ -110,7 +110,7 @@ impl Mirror {
             listing: None,
             next_changes: Duration::ZERO,
             next_listing: Duration::ZERO,
-            hints,
+            hint,
             nexudus,
             clock,
         }
@@ -118,7 +118,7 @@ impl Mirror {
 
     /// Keeps it fresh; never ends.
     pub async fn run(mut self) {
-        let hints = Arc::clone(&self.hints);
+        let hint = Arc::clone(&self.hint);
         loop {
             let pause = match self.step().await {
                 Ok(pause) => pause,
@@ -129,7 +129,7 @@ impl Mirror {
             if pause > Duration::ZERO {
                 tokio::select! {
                     () = self.clock.sleep(pause) => {}
-                    () = hints.notified() => self.next_changes = Duration::ZERO,
+                    () = hint.hinted() => self.next_changes = Duration::ZERO,
                 }
             }
         }

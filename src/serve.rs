@@ -405,7 +405,14 @@ fn feeds_differ(former: &Settings, new: &Settings) -> bool {
             nexudus.totp_secret.as_ref().map(|secret| secret.expose_secret().to_owned()),
         )),
     };
-    differs(&former.source, &new.source) || differs(&former.cache, &new.cache) || secrets(former) != secrets(new)
+    // Webhooks are a door's affair.
+    let source = |settings: &Settings| match settings.source.clone() {
+        config::Source::Nexudus(nexudus) => {
+            config::Source::Nexudus(config::Nexudus { webhook_secret: None, ..nexudus })
+        }
+        file @ config::Source::File(_) => file,
+    };
+    differs(&source(former), &source(new)) || differs(&former.cache, &new.cache) || secrets(former) != secrets(new)
 }
 
 /// Whether two settings differ in anything but secrets, which do not print.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::network;
+use super::network::{self, SOUND_SECRET_BYTES};
 use super::reader::{Reader, Section};
 use super::settings::{
     Admin, Cache, File, LogForm, Nexudus, NexudusAuth, Portal, Settings, Source, Store, StoreKind, Telemetry, Throttle,
@@ -123,7 +124,6 @@ fn nexudus_source(section: &Section<'_>, used: bool) -> Option<Nexudus> {
         section.secret("password", "password_file").given()
     };
     let totp_secret = section.secret("totp_secret", "totp_secret_file").given().map(|(seed, at)| {
-        use secrecy::ExposeSecret;
         let plain: String = seed.expose_secret().chars().filter(|c| !matches!(c, ' ' | '-' | '=')).collect();
         if data_encoding::BASE32_NOPAD.decode(plain.to_ascii_uppercase().as_bytes()).is_err() {
             let help = "copy the text seed that Nexudus shows beside the QR code: letters A to Z and digits 2 to 7";
@@ -131,6 +131,7 @@ fn nexudus_source(section: &Section<'_>, used: bool) -> Option<Nexudus> {
         }
         seed
     });
+    let webhook_secret = webhook_secret(section);
     let auth = [("oauth", NexudusAuth::OAuth), ("basic", NexudusAuth::Basic)];
     let interval = |key, example: &str, default| or(duration(section, key, example, SECOND..=LONG), default);
     let settings = Nexudus {
@@ -147,8 +148,26 @@ fn nexudus_source(section: &Section<'_>, used: bool) -> Option<Nexudus> {
         mirror_interval: interval("mirror_interval", "60s", 60),
         full_mirror_interval: interval("full_mirror_interval", "30m", 30 * 60),
         write_back: flag(section, "write_back", false),
+        webhook_secret,
     };
+    if !settings.mirror {
+        for key in ["webhook_secret", "webhook_secret_file"] {
+            section.idle(key, "`source.nexudus.mirror` is false, so that there is nothing to read again");
+        }
+    }
     (username.is_some() && password.is_some()).then_some(settings)
+}
+
+fn webhook_secret(section: &Section<'_>) -> Option<SecretString> {
+    let (secret, at) = section.secret("webhook_secret", "webhook_secret_file").given()?;
+    // Of other characters Nexudus may sign a `?`.
+    if secret.expose_secret().chars().filter(char::is_ascii).count() < SOUND_SECRET_BYTES {
+        let message =
+            format!("the webhook secret has fewer than {SOUND_SECRET_BYTES} ASCII characters and can be guessed");
+        let help = "make one with `openssl rand -hex 16` and set it in Nexudus too";
+        section.reader.warn(Some(at), message, help);
+    }
+    Some(secret)
 }
 
 fn cache(section: &Section<'_>) -> Cache {
@@ -286,7 +305,6 @@ fn store(section: &Section<'_>) -> Option<Store> {
         _ => section.secret("url", "url_file").given(),
     };
     if let Some((url, at)) = &url {
-        use secrecy::ExposeSecret;
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
             let help = "write postgres://USER:PASSWORD@HOST/DATABASE into the file";
             section.reader.error(Some(at.clone()), "the URL of the store must begin with postgres://", help);

@@ -22,6 +22,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "mirror_interval",
             "full_mirror_interval",
             "write_back",
+            "webhook_secret",
+            "webhook_secret_file",
         ],
     ),
     ("cache", &["fresh_for", "stale_for", "unknown_for", "max_tokens", "first_answer_within"]),
@@ -86,7 +88,7 @@ pub(super) fn is_section(name: &str) -> bool {
 
 /// Whether a key holds a secret, rather than something that may be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "secret" | "key" | "password" | "totp_secret" | "url")
+    matches!(key, "secret" | "key" | "password" | "totp_secret" | "webhook_secret" | "url")
 }
 
 /// A section as it is written: those of which there may be several have double brackets.

@@ -19,7 +19,7 @@ use crate::core::ident::NasName;
 use crate::core::policy::NasRules;
 
 /// Shorter shared secrets fall to guessing (RFC 2865 §3).
-const SOUND_SECRET_BYTES: usize = 16;
+pub(super) const SOUND_SECRET_BYTES: usize = 16;
 
 /// `[radius]`.
 pub(super) fn radius(section: &Section<'_>) -> Option<Radius> {

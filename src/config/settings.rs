@@ -87,6 +87,8 @@ pub struct Nexudus {
     pub full_mirror_interval: Duration,
     /// Whether minutes used are written back.
     pub write_back: bool,
+    /// What webhooks are signed with; none: there is no route for them.
+    pub webhook_secret: Option<SecretString>,
 }
 
 /// `source.nexudus.auth`.

@@ -30,6 +30,7 @@ fn folder() -> tempfile::TempDir {
     for (name, content) in [
         ("nexudus-password", "orange-juice\n"),
         ("nexudus-totp", "JBSW Y3DP EHPK 3PXP\n"),
+        ("nexudus-webhook", "0123456789abcdef\n"),
         ("front-desk.secret", "0123456789abcdef\n"),
         ("router-script.key", "kW2xPq8vTn4y"),
         ("admin-password", "  lemonade  \n"),
@@ -137,7 +138,7 @@ fn the_full_file_shows_the_defaults() {
     // What [source.nexudus] says where only what must be is set.
     let Source::Nexudus(full) = read_in(folder.path(), &uncommented()).unwrap().settings.source else { panic!() };
     let Source::Nexudus(least) = read_in(folder.path(), FULL).unwrap().settings.source else { panic!() };
-    same(&Nexudus { totp_secret: None, ..full }, &least);
+    same(&Nexudus { totp_secret: None, webhook_secret: None, ..full }, &least);
     assert_eq!((least.request_timeout, least.requests_per_minute), (Duration::from_secs(5), 90));
 }
 
@@ -326,6 +327,21 @@ fn secret_files_are_checked() {
     fs::remove_file(folder.path().join("front-desk.secret")).unwrap();
     let report = read_in(folder.path(), MINIMAL).unwrap_err().to_string();
     assert!(report.contains("does not exist") && report.contains(folder.path().to_str().unwrap()), "{report}");
+}
+
+#[test]
+fn a_webhook_secret_is_of_ascii_and_long_or_it_is_said() {
+    let folder = folder();
+    let warned = |nexudus: &str| {
+        let text = FULL.replace("\n#base_url", &format!("\n{nexudus}\n#base_url"));
+        read_in(folder.path(), &text).unwrap().warnings.to_string()
+    };
+    assert_eq!(warned("webhook_secret = \"0123456789abcdef\""), "");
+    // As `?` each of these may be signed.
+    let weak = warned("webhook_secret = \"0123456789ñññññññ\"");
+    assert!(weak.contains("fewer than 16 ASCII characters") && !weak.contains("0123456789"), "{weak}");
+    let idle = warned("mirror = false\nwebhook_secret_file = \"nexudus-webhook\"");
+    assert!(idle.contains("`source.nexudus.webhook_secret_file` has no effect"), "{idle}");
 }
 
 #[test]

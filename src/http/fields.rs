@@ -12,19 +12,22 @@ use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::MAX_BODY;
 
+/// Why a body of which at most `limit` bytes are read was not read.
+pub(super) fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
+    if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::too_large(limit)
+    } else {
+        Problem::unreadable("The body did not arrive whole.")
+    }
+}
+
 /// The fields of a body.
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Reads a body that should be a JSON object.
     pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Self, Problem> {
-        let body = body.map_err(|rejection| {
-            if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::too_large(MAX_BODY)
-            } else {
-                Problem::unreadable("The body did not arrive whole.")
-            }
-        })?;
+        let body = body.map_err(|rejection| unread(&rejection, MAX_BODY))?;
         // The parser's own message may hold a text of the body.
         serde_json::from_slice(&body).map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());

@@ -11,3 +11,4 @@ pub mod routes;
 pub mod server;
 pub mod sessions;
 pub mod tokens;
+pub mod webhook;

@@ -39,6 +39,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "Send a valid API key as `Authorization: Bearer KEY`.")
     }
 
+    /// 401: a webhook that is not signed, or otherwise.
+    #[must_use]
+    pub fn unsigned() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "X-Nexudus-Hook-Signature is missing, or does not fit this body.")
+    }
+
     /// 403: the key may not do this.
     #[must_use]
     pub fn forbidden(scope: &'static str) -> Self {

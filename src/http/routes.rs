@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
@@ -20,7 +21,7 @@ use crate::config::Scope;
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
-use crate::http::{accounting, authorize, health, sessions, tokens};
+use crate::http::{accounting, authorize, health, sessions, tokens, webhook};
 use crate::live::Current;
 use crate::telemetry::log::Brake;
 
@@ -33,6 +34,10 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a line about requests answered with one status is logged.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
+/// Why a request was answered with a problem, for the log; an answer may carry it. Nothing of the request stands in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Cause(pub(super) &'static str);
+
 /// What the routes work on.
 #[derive(Debug)]
 pub struct App {
@@ -41,14 +46,16 @@ pub struct App {
     /// The configuration.
     pub live: Current,
     troubles: Mutex<Vec<String>>,
-    brake: Brake<u16>,
+    brake: Brake<(u16, Cause)>,
+    /// Webhooks that are read at once.
+    pub(super) webhooks: Semaphore,
 }
 
 impl App {
     /// The interface of this gate.
     #[must_use]
     pub fn new(gate: Arc<Gate>, live: Current) -> Self {
-        Self { gate, live, troubles: Mutex::default(), brake: Brake::new(LINE_EVERY, 64) }
+        Self { gate, live, troubles: Mutex::default(), brake: Brake::new(LINE_EVERY, 64), webhooks: webhook::places() }
     }
 
     /// Notes something that is wrong although logins can be decided, for `/readyz`.
@@ -105,6 +112,7 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
             Scope::Admin,
             Routes::new().routes(routes!(sessions::disconnect)).routes(routes!(tokens::forget_usage)),
         ))
+        .merge(Routes::new().routes(routes!(webhook::webhook)).route_layer(DefaultBodyLimit::max(webhook::MOST_BYTES)))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
@@ -127,10 +135,13 @@ async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         app.gate.metrics.http_problem(status.as_u16());
-        if let Some(held) = app.brake.pass(&status.as_u16(), app.gate.clock.now().mono) {
+        let cause = response.extensions().get::<Cause>().copied().unwrap_or_default();
+        if let Some(held) = app.brake.pass(&(status.as_u16(), cause), app.gate.clock.now().mono) {
             // The route, not the path: a path is the caller's text.
             let route = route.as_ref().map_or("none", MatchedPath::as_str);
-            tracing::warn!(%method, route, status = status.as_u16(), held, "an HTTP request was answered with a problem");
+            let cause = Some(cause.0).filter(|cause| !cause.is_empty());
+            let status = status.as_u16();
+            tracing::warn!(%method, route, status, held, cause, "an HTTP request was answered with a problem");
         }
     }
     let headers = response.headers_mut();

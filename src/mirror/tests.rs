@@ -50,6 +50,7 @@ impl World {
             mirror: true,
             mirror_interval: INTERVAL,
             full_mirror_interval: ALL,
+            webhook_secret: None,
             write_back: false,
         };
         Self { sandbox, clock, config, folder: tempfile::tempdir().unwrap() }

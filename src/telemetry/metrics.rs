@@ -101,6 +101,7 @@ pub struct Metrics {
     extensions: Family<DisconnectLabels, Counter>,
     malformed_records: Counter,
     http_problems: Family<StatusLabel, Counter>,
+    webhooks: Family<ResultLabel, Counter>,
     reloads: Family<ResultLabel, Counter>,
     dropped_pending: Counter,
     evicted: Counter,
@@ -130,6 +131,7 @@ impl Default for Metrics {
             extensions: Family::default(),
             malformed_records: Counter::default(),
             http_problems: Family::default(),
+            webhooks: Family::default(),
             reloads: Family::default(),
             dropped_pending: Counter::default(),
             evicted: Counter::default(),
@@ -159,6 +161,7 @@ impl Default for Metrics {
         registry.register("malformed_records", "Token records that could not be read", this.malformed_records.clone());
         registry.register("reloads", "Reloads of the configuration by result", this.reloads.clone());
         registry.register("http_problems", "HTTP requests answered with a problem", this.http_problems.clone());
+        registry.register("webhooks", "Webhooks of Nexudus by result", this.webhooks.clone());
         registry.register(
             "radius_pending_dropped",
             "Requests dropped because too many waited for the source",
@@ -219,6 +222,12 @@ impl Metrics {
     /// Counts an HTTP request that was answered with a problem.
     pub fn http_problem(&self, status: u16) {
         self.http_problems.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Counts a webhook of Nexudus: `accepted`, or `refused` for its signature.
+    pub fn webhook(&self, accepted: bool) {
+        let result = if accepted { "accepted" } else { "refused" };
+        self.webhooks.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a reload of the configuration; a wrong file changes nothing.

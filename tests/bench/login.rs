@@ -108,7 +108,13 @@ fn world() -> World {
     let live = Live::new(loaded.settings).expect("no certificate");
     let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, false, clock.clone()));
     catalogue.replace(tokens());
-    let supply = Arc::new(Supply { catalogue, health: Arc::default(), mirror: None, write_back: Arc::default() });
+    let supply = Arc::new(Supply {
+        catalogue,
+        health: Arc::default(),
+        mirror: None,
+        write_back: Arc::default(),
+        hint: Arc::default(),
+    });
     let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
     let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
     let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));

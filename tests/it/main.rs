@@ -20,3 +20,4 @@ mod shipped;
 mod support;
 mod usage;
 mod views;
+mod webhook;

@@ -19,6 +19,7 @@ username = "wifi@example.org"
 password = "{MARKER}"
 business_ids = [1, 2]
 totp_secret = '{MARKER}'
+webhook_secret = "{MARKER}"
 [policy]
 min_session = "60s" # {MARKER}
 mac_login = "off"

@@ -39,7 +39,13 @@ fn connect_with(bytes: usize) -> DuplexStream {
     let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
     let catalogue = Arc::new(Catalogue::new(&settings.cache, None, false, clock.clone()));
-    let supply = Arc::new(Supply { catalogue, health: Arc::default(), mirror: None, write_back: Arc::default() });
+    let supply = Arc::new(Supply {
+        catalogue,
+        health: Arc::default(),
+        mirror: None,
+        write_back: Arc::default(),
+        hint: Arc::default(),
+    });
     let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock));
     let (_, live) = watch::channel(Arc::new(Live::new(settings).unwrap()));
     let (ours, theirs) = tokio::io::duplex(bytes);

@@ -18,6 +18,7 @@ fn config() -> config::Nexudus {
         mirror_interval: Duration::from_secs(60),
         full_mirror_interval: Duration::from_secs(1800),
         write_back: false,
+        webhook_secret: None,
     }
 }
 
