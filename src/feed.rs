@@ -206,6 +206,7 @@ fn take(read: Result<file::Contents, Error>, supply: &Supply, metrics: &Metrics,
         tracing::info!(tokens = tokens.len(), "the file was read");
         supply.catalogue.replace(tokens);
     });
+    supply.health.called("file", answer.as_ref().map(drop));
     supply.health.note(answer, clock.now().mono);
     metrics.source_up(up);
 }
@@ -259,9 +260,14 @@ impl Observer for Watch {
         self.metrics.source_request(operation, status);
     }
 
-    fn answered(&self, outcome: Result<(), &Error>) {
+    fn answered(&self, operation: &'static str, outcome: Result<(), &Error>) {
+        self.health.called(operation, outcome);
         self.metrics.source_up(outcome.is_ok());
         self.health.note(outcome.map_err(Clone::clone), self.clock.now().mono);
+    }
+
+    fn signed_in(&self) {
+        self.health.called("sign_in", Ok(()));
     }
 
     fn malformed_record(&self) {

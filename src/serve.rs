@@ -287,7 +287,9 @@ fn sweep(gate: &Gate, live: &Current) {
     gate.metrics.usage_unwritten.set(i64::try_from(unwritten.0).unwrap_or(i64::MAX));
     let names = live.settings.nas.iter().map(config::Nas::name);
     gate.metrics.sessions(names.map(|name| (name.as_str(), sessions.get(name).copied().unwrap_or_default())));
-    gate.metrics.tokens.set(i64::try_from(gate.supply().catalogue.tokens()).unwrap_or(i64::MAX));
+    let supply = gate.supply();
+    gate.metrics.tokens.set(i64::try_from(supply.catalogue.tokens()).unwrap_or(i64::MAX));
+    gate.metrics.source_alarms(&supply.health.alarms());
 }
 
 async fn sweep_regularly(gate: Arc<Gate>, live: Current) {

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::http::routes::App;
+use crate::source::Error;
 
 /// The answer of `/healthz`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -45,7 +46,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
     let ready = match supply.health.last() {
         Some(Ok(())) => true,
         Some(Err(error)) => {
-            degraded.push(format!("source: {error}"));
+            degraded.push(shown(&error));
             supply.catalogue.is_usable()
         }
         None => {
@@ -53,9 +54,22 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
             supply.catalogue.is_usable()
         }
     };
+    for alarm in supply.health.alarms().iter().map(shown) {
+        if !degraded.contains(&alarm) {
+            degraded.push(alarm);
+        }
+    }
     degraded
         .extend(supply.mirror.as_ref().and_then(|mirror| mirror.trouble()).map(|trouble| format!("mirror: {trouble}")));
     degraded.extend(supply.write_back.words().map(|trouble| format!("write_back: {trouble}")));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, degraded }))
+}
+
+/// An error of the source in words; an alarm with its name, which programs can rely on.
+fn shown(error: &Error) -> String {
+    match error.alarm() {
+        Some(alarm) => format!("source: {error} ({})", alarm.kind()),
+        None => format!("source: {error}"),
+    }
 }

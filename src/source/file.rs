@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::Error;
+use super::alarm::Alarm;
 use super::nexudus::wire::{List, Malformed, Record, as_text};
 use crate::clock::Clock;
 use crate::config;
@@ -71,10 +72,12 @@ impl fmt::Display for Warning {
 /// other than `business_ids` are left out. A file that is missing, larger than 64 MiB, or no list of records is an error.
 pub fn load(file: &config::File) -> Result<Contents, Error> {
     let bytes = bytes(&file.path).map_err(|error| Error::Refused {
+        alarm: Alarm::BadFile,
         what: format!("cannot read {}: {error}", file.path.display()),
         remedy: "create the file, or correct source.path".to_owned(),
     })?;
     let refused = |what: String| Error::Refused {
+        alarm: Alarm::BadFile,
         what: format!("{} is {what}", file.path.display()),
         remedy: "correct it: a JSON array of AccessToken records, as Nexudus sends them, is expected".to_owned(),
     };

@@ -1,5 +1,6 @@
 //! Where tokens come from: the Nexudus API or a file with the same records.
 
+pub mod alarm;
 pub mod file;
 pub mod health;
 pub mod nexudus;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::alarm::Alarm;
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 
@@ -45,9 +47,22 @@ pub enum Error {
     /// It will not answer until an operator acts: a wrong password, a missing role, a second factor.
     #[error("{what}; {remedy}")]
     Refused {
+        /// Which of the troubles it is.
+        alarm: Alarm,
         /// What happened, in words without secrets.
         what: String,
         /// What the operator can do about it.
         remedy: String,
     },
+}
+
+impl Error {
+    /// The trouble that an operator must see to, if it is one.
+    #[must_use]
+    pub const fn alarm(&self) -> Option<Alarm> {
+        match self {
+            Self::Retry { .. } => None,
+            Self::Refused { alarm, .. } => Some(*alarm),
+        }
+    }
 }

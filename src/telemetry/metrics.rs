@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 
 use crate::core::decide::{Decision, Reason};
 use crate::gate::Via;
+use crate::source::Error;
+use crate::source::alarm::Alarm;
 
 /// Labels of `spotgate_decisions_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +58,12 @@ pub struct NasLabel {
     nas: String,
 }
 
+/// Label `kind`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    kind: &'static str,
+}
+
 /// Label `result`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -91,6 +99,7 @@ pub struct Metrics {
     source_requests: Family<SourceLabels, Counter>,
     // Absent before the first answer.
     source_up: OnceLock<Gauge>,
+    source_alarm: Family<KindLabel, Gauge>,
     /// `spotgate_tokens`: token records held.
     pub tokens: Gauge,
     sessions: Family<NasLabel, Gauge>,
@@ -123,6 +132,7 @@ impl Default for Metrics {
             packets: Family::default(),
             source_requests: Family::default(),
             source_up: OnceLock::new(),
+            source_alarm: Family::default(),
             tokens: Gauge::default(),
             sessions: Family::default(),
             usage_unwritten: Gauge::default(),
@@ -144,6 +154,11 @@ impl Default for Metrics {
             this.packets.clone(),
         );
         registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
+        registry.register(
+            "source_alarm",
+            "1 while the source needs an operator for this, else 0",
+            this.source_alarm.clone(),
+        );
         registry.register("tokens", "Token records held", this.tokens.clone());
         registry.register("sessions", "Live sessions", this.sessions.clone());
         registry.register(
@@ -212,6 +227,14 @@ impl Metrics {
             gauge
         });
         gauge.set(i64::from(up));
+    }
+
+    /// Notes which alarms of the source last.
+    pub fn source_alarms(&self, lasting: &[Error]) {
+        for kind in Alarm::KINDS {
+            let lasts = lasting.iter().any(|error| error.alarm().is_some_and(|alarm| alarm.kind() == kind));
+            self.source_alarm.get_or_create(&KindLabel { kind }).set(i64::from(lasts));
+        }
     }
 
     /// Counts token records that could not be read.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spotgate::clock::Clock;
-use spotgate::sandbox::nexudus::{Options, Sandbox};
+use spotgate::sandbox::nexudus::{Mode, Options, Sandbox};
 
 use crate::support::{Spotgate, configuration, mac, record, with};
 
@@ -218,7 +218,9 @@ async fn a_wrong_password_is_said_and_not_tried_again_and_again() {
     assert_eq!(sandbox.count("sign_in"), 1, "no storm that locks the user out");
     let (status, ready) = spotgate.get("/readyz").await;
     assert_eq!(status, 503);
-    assert!(ready["degraded"][0].as_str().unwrap().contains("password"), "{ready}");
+    let words = ready["degraded"][0].as_str().unwrap();
+    assert!(words.contains("password_file") && words.ends_with("(wrong_password)"), "{ready}");
+    assert_eq!(spotgate.metric("spotgate_source_alarm{kind=\"wrong_password\"}").await, 1.0);
     assert!(spotgate.log().lines().any(|line| line.contains("WARN") && line.contains("password")), "and in the log");
 }
 
@@ -242,20 +244,69 @@ async fn the_ceiling_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_is_shown_by_its_name_while_it_lasts() {
+    let sandbox = sandbox(vec![record(1, "abc-123"), json!({"Id": 2, "AccessCode": "bare"})]).await;
+    let spotgate = over(&sandbox, "[cache]\nfresh_for = \"0s\"");
+    let metric = async |kind: &str| spotgate.metric(&format!("spotgate_source_alarm{{kind=\"{kind}\"}}")).await;
+    let degraded = async || spotgate.get("/readyz").await.1["degraded"].to_string();
+    assert_eq!(spotgate.authorize(json!({"access_code": "abc-123"})).await["decision"], "allow");
+    assert_eq!((metric("role_missing").await, degraded().await), (0.0, "[]".to_owned()));
+    sandbox.set_fail(Some("role".parse().unwrap()));
+    spotgate.authorize(json!({"access_code": "cold"})).await;
+    assert_eq!((metric("role_missing").await, metric("locked").await), (1.0, 0.0));
+    let shown = degraded().await;
+    assert!(shown.contains("AccessToken-List") && shown.contains("(role_missing)"), "{shown}");
+    assert_eq!(shown.matches("role_missing").count(), 1, "said once: {shown}");
+    assert!(spotgate.log().lines().any(|line| line.contains("WARN") && line.contains("\"alarm\":\"role_missing\"")));
+    sandbox.set_fail(None);
+    spotgate.authorize(json!({"access_code": "cold-too"})).await;
+    assert_eq!((metric("role_missing").await, degraded().await), (0.0, "[]".to_owned()));
+}
+
+/// Over every fault that the sandbox plays, also at the first sign-in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_of_the_source_reaches_a_log() {
+    let (password, seed) = ("pass-word-9f2", "GEZDGNBVGY3TQOJQ");
     let sandbox = sandbox(vec![record(1, "visible-code-77")]).await;
-    let spotgate = over(&sandbox, "");
-    spotgate.authorize(json!({"access_code": "visible-code-77"})).await;
-    for mode in ["500", "html", "redirect", "reset", "401"] {
-        sandbox.set_fail(Some(mode.parse().unwrap()));
-        spotgate.authorize(json!({"access_code": format!("cold-code-{mode}")})).await;
+    sandbox.change_users(|users| {
+        users[0].password = password.to_owned();
+        users[0].totp_secret = Some(seed.to_owned());
+    });
+    let source = format!(
+        "[source]\nkind = \"nexudus\"\n[source.nexudus]\nbase_url = \"{}\"\nusername = \"demo@example.org\"\npassword = \"{password}\"\ntotp_secret = \"{seed}\"\nrequest_timeout = \"200ms\"\n",
+        sandbox.base_url()
+    );
+    let mut logs = String::new();
+    let mut secrets: Vec<String> =
+        ["visible-code", "cold-code", "Bearer ", "bearer-", "refresh-", "access_token", "totp="]
+            .into_iter()
+            .chain([password, seed, "reset-token", "5c0e41d2", "locked out until"])
+            .map(str::to_owned)
+            .collect();
+    let at_sign_in = ["2fa", "must-reset", "locked", "down"];
+    for start in at_sign_in.into_iter().map(Some).chain([None]) {
+        sandbox.set_fail(start.map(|mode| mode.parse().unwrap()));
+        let spotgate = Spotgate::start(&configuration(&source, ""));
+        spotgate.authorize(json!({"access_code": "visible-code-77"})).await;
+        if start.is_none() {
+            for (mode, _) in Mode::ALL {
+                sandbox.set_fail(Some(mode.parse().unwrap()));
+                spotgate.authorize(json!({"access_code": format!("cold-code-{mode}")})).await;
+            }
+        }
+        spotgate.signal("TERM");
+        let folder = Arc::clone(&spotgate.folder);
+        logs.push_str(&spotgate.ended().1);
+        let state = std::fs::read_to_string(folder.path().join("state/state.json")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&state).unwrap_or_default();
+        secrets.extend(state["nexudus"]["refresh_token"].as_str().map(str::to_owned));
     }
-    spotgate.signal("TERM");
-    let state = std::fs::read_to_string(spotgate.folder.path().join("state/state.json")).unwrap_or_default();
-    let (_, log) = spotgate.ended();
-    let state: Value = serde_json::from_str(&state).unwrap_or_default();
-    let refresh = state["nexudus"]["refresh_token"].as_str().unwrap_or("no refresh token was kept").to_owned();
-    for secret in ["visible-code", "cold-code", "Bearer ", "access_token", "demo\"", &refresh] {
-        assert!(!log.contains(secret), "{secret} in\n{log}");
+    assert!(logs.contains("new password") && logs.contains("\"locked\""), "the faults were played:\n{logs}");
+    assert!(
+        secrets.iter().any(|secret| secret.starts_with("refresh-") && secret.len() > 20),
+        "a refresh token was kept"
+    );
+    for secret in secrets {
+        assert!(!logs.contains(&secret), "{secret} in\n{logs}");
     }
 }

@@ -57,6 +57,22 @@ async fn a_signed_webhook_is_taken_and_a_wrong_one_is_said_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_bring_a_change_into_the_mirror_before_its_time_and_cost_one_reading() {
+    let sandbox = sandbox().await;
+    let keys = format!("webhook_secret = \"{SECRET}\"\nmirror_interval = \"1h\"");
+    let spotgate = Spotgate::start(&settings(&sandbox, &keys));
+    let whole = async || spotgate.log().contains("every access token of Nexudus is at hand");
+    spotgate.until("mirrored", whole).await;
+    let before = sandbox.count("list");
+    sandbox.put_token(crate::support::record(1, "abc-123"));
+    for _ in 0..100 {
+        assert_eq!(send(&spotgate, &signed(SECRET, "[]"), "[]").await.0, 204);
+    }
+    spotgate.until("mirrored", async || spotgate.metric("spotgate_tokens").await == 1.0).await;
+    assert!(sandbox.count("list") <= before + 4, "{before} and then {}", sandbox.count("list"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_brings_the_route_and_takes_nothing_away() {
     let sandbox = sandbox().await;
     let spotgate = Spotgate::start(&settings(&sandbox, ""));

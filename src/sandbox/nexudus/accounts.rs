@@ -131,6 +131,11 @@ pub(super) fn two_factor() -> (u16, Value) {
     refused("two_factor_auth_check", "A one-time password is required.")
 }
 
+/// The answer to a sign-in of a user that is locked out: undocumented, and so made up.
+pub(super) fn locked() -> (u16, Value) {
+    refused("invalid_grant", "The user is locked out until 10:15.")
+}
+
 /// The answer to a sign-in whose password must be replaced; the description is a token that must not be logged.
 pub(super) fn must_reset() -> (u16, Value) {
     refused("must_reset_password", "reset-token-5c0e41d2")

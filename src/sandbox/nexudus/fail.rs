@@ -60,6 +60,14 @@ pub enum Mode {
     AbsentKeys,
     /// `role`: the user lacks the roles, so 401 for a good bearer token.
     Role,
+    /// `role-list`: the same, for lists alone.
+    RoleList,
+    /// `role-read`: the same, for single records alone.
+    RoleRead,
+    /// `role-edit`: the same, for writes alone.
+    RoleEdit,
+    /// `locked`: sign-ins are answered as of a user that is locked out; in what words is a guess.
+    Locked,
     /// `2fa`: sign-ins want a one-time password.
     TwoFactor,
     /// `must-reset`: sign-ins want a new password.
@@ -68,7 +76,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode by its name.
-    pub const ALL: [(&'static str, Self); 19] = [
+    pub const ALL: [(&'static str, Self); 23] = [
         ("500", Self::ServerError),
         ("401", Self::Unauthorized),
         ("403", Self::Forbidden),
@@ -86,6 +94,10 @@ impl Mode {
         ("match-too-much", Self::MatchTooMuch),
         ("absent-keys", Self::AbsentKeys),
         ("role", Self::Role),
+        ("role-list", Self::RoleList),
+        ("role-read", Self::RoleRead),
+        ("role-edit", Self::RoleEdit),
+        ("locked", Self::Locked),
         ("2fa", Self::TwoFactor),
         ("must-reset", Self::MustReset),
     ];
@@ -94,8 +106,10 @@ impl Mode {
     fn concerns(self, operation: &str) -> bool {
         match self {
             Self::Down => true,
-            Self::TwoFactor | Self::MustReset => operation == "sign_in",
-            Self::IgnoreFilter | Self::MatchTooMuch | Self::AbsentKeys => operation == "list",
+            Self::TwoFactor | Self::MustReset | Self::Locked => operation == "sign_in",
+            Self::RoleRead => operation == "get",
+            Self::RoleEdit => matches!(operation, "create" | "update" | "delete"),
+            Self::IgnoreFilter | Self::MatchTooMuch | Self::AbsentKeys | Self::RoleList => operation == "list",
             _ => operation != "sign_in",
         }
     }

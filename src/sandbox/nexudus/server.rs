@@ -170,6 +170,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
             return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, target)]).into_response();
         }
         Some(Mode::TwoFactor) => return answer(accounts::two_factor()),
+        Some(Mode::Locked) => return answer(accounts::locked()),
         Some(Mode::MustReset) => return answer(accounts::must_reset()),
         _ => {}
     }
@@ -177,7 +178,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
         let now = world.clock.now();
         let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or("");
         let may = world.state().accounts.user(header, now).is_some_and(|user| user.roles);
-        if !may || fault == Some(Mode::Role) {
+        if !may || matches!(fault, Some(Mode::Role | Mode::RoleList | Mode::RoleRead | Mode::RoleEdit)) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
     }

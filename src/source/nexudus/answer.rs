@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 
 use crate::source::Error;
+use crate::source::alarm::{Alarm, Role};
 
 /// Why a call brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +30,15 @@ pub(super) enum Fault {
     Unauthorized,
 }
 
-/// Judges an answer of the API.
-pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Result<(), Fault> {
+/// Judges an answer of the API to a call that needs this role.
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, role: Role, now: Timestamp) -> Result<(), Fault> {
     match status.as_u16() {
         200..=299 => Ok(()),
         300..=399 => Err(Fault::Final(redirected(headers))),
         401 => Err(Fault::Unauthorized),
-        403 => Err(Fault::Final(Error::Refused {
-            what: "Nexudus forbids this user to read access tokens".to_owned(),
-            remedy: ROLES.to_owned(),
-        })),
+        403 => Err(Fault::Final(role_missing(role))),
         404 | 405 | 410 => Err(Fault::Final(Error::Refused {
+            alarm: Alarm::WrongAddress,
             what: format!("there are no access tokens at this address (status {})", status.as_u16()),
             remedy: "set source.nexudus.base_url to the address of the API, e.g. https://spaces.nexudus.com".to_owned(),
         })),
@@ -52,8 +51,19 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> 
     }
 }
 
-/// What an operator does about a missing role.
-pub(super) const ROLES: &str = "give the user the roles AccessToken-List and AccessToken-Read in Nexudus";
+/// The user lacks this role.
+pub(super) fn role_missing(role: Role) -> Error {
+    let what = match role {
+        Role::List => "Nexudus does not let this user list access tokens",
+        Role::Read => "Nexudus does not let this user read single access tokens",
+        Role::Edit => "Nexudus does not let this user change access tokens",
+    };
+    Error::Refused {
+        alarm: Alarm::RoleMissing(role),
+        what: what.to_owned(),
+        remedy: format!("give the user the role {role} in Nexudus"),
+    }
+}
 
 /// A redirect is never followed: it could carry the credentials to another host.
 fn redirected(headers: &HeaderMap) -> Error {
@@ -64,11 +74,13 @@ fn redirected(headers: &HeaderMap) -> Error {
         Some(origin) if origin.is_tuple() => {
             let origin = origin.ascii_serialization();
             Error::Refused {
+                alarm: Alarm::WrongAddress,
                 what: format!("Nexudus redirects to {origin}, which is not followed"),
                 remedy: format!("if that address is right, set source.nexudus.base_url = \"{origin}\""),
             }
         }
         _ => Error::Refused {
+            alarm: Alarm::WrongAddress,
             what: "Nexudus redirects to another page, which is not followed".to_owned(),
             remedy: "set source.nexudus.base_url to the address of the API, e.g. https://spaces.nexudus.com".to_owned(),
         },
@@ -105,7 +117,7 @@ mod tests {
     }
 
     fn judged(status: u16, headers: &HeaderMap) -> Result<(), Fault> {
-        judge(StatusCode::from_u16(status).unwrap(), headers, "2026-11-23T10:00:00Z".parse().unwrap())
+        judge(StatusCode::from_u16(status).unwrap(), headers, Role::Edit, "2026-11-23T10:00:00Z".parse().unwrap())
     }
 
     #[test]
@@ -119,6 +131,7 @@ mod tests {
         for status in [302, 308, 403, 404, 405] {
             assert!(matches!(judged(status, &none), Err(Fault::Final(Error::Refused { .. }))), "{status}");
         }
+        assert_eq!(judged(403, &none), Err(Fault::Final(role_missing(Role::Edit))));
         assert!(matches!(judged(400, &none), Err(Fault::Final(Error::Retry { .. }))));
     }
 

@@ -18,6 +18,7 @@ use crate::clock::{Clock, Now};
 use crate::config;
 use crate::core::ident::TokenId;
 use crate::source::Error;
+use crate::source::alarm::{Alarm, Role};
 use crate::telemetry::log::Brake;
 
 /// The largest list that is read, in bytes.
@@ -65,6 +66,15 @@ impl Operation {
             Self::List => "list",
             Self::Get => "get",
             Self::Update => "update",
+        }
+    }
+
+    /// The role that it needs. Signing in is for lists, above all.
+    const fn role(self) -> Role {
+        match self {
+            Self::SignIn | Self::List => Role::List,
+            Self::Get => Role::Read,
+            Self::Update => Role::Edit,
         }
     }
 
@@ -145,6 +155,7 @@ impl Nexudus {
             after: None,
         })?;
         let refused = |what: String| Error::Refused {
+            alarm: Alarm::WrongAddress,
             what,
             remedy: "correct source.nexudus.base_url, or install the CA certificates of this system".to_owned(),
         };
@@ -176,7 +187,7 @@ impl Nexudus {
     /// `auth = "basic"` there is nothing to do.
     pub async fn signed_in(&self) -> Result<(), Error> {
         let mut effort = self.effort(Share::Whole);
-        self.authorization(&mut effort).await.map(drop)
+        self.authorization(Operation::SignIn.role(), &mut effort).await.map(drop)
     }
 
     /// What a look-up may spend: twice the deadline of one call.
@@ -233,7 +244,7 @@ impl Nexudus {
         let url = format!("{}/api/spaces/accesstokens{path}", self.config.base_url);
         let mut signed_in_anew = false;
         loop {
-            let authorization = self.authorization(effort).await?;
+            let authorization = self.authorization(operation.role(), effort).await?;
             let request = || {
                 let header = authorization.header.clone();
                 request(&url).header(AUTHORIZATION, header).header(ACCEPT, "application/json")
@@ -242,22 +253,23 @@ impl Nexudus {
             let answered = self.send(operation, request, effort).await;
             match answered.and_then(|answer| self.read(operation, &answer)) {
                 Ok(body) => {
-                    locked(&self.sign_in).accepted();
+                    locked(&self.sign_in).accepted(operation.role());
                     locked(&self.back_off).succeeded();
-                    self.observer.answered(Ok(()));
+                    self.observer.answered(operation.as_str(), Ok(()));
                     return Ok(body);
                 }
                 Err(Fault::Unauthorized) => {
                     let now = self.now();
-                    let rejected = locked(&self.sign_in).rejected(&authorization, signed_in_anew, now);
-                    rejected.inspect_err(|error| self.down(error))?;
+                    let rejected =
+                        locked(&self.sign_in).rejected(&authorization, signed_in_anew, operation.role(), now);
+                    rejected.inspect_err(|error| self.down(operation, error))?;
                     signed_in_anew = true;
                 }
                 Err(fault @ Fault::Broken { .. }) if operation == Operation::Update => {
                     effort.failures = ATTEMPTS;
-                    self.pause_after(fault, sent, effort)?;
+                    self.pause_after(operation, fault, sent, effort)?;
                 }
-                Err(fault) => self.pause_after(fault, sent, effort)?,
+                Err(fault) => self.pause_after(operation, fault, sent, effort)?,
             }
         }
     }
@@ -272,7 +284,7 @@ impl Nexudus {
             }
             return Err(Fault::Broken { what: "Nexudus answered with status 404 and no word of its own".to_owned() });
         }
-        judge(answer.status, &answer.headers, self.now().wall)?;
+        judge(answer.status, &answer.headers, operation.role(), self.now().wall)?;
         let text = answer.text()?;
         let checked = match operation {
             Operation::List => wire::List::parse(text).map(drop),
@@ -288,8 +300,8 @@ impl Nexudus {
     }
 
     /// What to call with, signing in first where needed.
-    async fn authorization(&self, effort: &mut Effort) -> Result<Authorization, Error> {
-        if let Step::Call(authorization) = locked(&self.sign_in).step(self.now()) {
+    async fn authorization(&self, role: Role, effort: &mut Effort) -> Result<Authorization, Error> {
+        if let Step::Call(authorization) = locked(&self.sign_in).step(role, self.now()) {
             return Ok(authorization);
         }
         let left = effort.left(self.now().mono);
@@ -297,7 +309,7 @@ impl Nexudus {
             return Err(Error::Retry { what: "Nexudus takes long to sign in".to_owned(), after: None });
         };
         loop {
-            let step = locked(&self.sign_in).step(self.now());
+            let step = locked(&self.sign_in).step(role, self.now());
             match step {
                 Step::Call(authorization) => return Ok(authorization),
                 Step::Refused(error) => return Err(error),
@@ -309,7 +321,7 @@ impl Nexudus {
     /// One sign-in, or a pause after one that failed for no fault of ours.
     async fn sign_in(&self, grant: Grant, effort: &mut Effort) -> Result<(), Error> {
         let form = locked(&self.sign_in).form(grant, self.now());
-        let form = form.inspect_err(|error| self.down(error))?;
+        let form = form.inspect_err(|error| self.down(Operation::SignIn, error))?;
         let client_id = locked(&self.sign_in).saved().client_id.clone();
         let url = format!("{}/api/token", self.config.base_url);
         let request =
@@ -317,13 +329,13 @@ impl Nexudus {
         let sent = self.now().mono;
         let answer = match self.send(Operation::SignIn, request, effort).await {
             Ok(answer) => answer,
-            Err(fault) => return self.pause_after(fault, sent, effort),
+            Err(fault) => return self.pause_after(Operation::SignIn, fault, sent, effort),
         };
-        match judge(answer.status, &answer.headers, self.now().wall) {
+        match judge(answer.status, &answer.headers, Operation::SignIn.role(), self.now().wall) {
             // A refusal (400, 401) is for the state to understand, a wrong address too.
             Ok(()) | Err(Fault::Unauthorized) => {}
             Err(Fault::Final(_)) if answer.status.is_client_error() => {}
-            Err(fault) => return self.pause_after(fault, sent, effort),
+            Err(fault) => return self.pause_after(Operation::SignIn, fault, sent, effort),
         }
         let body = wire::as_text(&answer.body).unwrap_or_default();
         let (outcome, saved) = {
@@ -339,15 +351,18 @@ impl Nexudus {
         match outcome {
             Outcome::Go => {
                 (self.on_save)(&saved);
+                if answer.status.is_success() {
+                    self.observer.signed_in();
+                }
                 Ok(())
             }
             Outcome::Refused(error) => {
-                self.down(&error);
+                self.down(Operation::SignIn, &error);
                 Err(error)
             }
             Outcome::Nonsense => {
                 let what = "the answer of Nexudus to the sign-in makes no sense".to_owned();
-                self.pause_after(Fault::Broken { what }, sent, effort)
+                self.pause_after(Operation::SignIn, Fault::Broken { what }, sent, effort)
             }
         }
     }
@@ -394,11 +409,17 @@ impl Nexudus {
     }
 
     /// Notes a failed call that was sent at `sent`. `Ok`: the look-up may try again.
-    fn pause_after(&self, fault: Fault, sent: Duration, effort: &mut Effort) -> Result<(), Error> {
+    fn pause_after(
+        &self,
+        operation: Operation,
+        fault: Fault,
+        sent: Duration,
+        effort: &mut Effort,
+    ) -> Result<(), Error> {
         let (what, asked) = match fault {
             Fault::Held(error) => return Err(error),
             Fault::Final(error) => {
-                self.down(&error);
+                self.down(operation, &error);
                 return Err(error);
             }
             Fault::Broken { what } => (what, None),
@@ -413,14 +434,14 @@ impl Nexudus {
         };
         effort.failures += 1;
         let error = Error::Retry { what, after: Some(after) };
-        self.down(&error);
+        self.down(operation, &error);
         if effort.failures >= ATTEMPTS || now + after >= effort.deadline { Err(error) } else { Ok(()) }
     }
 
     /// A call failed, and not by our own ceiling or pause.
-    fn down(&self, error: &Error) {
+    fn down(&self, operation: Operation, error: &Error) {
         tracing::debug!(%error, "a call of Nexudus failed");
-        self.observer.answered(Err(error));
+        self.observer.answered(operation.as_str(), Err(error));
     }
 }
 

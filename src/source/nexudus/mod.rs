@@ -29,8 +29,12 @@ pub trait Observer: Send + Sync {
     /// A request ended: `sign_in`, `list` or `get`, and its HTTP status, `timeout` or `error`.
     fn request(&self, operation: &'static str, status: &str);
 
-    /// Whether Nexudus answered as it should, by the call that ended just now.
-    fn answered(&self, outcome: Result<(), &Error>);
+    /// Whether Nexudus answered as it should, by the call of this operation that ended just now; of a sign-in only that it
+    /// did not.
+    fn answered(&self, operation: &'static str, outcome: Result<(), &Error>);
+
+    /// A sign-in worked. It says nothing about access tokens.
+    fn signed_in(&self);
 
     /// A record could not be read.
     fn malformed_record(&self);
@@ -40,7 +44,9 @@ pub trait Observer: Send + Sync {
 impl Observer for () {
     fn request(&self, _: &'static str, _: &str) {}
 
-    fn answered(&self, _: Result<(), &Error>) {}
+    fn answered(&self, _: &'static str, _: Result<(), &Error>) {}
+
+    fn signed_in(&self) {}
 
     fn malformed_record(&self) {}
 }

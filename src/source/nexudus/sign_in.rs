@@ -1,6 +1,7 @@
 //! Signing in (facts/nexudus.md §1): a valid bearer token, else the refresh grant, else the password grant. This is the
 //! state and its rules; `client` does the sending.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -8,11 +9,12 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::answer::ROLES;
+use super::answer::role_missing;
 use super::totp;
 use crate::clock::Now;
 use crate::config::{self, NexudusAuth};
 use crate::source::Error;
+use crate::source::alarm::{Alarm, Role};
 
 /// How long no sign-in is tried after one was refused: Nexudus may lock a user out who fails too often.
 const QUIET: Duration = Duration::from_secs(300);
@@ -84,10 +86,13 @@ pub(super) struct SignIn {
     saved: Saved,
     bearer: Option<(Authorization, Duration)>,
     generation: u64,
+    /// Until when no sign-in is tried, and why.
     quiet: Option<(Duration, Error)>,
+    /// Roles that seem to be missing, and until when a 401 says no more than that.
+    missing: BTreeMap<Role, Duration>,
 }
 
-/// A successful answer. `error_description` is not read: with `must_reset_password` it holds a reset token.
+/// A successful answer.
 #[derive(Deserialize)]
 struct Token {
     access_token: SecretString,
@@ -97,9 +102,26 @@ struct Token {
     expires_in: Option<serde_json::Value>,
 }
 
+/// Another answer. It does not print: with `must_reset_password` the description is a reset token.
 #[derive(Deserialize)]
 struct Failure {
     error: String,
+    #[serde(default)]
+    error_description: Option<serde_json::Value>,
+}
+
+impl Failure {
+    /// How Nexudus answers a user that is locked out is not documented: the words decide.
+    fn is_locked(&self) -> bool {
+        // A clock that is wrong locks nobody out.
+        let locked = |text: &str| {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .map(str::to_ascii_lowercase)
+                .any(|word| word.contains("lock") && !word.contains("clock"))
+        };
+        let description = self.error_description.as_ref().and_then(serde_json::Value::as_str);
+        locked(&self.error) || (self.error == "invalid_grant" && description.is_some_and(locked))
+    }
 }
 
 impl SignIn {
@@ -121,6 +143,7 @@ impl SignIn {
             bearer: None,
             generation: 0,
             quiet: None,
+            missing: BTreeMap::new(),
         }
     }
 
@@ -129,15 +152,13 @@ impl SignIn {
         &self.saved
     }
 
-    /// What comes next at `now`.
-    pub(super) fn step(&self, now: Now) -> Step {
-        let refused = self.quiet.as_ref().filter(|(until, _)| now.mono < *until).map(|(_, error)| error.clone());
+    /// What comes next at `now`, for a call that needs `role`.
+    pub(super) fn step(&self, role: Role, now: Now) -> Step {
         if self.auth == NexudusAuth::Basic {
-            return match refused {
-                Some(error) => Step::Refused(error),
-                None => Step::Call(self.basic()),
-            };
+            let missing = self.is_missing(role, now);
+            return if missing { Step::Refused(password_or_role(role)) } else { Step::Call(self.basic()) };
         }
+        let refused = self.quiet.as_ref().filter(|(until, _)| now.mono < *until).map(|(_, error)| error.clone());
         // Where a role is missing, the bearer token itself is good: calls go on, and find out when the role is given.
         match &self.bearer {
             Some((authorization, until)) if now.mono < *until => return Step::Call(authorization.clone()),
@@ -172,6 +193,7 @@ impl SignIn {
         };
         if let (Grant::Password, Some(seed)) = (grant, &self.totp_secret) {
             let code = totp::code(seed.expose_secret(), now.wall).map_err(|error| Error::Refused {
+                alarm: Alarm::OneTimePasswordWrong,
                 what: error.to_string(),
                 remedy: "copy it again into source.nexudus.totp_secret_file".to_owned(),
             })?;
@@ -192,33 +214,49 @@ impl SignIn {
             self.saved.refresh_token = None;
             return Outcome::Go;
         }
-        let error = serde_json::from_str::<Failure>(body).map(|failure| failure.error).unwrap_or_default();
-        let (what, remedy) = match (error.as_str(), &self.totp_secret) {
-            ("invalid_grant", None) => {
-                ("wrong user name or password", "correct source.nexudus.username and password_file")
-            }
+        let failure = serde_json::from_str::<Failure>(body).ok();
+        let locked = failure.as_ref().is_some_and(Failure::is_locked);
+        let error = failure.map(|failure| failure.error).unwrap_or_default();
+        let (alarm, what, remedy) = match (error.as_str(), &self.totp_secret) {
+            _ if locked => (
+                Alarm::Locked,
+                "Nexudus has locked this user out",
+                "unlock the user in Nexudus, and check source.nexudus.username and password_file",
+            ),
+            ("invalid_grant", None) => (
+                Alarm::WrongPassword,
+                "wrong user name or password",
+                "correct source.nexudus.username and password_file",
+            ),
             ("invalid_grant", Some(_)) => (
+                Alarm::WrongPassword,
                 "wrong user name, password or one-time password",
                 "correct source.nexudus.username, password_file and totp_secret_file, and check this machine's clock",
             ),
             ("two_factor_auth_check", None) => (
+                Alarm::OneTimePasswordWanted,
                 "Nexudus asks this user for a one-time password",
                 "set source.nexudus.totp_secret_file, or use a user without two factors",
             ),
             ("two_factor_auth_check", Some(_)) => (
+                Alarm::OneTimePasswordWrong,
                 "Nexudus does not accept the one-time password",
                 "correct source.nexudus.totp_secret_file, and check this machine's clock",
             ),
             ("must_reset_password", _) => (
+                Alarm::MustReset,
                 "Nexudus wants this user to choose a new password",
                 "choose one in Nexudus and write it to source.nexudus.password_file",
             ),
             _ => (
+                Alarm::WrongAddress,
                 "Nexudus does not accept sign-ins at this address",
                 "set source.nexudus.base_url to the address of the API, e.g. https://spaces.nexudus.com",
             ),
         };
-        Outcome::Refused(self.be_quiet(what, remedy, now))
+        let error = Error::Refused { alarm, what: what.to_owned(), remedy: remedy.to_owned() };
+        self.quiet = Some((now.mono + QUIET, error.clone()));
+        Outcome::Refused(error)
     }
 
     fn take_token(&mut self, body: &str, now: Now) -> Outcome {
@@ -249,36 +287,46 @@ impl SignIn {
         Outcome::Go
     }
 
-    /// A call with `used` was answered with 401; `again`: for the second time, after signing in anew in between. `Ok`
-    /// means: take the next step and call once more.
-    pub(super) fn rejected(&mut self, used: &Authorization, again: bool, now: Now) -> Result<(), Error> {
+    /// A call with `used` that needs `role` was answered with 401; `again`: for the second time, after signing in anew in
+    /// between. `Ok` means: take the next step and call once more.
+    pub(super) fn rejected(&mut self, used: &Authorization, again: bool, role: Role, now: Now) -> Result<(), Error> {
         if self.auth == NexudusAuth::Basic {
-            return Err(self.be_quiet(
-                "wrong user name or password, or a role is missing",
-                "correct source.nexudus.username and password_file, or give the user the roles AccessToken-List and \
-                 AccessToken-Read in Nexudus",
-                now,
-            ));
+            self.missing.insert(role, now.mono + QUIET);
+            return Err(password_or_role(role));
+        }
+        // Other calls may go well meanwhile: they must not bring a sign-in with each of these.
+        if self.is_missing(role, now) {
+            return Err(role_missing(role));
         }
         if let Some((_, error)) = self.quiet.as_ref().filter(|(until, _)| now.mono < *until) {
             return Err(error.clone());
         }
         if again {
-            return Err(self.be_quiet("Nexudus does not let this user read access tokens", ROLES, now));
+            self.missing.insert(role, now.mono + QUIET);
+            return Err(role_missing(role));
         }
         self.bearer.take_if(|(current, _)| current.generation == used.generation);
         Ok(())
     }
 
-    /// A call with the current authorisation succeeded.
-    pub(super) fn accepted(&mut self) {
-        self.quiet = None;
+    /// A call that needs `role` succeeded.
+    pub(super) fn accepted(&mut self, role: Role) {
+        self.missing.remove(&role);
     }
 
-    fn be_quiet(&mut self, what: &str, remedy: &str, now: Now) -> Error {
-        let error = Error::Refused { what: what.to_owned(), remedy: remedy.to_owned() };
-        self.quiet = Some((now.mono + QUIET, error.clone()));
-        error
+    fn is_missing(&self, role: Role, now: Now) -> bool {
+        self.missing.get(&role).is_some_and(|until| now.mono < *until)
+    }
+}
+
+/// With user and password in every call there is no telling which it is.
+fn password_or_role(role: Role) -> Error {
+    Error::Refused {
+        alarm: Alarm::PasswordOrRole,
+        what: "wrong user name or password, or a role is missing".to_owned(),
+        remedy: format!(
+            "correct source.nexudus.username and password_file, or give the user the role {role} in Nexudus"
+        ),
     }
 }
 

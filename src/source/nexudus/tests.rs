@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::config::{self, NexudusAuth};
 use crate::core::ident::{BusinessId, Code, TokenId};
 use crate::core::login::Claim;
-use crate::sandbox::nexudus::{Options, Sandbox, User, demo_tokens};
+use crate::sandbox::nexudus::{Mode, Options, Sandbox, User, demo_tokens};
+use crate::source::health::Health;
 use crate::source::{Error, Version};
 
 const WALL: &str = "2026-11-23T10:00:00Z";
@@ -23,6 +24,7 @@ struct Watched {
     requests: Arc<Mutex<Vec<(&'static str, String)>>>,
     up: Arc<Mutex<Option<bool>>>,
     saved: Arc<Mutex<Option<Saved>>>,
+    health: Arc<Health>,
 }
 
 impl Observer for Watched {
@@ -30,8 +32,13 @@ impl Observer for Watched {
         self.requests.lock().unwrap().push((operation, status.to_owned()));
     }
 
-    fn answered(&self, outcome: Result<(), &Error>) {
+    fn answered(&self, operation: &'static str, outcome: Result<(), &Error>) {
+        self.health.called(operation, outcome);
         *self.up.lock().unwrap() = Some(outcome.is_ok());
+    }
+
+    fn signed_in(&self) {
+        self.health.called("sign_in", Ok(()));
     }
 
     fn malformed_record(&self) {}
@@ -44,6 +51,10 @@ impl Watched {
 
     fn is_up(&self) -> Option<bool> {
         *self.up.lock().unwrap()
+    }
+
+    fn alarms(&self) -> Vec<&'static str> {
+        self.health.alarms().iter().map(|error| error.alarm().unwrap().kind()).collect()
     }
 
     fn saved(&self) -> Option<Saved> {
@@ -205,7 +216,7 @@ async fn a_missing_role_is_named_and_makes_no_storm() {
     let (sandbox, nexudus, watched) = demo().await;
     fail(&sandbox, "role");
     let error = refused(&nexudus, code("DEMO-HOUR")).await;
-    assert!(error.contains("AccessToken-List") && error.contains("AccessToken-Read"), "{error}");
+    assert!(error.contains("AccessToken-List"), "{error}");
     assert_eq!((sandbox.count("sign_in"), sandbox.count("list"), watched.is_up()), (2, 2, Some(false)));
     for _ in 0..5 {
         assert_eq!(refused(&nexudus, code("DEMO-HOUR")).await, error);
@@ -236,6 +247,63 @@ async fn a_wrong_password_is_sent_once() {
         refused(&nexudus, code("DEMO-HOUR")).await;
     }
     assert_eq!(sandbox.requests().len(), 3);
+}
+
+/// Twenty minutes of logins, one every ten seconds.
+#[tokio::test]
+async fn every_alarm_signs_in_once_and_then_every_five_minutes() {
+    let no_seed = None::<&str>;
+    let seed = Some("GEZDGNBVGY3TQOJQ");
+    for (mode, password, seed, kind, names, sign_ins) in [
+        ("500:0", "guess", no_seed, "wrong_password", "password_file", 4),
+        ("2fa", "demo", no_seed, "one_time_password_wanted", "totp_secret_file", 4),
+        ("2fa", "demo", seed, "one_time_password_wrong", "clock", 4),
+        ("must-reset", "demo", no_seed, "must_reset", "new password", 4),
+        ("locked", "demo", no_seed, "locked", "unlock", 4),
+        // The first time it is a bearer token that may have ended.
+        ("role", "demo", no_seed, "role_missing", "AccessToken-List", 5),
+        ("role-list", "demo", no_seed, "role_missing", "AccessToken-List", 5),
+        ("role-read", "demo", no_seed, "role_missing", "AccessToken-Read", 5),
+    ] {
+        let clock = Clock::manual(WALL.parse().unwrap());
+        let sandbox = Sandbox::start_local(Options::default(), clock.clone()).await.unwrap();
+        sandbox.put_raw(json!({"Id": 7, "AccessCode": "bare"}));
+        fail(&sandbox, mode);
+        let base = config(sandbox.base_url());
+        let config = config::Nexudus { password: password.into(), totp_secret: seed.map(Into::into), ..base };
+        let (nexudus, watched) = client(&config, clock.clone(), None);
+        for _ in 0..120 {
+            // The record lacks keys, so that it is read singly once lists are allowed.
+            let error = refused(&nexudus, code("bare")).await;
+            assert!(error.contains(names), "{mode}: {error}");
+            assert_eq!(watched.alarms(), [kind], "{mode}");
+            clock.advance(Duration::from_secs(10));
+        }
+        assert_eq!(sandbox.count("sign_in"), sign_ins, "{mode}");
+
+        // An operator acts, and the alarm ends with the first call that needs it.
+        sandbox.set_fail(None);
+        sandbox.change_users(|users| users[0].password = password.to_owned());
+        clock.advance(Duration::from_secs(300));
+        assert_eq!(found(&nexudus, code("bare")).await, [7], "{mode}");
+        assert_eq!(watched.alarms(), [""; 0], "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_outlasts_calls_that_do_not_need_it_and_other_troubles() {
+    let (sandbox, nexudus, watched) = demo().await;
+    sandbox.put_raw(json!({"Id": 7, "AccessCode": "bare"}));
+    fail(&sandbox, "role-read");
+    refused(&nexudus, code("bare")).await;
+    assert_eq!(found(&nexudus, code("DEMO-HOUR")).await, [1001]);
+    assert_eq!((watched.is_up(), watched.alarms()), (Some(true), vec!["role_missing"]));
+    fail(&sandbox, "redirect");
+    refused(&nexudus, code("DEMO-HOUR")).await;
+    assert_eq!(watched.alarms(), ["role_missing", "wrong_address"]);
+    fail(&sandbox, "500");
+    retry(&nexudus, code("DEMO-HOUR")).await;
+    assert_eq!(watched.alarms(), ["role_missing", "wrong_address"]);
 }
 
 #[tokio::test]
@@ -508,19 +576,49 @@ async fn logs_are_silent_about_secrets() {
     // With a second subscriber alive, tracing does not take the silence of other tests' threads for everybody's.
     let _other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _guard = tracing::subscriber::set_default(subscriber);
-    let (sandbox, nexudus, watched) = demo().await;
+    let clock = Clock::manual(WALL.parse().unwrap());
+    let user = User { password: "pass-word-9f2".to_owned(), ..User::demo() };
+    let tokens = demo_tokens(WALL.parse().unwrap());
+    let options = Options { tokens, users: vec![user], retry_after: "0".to_owned(), ..Options::default() };
+    let sandbox = Sandbox::start_local(options, clock.clone()).await.unwrap();
+    let secrets = config::Nexudus {
+        password: "pass-word-9f2".into(),
+        totp_secret: Some("GEZDGNBVGY3TQOJQ".into()),
+        request_timeout: Duration::from_millis(300),
+        ..config(sandbox.base_url())
+    };
+    let (nexudus, watched) = client(&secrets, clock.clone(), None);
     found(&nexudus, code("DEMO-HOUR")).await;
+    let refresh = watched.saved().unwrap().refresh_token.unwrap();
     sandbox.put_token(json!({"Id": 9, "AccessCode": "DEMO-BROKEN", "MinutesIncluded": 5, "ValidTo": "DEMO-SECRET"}));
     retry(&nexudus, code("DEMO-BROKEN")).await;
-    sandbox.change(|options| "0".clone_into(&mut options.retry_after));
-    for mode in ["html:1", "500:1", "reset:1", "redirect:1", "401:1", "absent-keys", "failure:1", "429:1"] {
+    for (mode, _) in Mode::ALL {
         fail(&sandbox, mode);
-        let _ = nexudus.look_up(&code("DEMO-HOUR")).await;
+        // Signed in before and not, by a refresh token and not.
+        for expire in [Sandbox::expire_refreshes as fn(&Sandbox), Sandbox::expire_bearers, Sandbox::expire_bearers] {
+            clock.advance(Duration::from_secs(301));
+            expire(&sandbox);
+            let _ = nexudus.look_up(&code("DEMO-HOUR")).await;
+        }
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.lines().filter(|line| line.contains(" spotgate::")).count() > 10);
-    let refresh = watched.saved().unwrap().refresh_token.unwrap();
-    for secret in ["DEMO-", "bearer-", "refresh-", "password=", refresh.expose_secret(), "demo@", "Bearer"] {
+    assert!(log.lines().filter(|line| line.contains(" spotgate::")).count() > 100);
+    assert!(log.contains("new password"), "must-reset was played");
+    for secret in [
+        "DEMO-",
+        "bearer-",
+        "refresh-",
+        "password=",
+        "totp=",
+        refresh.expose_secret(),
+        "demo@",
+        "Bearer",
+        "pass-word-9f2",
+        "GEZDGNBV",
+        "reset-token",
+        "5c0e41d2",
+        "locked out until",
+    ] {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }

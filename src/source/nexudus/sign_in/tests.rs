@@ -31,21 +31,21 @@ fn new(config: &config::Nexudus, saved: Option<Saved>) -> SignIn {
 }
 
 fn call(sign_in: &SignIn, now: Now) -> Authorization {
-    match sign_in.step(now) {
+    match sign_in.step(Role::List, now) {
         Step::Call(authorization) => authorization,
         step => panic!("{step:?}"),
     }
 }
 
 fn grant(sign_in: &SignIn, now: Now) -> Grant {
-    match sign_in.step(now) {
+    match sign_in.step(Role::List, now) {
         Step::SignIn(grant) => grant,
         step => panic!("{step:?}"),
     }
 }
 
 fn refused(sign_in: &SignIn, now: Now) -> String {
-    match sign_in.step(now) {
+    match sign_in.step(Role::List, now) {
         Step::Refused(error) => error.to_string(),
         step => panic!("{step:?}"),
     }
@@ -100,7 +100,7 @@ fn the_life_of_a_token_is_honoured() {
     let until = |body: &str| {
         let mut sign_in = new(&config(), None);
         assert_eq!(sign_in.answered(Grant::Password, true, body, at(0)), Outcome::Go);
-        (0..).find(|&second| matches!(sign_in.step(at(second)), Step::SignIn(_))).unwrap()
+        (0..).find(|&second| matches!(sign_in.step(Role::List, at(second)), Step::SignIn(_))).unwrap()
     };
     assert_eq!(until(r#"{"access_token":"a","expires_in":100}"#), 90);
     assert_eq!(until(r#"{"access_token":"a","expires_in":1}"#), 1);
@@ -114,37 +114,54 @@ fn the_life_of_a_token_is_honoured() {
 
 #[test]
 fn a_refused_password_is_not_tried_again_for_five_minutes() {
-    for (error, seed, words) in [
-        ("invalid_grant", false, "wrong user name or password;"),
-        ("invalid_grant", true, "one-time password"),
-        ("two_factor_auth_check", false, "totp_secret_file"),
-        ("two_factor_auth_check", true, "clock"),
-        ("must_reset_password", false, "new password"),
-        ("unsupported_grant_type", false, "base_url"),
+    const DESCRIPTION: &str = "reset-token-81f3";
+    for (error, description, seed, alarm, words) in [
+        ("invalid_grant", DESCRIPTION, false, Alarm::WrongPassword, "wrong user name or password;"),
+        ("invalid_grant", DESCRIPTION, true, Alarm::WrongPassword, "one-time password"),
+        ("invalid_grant", "The clock of 81f3 is wrong.", true, Alarm::WrongPassword, "one-time password"),
+        ("invalid_grant", "User 81f3 is Locked out.", false, Alarm::Locked, "locked"),
+        ("invalid_grant", "User 81f3 is blocked.", true, Alarm::Locked, "locked"),
+        ("user_lockout", DESCRIPTION, false, Alarm::Locked, "locked"),
+        ("two_factor_auth_check", DESCRIPTION, false, Alarm::OneTimePasswordWanted, "totp_secret_file"),
+        ("two_factor_auth_check", DESCRIPTION, true, Alarm::OneTimePasswordWrong, "clock"),
+        ("must_reset_password", DESCRIPTION, false, Alarm::MustReset, "new password"),
+        ("must_reset_password", "lock-81f3", false, Alarm::MustReset, "new password"),
+        ("unsupported_grant_type", DESCRIPTION, false, Alarm::WrongAddress, "base_url"),
     ] {
         let totp_secret = seed.then(|| SecretString::from("GEZDGNBVGY3TQOJQ"));
         let mut sign_in = new(&config::Nexudus { totp_secret, ..config() }, None);
-        let body = format!(r#"{{"error":"{error}","error_description":"reset-token-81f3"}}"#);
+        let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
         let Outcome::Refused(refusal) = sign_in.answered(Grant::Password, false, &body, at(0)) else {
             panic!("{error}");
         };
         assert!(refusal.to_string().contains(words), "{refusal}");
+        assert_eq!(refusal.alarm(), Some(alarm), "{refusal}");
         assert!(!format!("{refusal:?} {sign_in:?}").contains("81f3"), "the description is not kept");
         assert_eq!(refused(&sign_in, at(299)), refusal.to_string());
         assert_eq!(grant(&sign_in, at(300)), Grant::Password);
     }
-    let mut sign_in = new(&config(), None);
-    assert!(matches!(sign_in.answered(Grant::Password, false, "<html>", at(0)), Outcome::Refused(_)));
+    for body in ["<html>", "{}", r#"{"error":3}"#] {
+        let mut sign_in = new(&config(), None);
+        assert!(matches!(sign_in.answered(Grant::Password, false, body, at(0)), Outcome::Refused(_)), "{body}");
+    }
+    for description in ["null", "{}"] {
+        let mut sign_in = new(&config(), None);
+        let body = format!(r#"{{"error":"invalid_grant","error_description":{description}}}"#);
+        let Outcome::Refused(refusal) = sign_in.answered(Grant::Password, false, &body, at(0)) else {
+            panic!("{body}");
+        };
+        assert_eq!(refusal.alarm(), Some(Alarm::WrongPassword), "{body}");
+    }
 }
 
 #[test]
 fn one_new_sign_in_for_one_rejected_token() {
     let mut sign_in = signed_in(&config());
     let (one, other) = (call(&sign_in, at(1)), call(&sign_in, at(1)));
-    assert_eq!(sign_in.rejected(&one, false, at(1)), Ok(()));
+    assert_eq!(sign_in.rejected(&one, false, Role::List, at(1)), Ok(()));
     assert_eq!(grant(&sign_in, at(1)), Grant::Refresh);
     sign_in.answered(Grant::Refresh, true, SECOND, at(1));
-    assert_eq!(sign_in.rejected(&other, false, at(1)), Ok(()), "sent with the old token");
+    assert_eq!(sign_in.rejected(&other, false, Role::List, at(1)), Ok(()), "sent with the old token");
     assert_eq!(call(&sign_in, at(1)).header, "Bearer a2", "which does not cost the new one");
 }
 
@@ -152,16 +169,48 @@ fn one_new_sign_in_for_one_rejected_token() {
 fn a_missing_role_stops_sign_ins_and_not_calls() {
     let mut sign_in = signed_in(&config());
     let fresh = call(&sign_in, at(0));
-    let error = sign_in.rejected(&fresh, true, at(0)).unwrap_err().to_string();
-    assert!(error.contains("AccessToken-List") && error.contains("AccessToken-Read"), "{error}");
-    assert_eq!(sign_in.rejected(&call(&sign_in, at(299)), false, at(299)).unwrap_err().to_string(), error);
-    assert_eq!(sign_in.rejected(&call(&sign_in, at(300)), false, at(300)), Ok(()), "then it is tried again");
+    let error = sign_in.rejected(&fresh, true, Role::List, at(0)).unwrap_err().to_string();
+    assert!(error.contains("AccessToken-List"), "{error}");
+    assert_eq!(sign_in.rejected(&call(&sign_in, at(299)), false, Role::List, at(299)).unwrap_err().to_string(), error);
+    assert_eq!(
+        sign_in.rejected(&call(&sign_in, at(300)), false, Role::List, at(300)),
+        Ok(()),
+        "then it is tried again"
+    );
     assert_eq!(grant(&sign_in, at(300)), Grant::Refresh);
 
     let mut given = signed_in(&config());
-    given.rejected(&call(&given, at(0)), true, at(0)).unwrap_err();
-    given.accepted();
-    assert_eq!(given.rejected(&call(&given, at(10)), false, at(10)), Ok(()));
+    given.rejected(&call(&given, at(0)), true, Role::List, at(0)).unwrap_err();
+    given.accepted(Role::List);
+    assert_eq!(given.rejected(&call(&given, at(10)), false, Role::List, at(10)), Ok(()));
+}
+
+#[test]
+fn each_role_is_missed_by_itself() {
+    let mut sign_in = signed_in(&config());
+    for (role, name) in [(Role::Read, "AccessToken-Read"), (Role::Edit, "AccessToken-Edit")] {
+        let error = sign_in.rejected(&call(&sign_in, at(0)), true, role, at(0)).unwrap_err();
+        assert_eq!(error.alarm(), Some(Alarm::RoleMissing(role)));
+        assert!(error.to_string().contains(name), "{error}");
+        // Lists that go well must not bring a sign-in with each other call.
+        sign_in.accepted(Role::List);
+        assert_eq!(sign_in.rejected(&call(&sign_in, at(1)), false, role, at(1)), Err(error));
+    }
+    let lists = call(&sign_in, at(2));
+    assert_eq!(
+        sign_in.rejected(&lists, false, Role::List, at(2)),
+        Ok(()),
+        "a token that ended is replaced all the same"
+    );
+    assert_eq!(grant(&sign_in, at(2)), Grant::Refresh);
+
+    let mut basic = new(&config::Nexudus { auth: NexudusAuth::Basic, ..config() }, None);
+    let error = basic.rejected(&call(&basic, at(0)), false, Role::Edit, at(0)).unwrap_err();
+    assert_eq!(error.alarm(), Some(Alarm::PasswordOrRole));
+    assert!(error.to_string().contains("AccessToken-Edit"), "{error}");
+    assert!(matches!(basic.step(Role::Edit, at(299)), Step::Refused(_)));
+    assert!(matches!(basic.step(Role::Edit, at(300)), Step::Call(_)));
+    call(&basic, at(1));
 }
 
 #[test]
@@ -169,7 +218,7 @@ fn basic_needs_no_sign_in_and_stops_when_refused() {
     let mut sign_in = new(&config::Nexudus { auth: NexudusAuth::Basic, ..config() }, None);
     let authorization = call(&sign_in, at(0));
     assert_eq!(authorization.header, "Basic d2lmaUBleGFtcGxlLm9yZzpvcGVuc2VzYW1l");
-    sign_in.rejected(&authorization, false, at(0)).unwrap_err();
+    sign_in.rejected(&authorization, false, Role::List, at(0)).unwrap_err();
     assert!(refused(&sign_in, at(299)).contains("wrong user name or password, or a role is missing"));
     call(&sign_in, at(300));
 }
