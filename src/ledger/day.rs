@@ -18,6 +18,10 @@ use crate::core::policy::{Counting, NasRules, OnUserLimit};
 use crate::core::session::Report;
 use crate::core::token::tests::token;
 
+mod upstream;
+
+use upstream::{Source, Upstream};
+
 /// Days lived by a plain `cargo test`.
 const DAYS: u64 = 2000;
 
@@ -106,6 +110,7 @@ enum Coming {
     Outage(usize),
     PowerCut,
     PowerUp,
+    Upstream(Upstream),
 }
 
 /// A hotspot router.
@@ -196,6 +201,7 @@ struct Watched {
     token: AccessToken,
     /// What may be used: its pool, and what nobody could prevent.
     bound: u64,
+    source: Source,
 }
 
 struct Guest {
@@ -221,8 +227,11 @@ struct Day {
     ledger: Ledger,
     /// Where the journal is, if it is not a tape.
     folder: Option<tempfile::TempDir>,
-    /// Whether the daemon runs.
+    /// Whether the daemon runs, and how often it was started.
     up: bool,
+    run: u32,
+    /// Whether the source keeps the `LastAccess` that is written.
+    keeps_last_access: bool,
     /// How often routers were told, and which answers are still awaited.
     trials: u32,
     awaited: HashSet<u32>,
@@ -341,7 +350,8 @@ impl Day {
                     AccessToken { code: Code::parse(&code(usize::try_from(number).unwrap())).unwrap(), ..token };
                 let elapses = policy.counting == Counting::Elapsed;
                 // Where the clock runs for all alike, devices do not draw from each other.
-                Watched { bound: if elapses { u64::MAX / 2 } else { minutes.unsigned_abs() * 60 }, token }
+                let bound = if elapses { u64::MAX / 2 } else { minutes.unsigned_abs() * 60 };
+                Watched { bound, token, source: Source::new(minutes) }
             })
             .collect();
         let kinds = [(true, true), (false, true), (true, true), (false, false), (true, false)];
@@ -370,6 +380,7 @@ impl Day {
             })
             .collect();
         let ledger = Ledger::of_tape(Vec::new(), &policy);
+        let keeps_last_access = chance.percent(70);
         let mut day = Self {
             chance,
             weather,
@@ -387,6 +398,8 @@ impl Day {
             ledger,
             folder: None,
             up: true,
+            run: 0,
+            keeps_last_access,
             trials: 0,
             awaited: HashSet::new(),
             decided: HashMap::new(),
@@ -417,6 +430,7 @@ impl Day {
                 day.comes(when, Coming::PowerCut);
             }
         }
+        day.writes_back();
         day
     }
 
@@ -494,8 +508,8 @@ impl Day {
             let drawn = self.policy.counting == Counting::Connected && !self.came_back.contains(&session.id);
             if drawn && ending.cause == Cause::UsedUp && ending.tries == 1 && ending.since == at(self.now) {
                 let token = usize::try_from(token.0).unwrap();
-                let Pool::Holds(pool) = self.tokens[token].token.pool(&self.policy) else { panic!() };
-                assert!(self.bound(token) >= pool.0 || room == 1, "{self:?}: told to go before the pool was empty");
+                let gives = self.tokens[token].source.gives_as_seen();
+                assert!(self.bound(token) >= gives || room == 1, "{self:?}: told to go before the pool was empty");
             }
             let nas = self.nas(&session.contact.nas);
             let token = usize::try_from(token.0).unwrap();
@@ -660,6 +674,7 @@ impl Day {
             Coming::Outage(nas) => self.routers[nas].cut_off_until = self.now + self.chance.between(1, 25) * MINUTE,
             Coming::PowerCut => self.power_cut(),
             Coming::PowerUp => self.up = true,
+            Coming::Upstream(step) => self.upstream(step),
         }
     }
 
@@ -743,8 +758,10 @@ impl Day {
         let mut random = [0; 10];
         random[..8].copy_from_slice(&self.chance.next().to_be_bytes());
         let id = SessionId::new(at(self.now), random);
+        let was = self.bound(token);
         let decision = self.ledger.admit(&self.tokens[token].token, &question, id, at(self.now), &mut ());
         self.noted();
+        self.knows(token, was);
         // Moments at which something is due are done first; a promise that cannot be taken back stays within the pool.
         let (is, most) = (self.bound(token), self.tokens[token].bound);
         assert!(is <= most, "{self:?}: a login: token {token}: {is} s used and promised, of {most}");
@@ -896,8 +913,11 @@ impl Day {
         let session = self.weather.class.then_some((id, TokenId(i64::try_from(token).unwrap())));
         let progress = Progress { session, news, report };
         let newer = self.newer(real);
-        let before = self.live_sessions();
+        let (before, bounds) = (self.live_sessions(), self.bounds());
         self.take_in(&login(&text, device, nas, &name), nas, &progress);
+        for (token, was) in bounds.into_iter().enumerate() {
+            self.knows(token, was);
+        }
         if let Some((_, granted)) = self.known(&self.reals[real]) {
             self.reals[real].known_grant = granted;
         }
@@ -1009,6 +1029,7 @@ impl Day {
             None => self.cut(),
         }
         self.acknowledged_is_kept();
+        self.sees_what_is_kept();
         self.excused();
         let down = if self.chance.percent(50) { self.chance.between(1, 5) } else { self.chance.between(5, 90) };
         self.comes(self.now + down * SECOND, Coming::PowerUp);
@@ -1113,6 +1134,10 @@ impl Day {
                 self.fairly_counted(token, &account);
                 self.truly_used(token);
             }
+        }
+        self.all_is_settled();
+        for token in 0..self.tokens.len() {
+            let account = self.account(token);
             if account.sessions().is_empty() {
                 self.lets_in(token, &account);
             }
@@ -1141,7 +1166,7 @@ impl Day {
         if self.weather.lost + self.weather.broken > 0 || self.routers.iter().any(|router| router.cut_off_until > 0) {
             return;
         }
-        let Pool::Holds(mut most) = self.tokens[token].token.pool(&self.policy) else { panic!() };
+        let mut most = self.tokens[token].source.most;
         let quiet = |real: &&Real| real.token == token && !self.routers[real.nas].rules.accounting && !real.left_behind;
         let account = self.account(token);
         for real in self.reals.iter().filter(quiet) {
@@ -1153,16 +1178,16 @@ impl Day {
         let mut used = 0;
         for real in self.reals.iter().filter(|real| real.token == token) {
             used += real.seconds(self.ends);
-            most.0 += ENDS_BY_ITSELF + 3 + if real.left_behind { left_behind } else { 0 };
+            most += ENDS_BY_ITSELF + 3 + if real.left_behind { left_behind } else { 0 };
         }
-        assert!(used <= most.0, "{self:?}: token {token}: truly {used} s online, of {most}");
+        assert!(used <= most, "{self:?}: token {token}: truly {used} s online, of {most}");
     }
 
     fn lets_in(&mut self, token: usize, account: &Account) {
         let wanted = &self.tokens[token].token;
-        let Pool::Holds(pool) = wanted.pool(&self.policy) else { panic!() };
+        let gives = self.tokens[token].source.gives_as_found();
         let shares = u64::from(wanted.user_limit(&self.policy));
-        let left = pool.less(account.usage(&self.policy, at(self.now))).0 / shares;
+        let left = gives.saturating_sub(account.usage(&self.policy, at(self.now)).0) / shares;
         let open = wanted.valid_to.is_none_or(|end| moment(end) >= self.now + MINUTE);
         let text = code(token);
         let login = login(&text, mac(0xFFFF), 0, "8ffffff");

@@ -8,10 +8,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::*;
+use crate::core::budget::Pool;
 use crate::core::ending::{Ending, SESSION_CONTEXT_NOT_FOUND, Told};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{NasRules, OnUserLimit};
 use crate::core::session::Report;
+use crate::core::settle::Outcome;
 use crate::core::token::tests::token;
 
 /// What the token holds: less than a silence, so that it can run empty before one ends.
@@ -42,6 +44,8 @@ struct Rules {
     policy: Policy,
     routers: [NasRules; 2],
     theme: Theme,
+    /// Whether the source keeps the `LastAccess` that is written.
+    keeps_last_access: bool,
     /// Events that were found to come back as they were written.
     came_back: RefCell<HashSet<u64>>,
 }
@@ -54,6 +58,8 @@ enum Theme {
     Records,
     /// Sessions that must go, routers that begin anew, and nobody watching.
     Endings,
+    /// Minutes that are written back, of one device.
+    Settlements,
 }
 
 impl Theme {
@@ -62,7 +68,10 @@ impl Theme {
             Answer, Deliver, Hold, Interim, Leave, Login, Order, Pass, Restart, Start, Stop, ToDeadline, Unwatched,
         };
         match self {
-            Self::Everything => true,
+            Self::Everything => !matches!(act, Act::Upstream(_)),
+            Self::Settlements => {
+                matches!(act, Login { device: 0, .. } | Interim(_) | Stop(_) | Pass(_) | ToDeadline | Act::Upstream(_))
+            }
             Self::Records => {
                 matches!(
                     act,
@@ -138,6 +147,54 @@ enum Act {
     ToDeadline,
     /// Beyond it, with nobody watching.
     Unwatched(u64),
+    /// Something that bears on the record upstream.
+    Upstream(Upstream),
+}
+
+/// What may happen to the record upstream, and to copies of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    /// The record is read, a settlement opened, and the write sent.
+    Write,
+    /// The write arrives.
+    Lands,
+    /// It does not, and never will.
+    IsLost,
+    /// The record is read again, after the write was accepted or its answer was lost, and the settlement ended.
+    Look { accepted: bool },
+    /// An administrator changes the minutes.
+    Admin(i64),
+    /// The record is fetched, and the copy is under way.
+    Fetch,
+    /// That copy is taken in.
+    Arrives,
+}
+
+/// The record as it is, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Shown {
+    minutes: i64,
+    last_access: Option<Timestamp>,
+    /// What administrators have added to it.
+    added: i64,
+}
+
+/// The record upstream, and where copies of it are.
+#[derive(Clone, Copy, Hash)]
+struct Source {
+    record: Shown,
+    /// As logins find it.
+    copy: Shown,
+    /// As it was fetched, and not taken in yet.
+    fetched: Option<Shown>,
+    /// As it was read before the write that is under way.
+    written_over: Option<Shown>,
+    /// Whether that write has arrived.
+    has_landed: bool,
+    /// What writes have lowered it by.
+    lowered: i64,
+    /// What counts as written though it never arrived.
+    given: i64,
 }
 
 #[derive(Clone)]
@@ -151,6 +208,7 @@ struct World {
     revived: HashSet<SessionId>,
     /// Seconds by which news of sessions that were closed without their Stop went beyond the pool: nobody could know.
     excused: Seconds,
+    source: Source,
     acts: Vec<Act>,
 }
 
@@ -163,12 +221,13 @@ impl World {
             sessions: Vec::new(),
             revived: HashSet::new(),
             excused: Seconds::ZERO,
+            source: Source::new(),
             acts: Vec::new(),
         }
     }
 
     fn key(&self) -> u64 {
-        hash(&(self.now, &self.account, &self.sessions, self.excused))
+        hash(&(self.now, &self.account, &self.sessions, self.excused, &self.source))
     }
 
     fn live(&self, id: SessionId) -> Option<&Session> {
@@ -280,8 +339,9 @@ impl World {
                 .filter(|event| !matches!(event, Event::Telling { .. }))
                 .for_each(|event| self.apply(event, rules));
         }
-        let Decision::Allow(grant) = decide(&rules.token, &self.account, &question, self.now, &mut ()) else { return };
-        if let Some(event) = seen(&self.account, &rules.token, &rules.policy) {
+        let token = self.source.copy.token(rules);
+        let Decision::Allow(grant) = decide(&token, &self.account, &question, self.now, &mut ()) else { return };
+        if let Some(event) = seen(&self.account, &token, &rules.policy) {
             self.apply(&event, rules);
         }
         for session in self.account.sessions().to_vec() {
@@ -290,7 +350,7 @@ impl World {
             }
         }
         let id = SessionId::new(start(), [u8::try_from(self.sessions.len()).unwrap(); 10]);
-        let session = grant.session(id, &rules.token, &question, self.now);
+        let session = grant.session(id, &token, &question, self.now);
         self.apply(&Event::Admitted(Box::new(session)), rules);
         for old in self.sessions.iter_mut().filter(|old| old.is_on() && old.device == device && old.nas == nas) {
             old.ended = Some(self.now);
@@ -311,7 +371,7 @@ impl World {
     }
 
     fn promises_hold(&self, slack: Seconds) {
-        let most = POOL.plus(self.excused).plus(slack);
+        let most = self.gives().plus(self.excused).plus(slack);
         assert!(self.bound() <= most, "{:?}: {} of {most} used and promised", self.acts, self.bound());
     }
 
@@ -367,18 +427,113 @@ impl World {
             }
             Act::ToDeadline => {
                 let Some(deadline) = self.account.next_deadline(&rules.policy) else { return };
-                let (moves, over) = (deadline > self.now, POOL.plus(self.excused) < self.bound());
+                let (moves, over) = (deadline > self.now, self.gives().plus(self.excused) < self.bound());
                 self.pass(deadline);
                 if self.watch(rules) && moves && !over {
                     let devices = u64::try_from(self.account.sessions().len()).unwrap();
                     self.promises_hold(Seconds(devices));
-                    assert!(self.bound() >= POOL, "{:?}: {} used, and told to go", self.acts, self.bound());
+                    assert!(self.bound() >= self.gives(), "{:?}: {} used, and told to go", self.acts, self.bound());
                 }
             }
             Act::Unwatched(seconds) => {
                 let Some(deadline) = self.account.next_deadline(&rules.policy) else { return };
                 self.pass(Seconds(seconds).after(deadline));
             }
+            Act::Upstream(upstream) => self.upstream(upstream, rules),
+        }
+    }
+
+    /// What the token gives as far as the account knows: minutes that were written back are given all the same.
+    fn gives(&self) -> Seconds {
+        let Source { copy, given, .. } = self.source;
+        Seconds::from_minutes(i64::try_from(POOL.minutes()).unwrap() + copy.added + given)
+    }
+
+    /// The catalogue, and the account, have this copy from now on.
+    fn taken_in(&mut self, copy: Shown, rules: &Rules) {
+        self.source.copy = copy;
+        if let Some(event) = seen(&self.account, &copy.token(rules), &rules.policy) {
+            self.apply(&event, rules);
+        }
+        // Of what an administrator takes away, nobody gives back what was used or promised.
+        let over = self.bound().less(self.gives().plus(self.excused));
+        self.excused = self.excused.plus(over);
+    }
+
+    fn upstream(&mut self, upstream: Upstream, rules: &Rules) {
+        let record = self.source.record;
+        match upstream {
+            Upstream::Write => {
+                self.taken_in(record, rules);
+                let read = record.token(rules);
+                let Some(intent) = self.account.settlement(&read, &rules.policy, self.now) else { return };
+                self.apply(&Event::Settling(intent), rules);
+                (self.source.written_over, self.source.has_landed) = (Some(record), false);
+                // Copies are at most one write old: whoever writes hands on what was read.
+                self.source.fetched = self.source.fetched.filter(|copy| *copy == record);
+            }
+            Upstream::Lands => {
+                let (Some(read), Some(intent)) = (self.source.written_over, self.account.open_settlement()) else {
+                    return;
+                };
+                self.source.has_landed = true;
+                self.source.lowered += intent.before - intent.after;
+                // What was changed since it was read is written over; a copy of that is wrong by more than a write.
+                self.source.fetched = self.source.fetched.filter(|copy| copy.added == read.added);
+                let last_access = if rules.keeps_last_access { Some(intent.last_access) } else { record.last_access };
+                self.source.record = Shown { minutes: intent.after, last_access, added: read.added };
+            }
+            Upstream::IsLost => self.source.written_over = None,
+            Upstream::Look { accepted } => {
+                let Some(intent) = self.account.open_settlement() else { return };
+                let outcome = intent.resolve(&record.token(rules), accepted);
+                let (landed, by) = (self.source.has_landed, intent.before - intent.after);
+                assert!(outcome != Outcome::NotKept, "{:?}: {intent:?} was kept", self.acts);
+                assert!(!landed || outcome.counts(), "{:?}: {intent:?} arrived, and would be made again", self.acts);
+                if outcome.counts() && !landed {
+                    assert_eq!(outcome, Outcome::Unclear, "{:?}", self.acts);
+                    self.source.given += by;
+                }
+                let end = if outcome.counts() { Event::Settled(intent) } else { Event::Unsettled(intent) };
+                self.apply(&end, rules);
+                (self.source.written_over, self.source.has_landed) = (None, false);
+                self.taken_in(record, rules);
+            }
+            Upstream::Admin(by) => {
+                let minutes = (record.minutes + by).max(0);
+                let latest = self.account.latest_settlement().map(|latest| latest.intent);
+                if latest.is_some_and(|intent| [intent.before, intent.after].contains(&minutes)) {
+                    // By the minutes alone these could not be told apart.
+                    return;
+                }
+                let added = record.added + minutes - record.minutes;
+                self.source.record = Shown { minutes, added, ..record };
+            }
+            Upstream::Fetch => self.source.fetched = Some(record),
+            Upstream::Arrives => {
+                let Some(copy) = self.source.fetched.take() else { return };
+                self.taken_in(copy, rules);
+            }
+        }
+    }
+
+    /// What the record was lowered by, and what it was not, is what was used; and nothing is written twice.
+    fn settles(&self, rules: &Rules) {
+        let Source { record, copy, lowered, given, has_landed, .. } = self.source;
+        let acts = &self.acts;
+        let under_way = self.account.open_settlement().filter(|_| has_landed);
+        let under_way = under_way.map_or(0, |intent| intent.before - intent.after);
+        let written = Seconds::from_minutes(lowered + given - under_way);
+        assert_eq!(self.account.written, written, "{acts:?}: of {lowered} minutes, {under_way} of them under way");
+        let used = self.account.usage(&rules.policy, self.now);
+        for shown in [record, copy] {
+            let token = shown.token(rules);
+            let first = i64::try_from(POOL.minutes()).unwrap();
+            let left = Pool::Holds(Seconds::from_minutes(first + shown.added + given).less(used));
+            let is_left = self.account.left_of(&token, &rules.policy, self.now);
+            let changed_since = has_landed && shown.added != copy.added && !rules.keeps_last_access;
+            // Until it is looked at, nothing tells that the write is in it.
+            assert!(is_left == left || changed_since && is_left.at_most(left) == is_left, "{acts:?}: by {shown:?}");
         }
     }
 
@@ -391,7 +546,7 @@ impl World {
             assert_eq!(self.account.due(policy, before), [], "{acts:?}: due before its deadline");
             let watched = matches!(acts.last(), Some(Act::Pass(_) | Act::ToDeadline));
             assert!(!watched || deadline > self.now, "{acts:?}: still due");
-            if watched && self.bound() >= POOL {
+            if watched && self.bound() >= self.gives() {
                 let goes = |session: &Session| {
                     let rest = session.granted.less(session.used(self.now));
                     !session.contact.can_disconnect || session.ending.is_some() || rest <= ENDS_BY_ITSELF
@@ -399,6 +554,7 @@ impl World {
                 assert!(self.account.sessions().iter().all(goes), "{acts:?}: used up, and going on");
             }
         }
+        self.settles(rules);
         if rules.routers.iter().all(|nas| !nas.can_disconnect) {
             self.promises_hold(Seconds::ZERO);
         }
@@ -417,6 +573,35 @@ impl World {
             let read = written::read_account(&written::account(&self.account)).unwrap();
             assert_eq!(steady(read), steadied, "{acts:?}: read back");
         }
+    }
+
+    fn possible_upstream(&self, rules: &Rules, acts: &mut Vec<Act>) {
+        if rules.theme != Theme::Settlements {
+            return;
+        }
+        let Source { record, copy, fetched, written_over, has_landed, .. } = self.source;
+        let open = self.account.open_settlement().is_some();
+        let mut may = vec![Upstream::Admin(100), Upstream::Admin(-37)];
+        if !open {
+            may.push(Upstream::Write);
+        }
+        if written_over.is_some() && !has_landed {
+            may.extend([Upstream::Lands, Upstream::IsLost]);
+        }
+        if open && (written_over.is_none() || has_landed) {
+            may.push(Upstream::Look { accepted: false });
+        }
+        if has_landed {
+            may.push(Upstream::Look { accepted: true });
+        }
+        // By its minutes alone, no copy from before is told from minutes set back.
+        if rules.keeps_last_access && fetched.is_none() && (open || copy != record) {
+            may.push(Upstream::Fetch);
+        }
+        if fetched.is_some() {
+            may.push(Upstream::Arrives);
+        }
+        acts.extend(may.into_iter().map(Act::Upstream));
     }
 
     /// What may happen next.
@@ -469,11 +654,26 @@ impl World {
             }
         }
         acts.push(Act::Pass(100));
+        self.possible_upstream(rules, &mut acts);
         if self.account.next_deadline(&rules.policy).is_some() {
             acts.extend([Act::ToDeadline, Act::Unwatched(0), Act::Unwatched(400)]);
         }
         acts.retain(|act| rules.theme.has(*act));
         acts
+    }
+}
+
+impl Source {
+    fn new() -> Self {
+        let record = Shown { minutes: i64::try_from(POOL.minutes()).unwrap(), last_access: None, added: 0 };
+        Self { record, copy: record, fetched: None, written_over: None, has_landed: false, lowered: 0, given: 0 }
+    }
+}
+
+impl Shown {
+    fn token(&self, rules: &Rules) -> AccessToken {
+        let Self { minutes, last_access, .. } = *self;
+        AccessToken { minutes_left: Some(minutes), last_access, ..rules.token.clone() }
     }
 }
 
@@ -495,8 +695,8 @@ fn steady(mut account: Account) -> Account {
 }
 
 /// Follows every world through so many events, and says how many there were.
-fn follow(rules: &Rules, events: usize) -> usize {
-    let (mut known, mut level) = (HashSet::new(), vec![World::new()]);
+fn follow(rules: &Rules, first: World, events: usize) -> usize {
+    let (mut known, mut level) = (HashSet::new(), vec![first]);
     for _ in 0..events {
         let mut next = Vec::new();
         for world in &level {
@@ -520,11 +720,12 @@ fn all_is_well(limit: i64, on_user_limit: OnUserLimit, routers: [NasRules; 2], t
     let minutes = i64::try_from(POOL.minutes()).unwrap();
     let token = AccessToken { user_limit: Some(limit), minutes_left: Some(minutes), ..token(1, "abc") };
     let policy = Policy { on_user_limit, ..Policy::default() };
-    let mut rules = Rules { token, policy, routers, theme: Theme::Everything, came_back: RefCell::default() };
+    let (theme, came_back) = (Theme::Everything, RefCell::default());
+    let mut rules = Rules { token, policy, routers, theme, keeps_last_access: true, came_back };
     for (theme, events, at_least) in themes {
         rules.theme = theme;
         let more = std::env::var("SPOTGATE_WORLDS").ok().and_then(|events| events.parse().ok());
-        let worlds = follow(&rules, more.unwrap_or(events));
+        let worlds = follow(&rules, World::new(), more.unwrap_or(events));
         assert!(more.is_some() || worlds >= at_least, "{theme:?}, {limit} at once: only {worlds} worlds");
     }
 }
@@ -557,4 +758,26 @@ fn one_that_can_be_told_reports_nothing() {
     let routers = [router("quiet", true, false), router("cannot", false, true)];
     let themes = [(Theme::Everything, 4, 1_500), (Theme::Records, 6, 35_000), (Theme::Endings, 5, 10_000)];
     all_is_well(2, OnUserLimit::Deny, routers, themes);
+}
+
+/// Minutes are written back while writes and answers are lost, copies are old and administrators change the minutes.
+#[test]
+fn what_is_written_back_is_written_once() {
+    let minutes = i64::try_from(POOL.minutes()).unwrap();
+    let token = AccessToken { user_limit: Some(1), minutes_left: Some(minutes), ..token(1, "abc") };
+    for (keeps_last_access, routers, events, at_least) in [
+        (true, [router("can", true, true), router("quiet", true, false)], 5, 12_000),
+        (false, [router("cannot", false, true), router("quiet", false, false)], 5, 9_900),
+    ] {
+        let (policy, theme, came_back) = (Policy::default(), Theme::Settlements, RefCell::default());
+        let rules = Rules { token: token.clone(), policy, routers, theme, keeps_last_access, came_back };
+        let mut first = World::new();
+        for act in [Act::Login { device: 0, nas: 0 }, Act::Start(0), Act::Pass(100), Act::Interim(0)] {
+            first.act(act, &rules);
+            first.check(&rules);
+        }
+        let more = std::env::var("SPOTGATE_WORLDS").ok().and_then(|events| events.parse().ok());
+        let worlds = follow(&rules, first, more.unwrap_or(events));
+        assert!(more.is_some() || worlds >= at_least, "LastAccess kept: {keeps_last_access}: only {worlds} worlds");
+    }
 }
