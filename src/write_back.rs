@@ -7,6 +7,7 @@
 //!
 //! [`core::settle`]: crate::core::settle
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(120);
 /// The pause after a refusal: a role is missing, say.
 const QUIET: Duration = Duration::from_secs(300);
 
+/// How long a token rests that owes and could not be lowered: it is gone, malformed, or has nothing left to take.
+const REST: Duration = Duration::from_secs(600);
+
 /// The longest pause otherwise.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -62,6 +66,8 @@ pub struct WriteBack {
     live: Current,
     clock: Clock,
     trouble: Arc<Trouble>,
+    /// Tokens that rest, until when (monotonic).
+    resting: HashMap<TokenId, Duration>,
     /// Whether minutes are, or still are, written.
     minutes: bool,
     /// Whether devices learnt still are written, where they are to be.
@@ -106,7 +112,7 @@ impl WriteBack {
         trouble: Arc<Trouble>,
         minutes: bool,
     ) -> Self {
-        Self { nexudus, catalogue, ledger, live, clock, trouble, minutes, devices: true }
+        Self { nexudus, catalogue, ledger, live, clock, trouble, resting: HashMap::new(), minutes, devices: true }
     }
 
     /// Settles whoever owes; never ends.
@@ -135,12 +141,17 @@ impl WriteBack {
     /// Settles once everybody who owes by now, one after another.
     async fn look(&mut self) -> Result<(), Fault> {
         let policy = self.live.borrow().settings.policy.clone();
+        let now = self.clock.now().mono;
+        self.resting.retain(|_, until| *until > now);
         for id in self.owing(&policy).await {
             if !(self.minutes || self.learns(&policy)) {
                 break;
             }
             match self.settle(id, &policy).await {
-                Ok(()) | Err(Fault::Record) => {}
+                Ok(true) => {}
+                Ok(false) | Err(Fault::Record) => {
+                    self.resting.insert(id, now + REST);
+                }
                 Err(fault) => return Err(fault),
             }
             if self.minutes && self.devices {
@@ -158,21 +169,23 @@ impl WriteBack {
     /// answers.
     async fn owing(&self, policy: &Policy) -> Vec<TokenId> {
         let (ledger, catalogue, policy) = (Arc::clone(&self.ledger), Arc::clone(&self.catalogue), policy.clone());
+        let resting: HashSet<TokenId> = self.resting.keys().copied().collect();
         let (now, minutes, learns) = (self.clock.now().wall, self.minutes, self.learns(&policy));
         let looking = tokio::task::spawn_blocking(move || {
-            let mut owing = if minutes { ledger.owing(&policy, now, AT_ONCE) } else { Vec::new() };
+            let mut owing = if minutes { ledger.owing(&policy, now, AT_ONCE + resting.len()) } else { Vec::new() };
             if learns {
                 let unbound = |id: &TokenId| matches!(catalogue.standing(*id), Some(Standing::Held(token)) if token.devices.is_empty());
                 let devices = ledger.first_devices().into_iter().map(|(id, _)| id).filter(unbound);
                 owing.extend(devices.filter(|id| !owing.contains(id)).take(AT_ONCE).collect::<Vec<_>>());
             }
+            owing.retain(|id| !resting.contains(id));
             owing
         });
         looking.await.unwrap_or_default()
     }
 
-    /// Settles one token.
-    async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<(), Fault> {
+    /// Settles one token; whether there was anything to write.
+    async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<bool, Fault> {
         let mut effort = self.nexudus.effort_within(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
         let Some(read) = self.read(id, &mut effort).await? else {
@@ -180,7 +193,7 @@ impl WriteBack {
             if let Some(intent) = open {
                 self.end(id, &intent, true, None, policy);
             }
-            return Ok(());
+            return Ok(false);
         };
         if let Some(intent) = open {
             // From before a crash, or with its answer lost.
@@ -204,11 +217,11 @@ impl WriteBack {
         };
         let changes = changes(intent.as_ref(), device);
         if changes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let record = edited(&read.text, &changes).ok_or(Fault::Record)?;
         self.nexudus.update(&record, &mut effort).await?;
-        let Some(after) = self.read(id, &mut effort).await? else { return Ok(()) };
+        let Some(after) = self.read(id, &mut effort).await? else { return Ok(true) };
         if let Some(intent) = intent {
             self.resolve(id, &intent, &after, true, policy);
         }
@@ -221,7 +234,7 @@ impl WriteBack {
             self.trouble.set(Some(what.to_owned()));
         }
         self.keep(&after);
-        Ok(())
+        Ok(true)
     }
 
     /// Reads a token; none: there is no such token.
