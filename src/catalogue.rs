@@ -344,12 +344,29 @@ impl Catalogue {
         Find::Ask { stale: stale.map(|copy| copy.tokens) }
     }
 
-    /// When the copy that answers for this claim was fetched, on the monotonic clock.
+    /// How old the copy is that answers for this claim.
     #[must_use]
-    pub fn fetched_at(&self, claim: &Claim) -> Option<Duration> {
-        let held = self.read();
-        let of_all = held.find(claim).map(|_| held.fetched_at());
-        of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| copy.fetched_at))
+    pub fn age_of(&self, claim: &Claim) -> Option<Duration> {
+        let of_all = self.read().age_of(claim, self.clock.now().mono);
+        of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| self.age(copy.fetched_at)))
+    }
+
+    /// Asks the source, however fresh the copy at hand is; without a source that can be asked, the copy answers.
+    pub async fn refresh(self: &Arc<Self>, claim: &Claim) -> Found {
+        if self.origin.is_none() {
+            return match self.find(claim) {
+                Find::Here(tokens) => Found::Tokens(tokens),
+                Find::Ask { .. } | Find::Nothing => Found::Unavailable,
+            };
+        }
+        let Ok(tokens) = self.fetch(claim, true).await else { return Found::Unavailable };
+        if !self.mirrored {
+            // Whoever types the code as it is in the record shall have it too.
+            let fetched_at = self.clock.now().mono;
+            let codes = tokens.iter().map(|token| Key::Code(token.code.clone()));
+            codes.for_each(|key| self.copies.insert(key, Copy { tokens: tokens.clone(), fetched_at }));
+        }
+        Found::Tokens(tokens)
     }
 
     /// Waits for the source where memory alone does not answer: for a code without a copy as long as the source's own
@@ -360,7 +377,7 @@ impl Catalogue {
             Find::Nothing => return Found::Unavailable,
             Find::Ask { stale } => stale,
         };
-        let fetch = self.fetch(claim);
+        let fetch = self.fetch(claim, false);
         let outcome = match (claim, &stale) {
             (Claim::Code(_), None) => Some(fetch.await),
             // The portal page of every new device waits for its MAC login.
@@ -373,15 +390,15 @@ impl Catalogue {
     }
 
     /// The one fetch under way for this claim, begun now if there is none. It runs on when nobody waits any more.
-    async fn fetch(self: &Arc<Self>, claim: &Claim) -> Outcome {
-        let Some(mut outcome) = self.join_or_begin(claim) else {
+    async fn fetch(self: &Arc<Self>, claim: &Claim, anew: bool) -> Outcome {
+        let Some(mut outcome) = self.join_or_begin(claim, anew) else {
             return Err(Error::Retry { what: "too many look-ups are under way".to_owned(), after: None });
         };
         let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
         ended.unwrap_or_else(|| Err(Error::Retry { what: "the look-up broke off".to_owned(), after: None }))
     }
 
-    fn join_or_begin(self: &Arc<Self>, claim: &Claim) -> Option<watch::Receiver<Option<Outcome>>> {
+    fn join_or_begin(self: &Arc<Self>, claim: &Claim, anew: bool) -> Option<watch::Receiver<Option<Outcome>>> {
         let origin = Arc::clone(self.origin.as_ref()?);
         let key = Key::of(claim);
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -389,7 +406,7 @@ impl Catalogue {
             return Some(outcome.clone());
         }
         // A fetch may have ended between the look into memory and this lock.
-        if let Some(tokens) = self.fresh(&key) {
+        if let Some(tokens) = self.fresh(&key).filter(|_| !anew) {
             return Some(watch::channel(Some(Ok(tokens))).1);
         }
         if in_flight.len() >= MAX_IN_FLIGHT {

@@ -339,23 +339,28 @@ impl Gate {
 
     /// Tokens changed at their source: so does what their running sessions may.
     pub fn revise(&self, changes: Changes, live: &Live) {
-        let (catalogue, now) = (&self.supply().catalogue, self.clock.now().wall);
+        let catalogue = &self.supply().catalogue;
         let tokens = match changes {
             Changes::Tokens(tokens) => tokens.into_iter().collect(),
             Changes::All => self.ledger.in_use(),
         };
+        for id in tokens {
+            match catalogue.standing(id) {
+                Some(Standing::Held(token)) => self.revise_one(id, Some(&token), live),
+                Some(Standing::Gone) => self.revise_one(id, None, live),
+                // It bears on its sessions with the next login on it.
+                None => {}
+            }
+        }
+    }
+
+    /// So does this one, by which `None` is one that is gone.
+    pub fn revise_one(&self, id: TokenId, token: Option<&AccessToken>, live: &Live) {
         let serves = |nas: &NasName, token: &AccessToken| {
             // Of a NAS that is configured no more nobody can say it.
             live.nas(nas.as_str()).is_none_or(|rules| rules.serves(token.business))
         };
-        for id in tokens {
-            let token = match catalogue.standing(id) {
-                Some(Standing::Held(token)) => Some(token),
-                Some(Standing::Gone) => None,
-                None => continue,
-            };
-            let _ = self.ledger.revise(id, token.as_deref(), serves, &live.settings.policy, now);
-        }
+        let _ = self.ledger.revise(id, token, serves, &live.settings.policy, self.clock.now().wall);
     }
 
     /// The router at `address` began anew at `since`: its sessions are over, as far as was reported.

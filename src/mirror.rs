@@ -377,11 +377,14 @@ enum Single {
 
 /// Puts what the file held into the catalogue.
 fn put_back(catalogue: &Catalogue, kept: &Kept, clock: &Clock) {
+    // A clock that was not set since the start of this machine says nothing about age.
+    if let Some(compared) = kept.compared {
+        clock.not_before(compared);
+    }
     let now = clock.now();
     let tokens = kept.versions.len();
     catalogue.merge(&kept.versions, Duration::ZERO);
     if let Some(compared) = kept.compared {
-        // A clock that was not set yet says nothing about age.
         let aged = now.wall.duration_since(compared).try_into().unwrap_or(Duration::ZERO);
         catalogue.compared(true, aged);
         tracing::info!(tokens, aged_s = aged.as_secs(), "the mirror of before is in use");

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Changes;
-use crate::clock::Clock;
+use crate::clock::{Clock, RELEASED};
 use crate::config::{self, Settings};
 use crate::feed::Feed;
 use crate::gate::Gate;
@@ -128,6 +128,10 @@ pub struct Daemon {
 
 /// Starts the daemon; on return it answers.
 pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
+    if clock.now().wall < RELEASED {
+        tracing::error!(time = %clock.now().wall, "this machine's clock was not set; set it (timedatectl set-ntp true)");
+        clock.not_before(RELEASED);
+    }
     let (state, opened) = StateFile::open(&settings.store.path);
     let state = Arc::new(state);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -287,7 +291,13 @@ fn sweep(gate: &Gate, live: &Current) {
     gate.metrics.usage_unwritten.set(i64::try_from(unwritten.0).unwrap_or(i64::MAX));
     let names = live.settings.nas.iter().map(config::Nas::name);
     gate.metrics.sessions(names.map(|name| (name.as_str(), sessions.get(name).copied().unwrap_or_default())));
-    let supply = gate.supply();
+    let (supply, now) = (gate.supply(), gate.clock.now().mono);
+    if let Some(state) = supply.mirror.as_ref().map(|mirror| mirror.state()) {
+        gate.metrics.mirror_listed.set(i64::try_from(state.records).unwrap_or(i64::MAX));
+        let age = state.compared_at.map_or(0, |at| now.saturating_sub(at).as_secs());
+        gate.metrics.mirror_age.set(i64::try_from(age).unwrap_or(i64::MAX));
+    }
+    gate.metrics.clock_correction.set(gate.clock.correction().map_or(0, |by| by.as_secs()));
     gate.metrics.tokens.set(i64::try_from(supply.catalogue.tokens()).unwrap_or(i64::MAX));
     gate.metrics.source_alarms(&supply.health.alarms());
 }

@@ -107,9 +107,12 @@ impl Held {
         now.saturating_sub(self.at).saturating_add(self.aged)
     }
 
-    /// When it was last compared with the source, on the monotonic clock; 0 if that was before this process.
-    pub(super) fn fetched_at(&self) -> Duration {
-        self.at.saturating_sub(self.aged)
+    /// How long ago the source last said what this claim's tokens are.
+    pub(super) fn age_of(&self, claim: &Claim, now: Duration) -> Option<Duration> {
+        let asked = |token: &Arc<AccessToken>| self.by_id.get(&token.id).map_or(0, |entry| entry.asked_ms);
+        let latest = self.find(claim)?.iter().map(asked).max().filter(|asked| *asked > 0);
+        let singly = latest.map(|asked| now.saturating_sub(Duration::from_millis(asked)));
+        Some(singly.map_or(self.age(now), |singly| singly.min(self.age(now))))
     }
 
     /// It was compared with the source, at `now` or, as it was written down, `aged` ago.

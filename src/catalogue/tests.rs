@@ -313,11 +313,11 @@ async fn who_comes_as_a_look_up_ends_does_not_begin_another() {
     let abc = code("abc");
     assert_eq!(obtain(&catalogue, &abc).await, Some(vec![1]));
     // As if the look into memory had come before the copy, and the lock after it.
-    let outcome = catalogue.join_or_begin(&abc).unwrap();
+    let outcome = catalogue.join_or_begin(&abc, false).unwrap();
     assert_eq!(ids(outcome.borrow().as_ref().unwrap().as_ref().unwrap()), [1]);
     assert_eq!(source.asked(), 1);
     clock.advance(Duration::from_secs(60));
-    assert!(catalogue.join_or_begin(&abc).unwrap().borrow().is_none(), "a stale copy is no answer");
+    assert!(catalogue.join_or_begin(&abc, false).unwrap().borrow().is_none(), "a stale copy is no answer");
 }
 
 #[tokio::test]
@@ -403,9 +403,9 @@ async fn so_many_look_ups_at_once_and_no_more() {
     clock.advance(Duration::from_secs(60));
     source.now(Does::Hangs);
     for number in 1..=1024 {
-        assert!(catalogue.join_or_begin(&code(&format!("code-{number}"))).is_some(), "{number}");
+        assert!(catalogue.join_or_begin(&code(&format!("code-{number}")), false).is_some(), "{number}");
     }
-    assert!(catalogue.join_or_begin(&code("code-1")).is_some(), "it is under way already");
+    assert!(catalogue.join_or_begin(&code("code-1"), false).is_some(), "it is under way already");
     until(|| source.asked() == 1 + 1024).await;
     let one_more = timeout(Duration::from_secs(1), obtain(&catalogue, &code("one-more"))).await;
     assert_eq!(one_more, Ok(None), "at once, and not `no such code`");

@@ -61,6 +61,10 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
     }
     degraded
         .extend(supply.mirror.as_ref().and_then(|mirror| mirror.trouble()).map(|trouble| format!("mirror: {trouble}")));
+    degraded.extend(app.gate.clock.correction().map(|by| {
+        let (seconds, way) = (by.as_secs().unsigned_abs(), if by.is_negative() { "ahead" } else { "behind" });
+        format!("clock: this machine's is {seconds} s {way}, and corrected for that; set it (timedatectl set-ntp true)")
+    }));
     degraded.extend(supply.write_back.words().map(|trouble| format!("write_back: {trouble}")));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, degraded }))

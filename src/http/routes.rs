@@ -110,7 +110,10 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
         ))
         .merge(guard(
             Scope::Admin,
-            Routes::new().routes(routes!(sessions::disconnect)).routes(routes!(tokens::forget_usage)),
+            Routes::new()
+                .routes(routes!(sessions::disconnect))
+                .routes(routes!(tokens::forget_usage))
+                .routes(routes!(tokens::refresh)),
         ))
         .merge(Routes::new().routes(routes!(webhook::webhook)).route_layer(DefaultBodyLimit::max(webhook::MOST_BYTES)))
         .routes(routes!(health::healthz))

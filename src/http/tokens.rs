@@ -90,13 +90,42 @@ pub(super) async fn token(
     Extension(caller): Extension<Caller>,
     Path(code): Path<String>,
 ) -> Result<Json<TokenAnswer>, Problem> {
-    let (claim, now) = (claim(&code)?, app.gate.clock.now());
+    let claim = claim(&code)?;
+    let catalogue = &app.gate.supply().catalogue;
+    shown(&app, &caller, &claim, catalogue.obtain(&claim, catalogue.patience()).await)
+}
+
+/// Reads a token again from its source, however fresh the copy at hand is; running sessions feel what changed.
+#[utoipa::path(
+    post, path = "/v1/tokens/{code}/refresh", tag = "tokens", params(("code" = String, Path, description = "The access code")),
+    responses(
+        (status = 200, description = "The token, as it is there now", body = TokenAnswer),
+        (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The source does not answer", body = Problem,
+         content_type = "application/problem+json"),
+    ),
+    security(("key" = ["admin"])),
+)]
+pub(super) async fn refresh(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(code): Path<String>,
+) -> Result<Json<TokenAnswer>, Problem> {
+    let claim = claim(&code)?;
+    let found = app.gate.supply().catalogue.refresh(&claim).await;
+    if let Obtained::Tokens(tokens) = &found {
+        tokens.iter().for_each(|token| app.gate.revise_one(token.id, Some(token), &caller.live));
+    }
+    shown(&app, &caller, &claim, found)
+}
+
+fn shown(app: &App, caller: &Caller, claim: &Claim, found: Obtained) -> Result<Json<TokenAnswer>, Problem> {
+    let now = app.gate.clock.now();
     let policy = &caller.live.settings.policy;
-    let token = find(&app, &claim, policy, now.wall).await?;
+    let token = one(found, claim, policy, now.wall)?;
     let account = app.gate.ledger.account(token.id).unwrap_or_default();
     let usage = account.unshown(&Terms::of(&token, policy), policy, now.wall);
-    let supply = app.gate.supply();
-    let fetched_at = supply.catalogue.fetched_at(&claim).map(|at| earlier(now.wall, now.mono.saturating_sub(at)));
+    let fetched_at = app.gate.supply().catalogue.age_of(claim).map(|age| earlier(now.wall, age));
     let in_full = caller.is_admin();
     let session = |session: &crate::core::session::Session| {
         let found = Found { token: token.id, session: session.clone(), ended: None };
@@ -131,7 +160,8 @@ pub(super) async fn forget_usage(
 ) -> Result<StatusCode, Problem> {
     let (claim, now) = (claim(&code)?, app.gate.clock.now().wall);
     let policy = &caller.live.settings.policy;
-    let token = find(&app, &claim, policy, now).await?;
+    let catalogue = &app.gate.supply().catalogue;
+    let token = one(catalogue.obtain(&claim, catalogue.patience()).await, &claim, policy, now)?;
     if let Some(written) = app.gate.ledger.forget_usage(token.id, policy, now) {
         let settled = written.settled().await;
         settled.map_err(|error| Problem::unavailable(format!("A restart may undo it: {error}.")))?;
@@ -145,9 +175,8 @@ fn claim(code: &str) -> Result<Claim, Problem> {
 }
 
 /// The token of this code; of several, one that is valid now.
-async fn find(app: &App, claim: &Claim, policy: &Policy, now: Timestamp) -> Result<Arc<AccessToken>, Problem> {
-    let catalogue = &app.gate.supply().catalogue;
-    let found = match catalogue.obtain(claim, catalogue.patience()).await {
+fn one(found: Obtained, claim: &Claim, policy: &Policy, now: Timestamp) -> Result<Arc<AccessToken>, Problem> {
+    let found = match found {
         Obtained::Tokens(tokens) => tokens,
         Obtained::Unavailable => {
             return Err(Problem::unavailable("No copy is at hand, and the source does not answer."));

@@ -22,6 +22,8 @@ pub struct Coverage {
 pub struct State {
     /// The first listing, or a later one, under way: records listed, and of how many if Nexudus says.
     pub listing: Option<(u64, Option<u64>)>,
+    /// Records that it, or the latest, listed.
+    pub records: u64,
     /// When everything was listed last.
     pub listed_at: Option<Duration>,
     /// When it was last known to be fresh.
@@ -62,7 +64,7 @@ impl Coverage {
     }
 
     pub(super) fn listing(&self, records: u64, of: Option<u64>, now: Duration) {
-        let state = self.change(|state| state.listing = Some((records, of)));
+        let state = self.change(|state| (state.listing, state.records) = (Some((records, of)), records));
         if self.steps.pass(&(), now).is_some() {
             if state.listed_at.is_none() {
                 tracing::info!(records, of, "listing every access token of Nexudus");

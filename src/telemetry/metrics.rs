@@ -102,6 +102,12 @@ pub struct Metrics {
     source_alarm: Family<KindLabel, Gauge>,
     /// `spotgate_tokens`: token records held.
     pub tokens: Gauge,
+    /// `spotgate_mirror_listed`: records read by the listing under way, or by the latest.
+    pub mirror_listed: Gauge,
+    /// `spotgate_mirror_age_seconds`: since the mirror was last compared with its source.
+    pub mirror_age: Gauge,
+    /// `spotgate_clock_correction_seconds`: what is added to this machine's wall clock, by Nexudus' `Date`.
+    pub clock_correction: Gauge,
     sessions: Family<NasLabel, Gauge>,
     /// `spotgate_usage_unwritten_seconds`: WiFi used that the tokens' `MinutesLeft` do not show.
     pub usage_unwritten: Gauge,
@@ -134,6 +140,9 @@ impl Default for Metrics {
             source_up: OnceLock::new(),
             source_alarm: Family::default(),
             tokens: Gauge::default(),
+            mirror_listed: Gauge::default(),
+            mirror_age: Gauge::default(),
+            clock_correction: Gauge::default(),
             sessions: Family::default(),
             usage_unwritten: Gauge::default(),
             accounting: Family::default(),
@@ -160,6 +169,21 @@ impl Default for Metrics {
             this.source_alarm.clone(),
         );
         registry.register("tokens", "Token records held", this.tokens.clone());
+        registry.register(
+            "mirror_listed",
+            "Records read by the listing of every token under way, or by the latest",
+            this.mirror_listed.clone(),
+        );
+        registry.register(
+            "mirror_age_seconds",
+            "Seconds since the mirror was last compared with its source",
+            this.mirror_age.clone(),
+        );
+        registry.register(
+            "clock_correction_seconds",
+            "Seconds added to this machine's clock, which is known to be off",
+            this.clock_correction.clone(),
+        );
         registry.register("sessions", "Live sessions", this.sessions.clone());
         registry.register(
             "usage_unwritten_seconds",

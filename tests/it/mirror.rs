@@ -118,6 +118,48 @@ async fn a_restart_finds_out_what_was_revoked_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_has_a_token_read_again() {
+    for keys in ["mirror = false", "mirror_interval = \"1h\""] {
+        let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+        let spotgate = Spotgate::start(&configuration(&source(&sandbox, keys), "[cache]\nfresh_for = \"1h\""));
+        if keys != "mirror = false" {
+            mirrored(&spotgate, 1.0).await;
+        }
+        assert!(spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+        sandbox.put_token(with(record(1, "abc-123"), json!({"MinutesLeft": 0})));
+        let token = async || spotgate.read("/v1/tokens/abc-123").await.1["token"]["MinutesLeft"].clone();
+        assert_eq!(token().await, 60, "{keys}: the copy is fresh");
+        let post = async |path: &str| spotgate.post(path, Some(crate::support::KEY), String::new()).await;
+        let (status, answer) = post("/v1/tokens/ABC-123/refresh").await;
+        assert_eq!((status, &answer["token"]["MinutesLeft"]), (200, &json!(0)), "{keys}: {answer}");
+        assert_eq!(token().await, 0, "{keys}");
+        let (_, sessions) = spotgate.read("/v1/sessions").await;
+        assert_eq!(sessions["sessions"][0]["state"], "disconnecting", "{keys}: {sessions}");
+        assert_eq!(post("/v1/tokens/nobody/refresh").await.0, 404, "{keys}");
+        sandbox.set_fail(Some("500".parse().unwrap()));
+        assert_eq!(post("/v1/tokens/abc-123/refresh").await.0, 503, "{keys}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_off_is_said_and_corrected_for() {
+    let soon = |seconds| (crate::support::ledger::now() + jiff::SignedDuration::from_secs(seconds)).to_string();
+    let tokens = vec![
+        with(record(1, "not-yet"), json!({"ValidFrom": soon(1800)})),
+        with(record(2, "over"), json!({"ValidTo": soon(1800)})),
+    ];
+    let sandbox = sandbox(tokens).await;
+    sandbox.change(|options| options.skew = jiff::SignedDuration::from_hours(1));
+    let spotgate = over(&sandbox, "");
+    let said = async || spotgate.get("/readyz").await.1["degraded"].to_string().contains("behind");
+    spotgate.until("said", said).await;
+    assert_eq!(reason(&spotgate, "not-yet", 1).await, Value::Null);
+    assert_eq!(reason(&spotgate, "over", 2).await, "expired");
+    let correction = spotgate.metric("spotgate_clock_correction_seconds").await;
+    assert!((3590.0..3610.0).contains(&correction), "{correction}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn minutes_used_are_written_back_and_the_pool_is_what_it_was() {
     let sandbox = sandbox(vec![with(record(1, "abc-123"), json!({"MinutesLeft": 60}))]).await;
     let keys = format!("{OFTEN}\nwrite_back = true");

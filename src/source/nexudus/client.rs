@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
@@ -12,9 +12,10 @@ use super::answer::{Fault, date, judge};
 use super::back_off::BackOff;
 use super::ceiling::{Ceiling, Share, Ticket};
 use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
+use super::skew::Skew;
 use super::wire::{self, NotAList};
 use super::{Observer, Saved};
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, RELEASED};
 use crate::config;
 use crate::core::ident::TokenId;
 use crate::source::Error;
@@ -44,6 +45,7 @@ pub struct Nexudus {
     signing_in: tokio::sync::Mutex<()>,
     ceiling: Mutex<Ceiling>,
     back_off: Mutex<BackOff>,
+    skew: Mutex<Skew>,
     on_save: Box<dyn Fn(&Saved) + Send + Sync>,
     observer: Box<dyn Observer>,
     /// Lines about one odd record.
@@ -177,6 +179,7 @@ impl Nexudus {
             signing_in: tokio::sync::Mutex::new(()),
             ceiling: Mutex::new(Ceiling::new(config.requests_per_minute)),
             back_off: Mutex::new(BackOff::default()),
+            skew: Mutex::default(),
             on_save,
             observer,
             brake: Brake::new(LINE_EVERY, LINES_KEPT),
@@ -253,6 +256,7 @@ impl Nexudus {
             let answered = self.send(operation, request, effort).await;
             match answered.and_then(|answer| self.read(operation, &answer)) {
                 Ok(body) => {
+                    self.compare_clocks(body.as_ref().and_then(|heard| heard.date), sent);
                     locked(&self.sign_in).accepted(operation.role());
                     locked(&self.back_off).succeeded();
                     self.observer.answered(operation.as_str(), Ok(()));
@@ -272,6 +276,29 @@ impl Nexudus {
                 Err(fault) => self.pause_after(operation, fault, sent, effort)?,
             }
         }
+    }
+
+    /// Corrects the clock if the dates of answers say so; `sent` is when this one was asked for (monotonic).
+    fn compare_clocks(&self, date: Option<Timestamp>, sent: Duration) {
+        let Some(date) = date else { return };
+        let (now, took) = (self.clock.uncorrected(), self.now().mono.saturating_sub(sent));
+        // A date is cut to the second, and was written about half the way back.
+        let then = now.wall.saturating_sub(took / 2).unwrap_or(now.wall);
+        let ahead = date.duration_since(then).saturating_add(SignedDuration::from_millis(500));
+        let verdict = locked(&self.skew).note(ahead, took, now.wall < RELEASED);
+        let Some(by) = verdict else { return };
+        let known = self.clock.correction();
+        match (known, by) {
+            (None, None) => return,
+            (Some(known), Some(by)) if (known - by).abs() <= SignedDuration::from_secs(10) => return,
+            (_, Some(by)) => tracing::error!(
+                off_s = by.as_secs(),
+                "this machine's clock is off by so much: tokens are judged by Nexudus' time until it is set \
+                 (timedatectl set-ntp true)"
+            ),
+            (Some(_), None) => tracing::info!("this machine's clock is right again"),
+        }
+        self.clock.correct(by);
     }
 
     /// What a good answer says; none for a record that does not exist.

@@ -10,6 +10,7 @@ mod hint;
 mod hook;
 mod look_up;
 mod sign_in;
+mod skew;
 pub(crate) mod totp;
 pub mod wire;
 
