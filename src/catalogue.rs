@@ -233,6 +233,14 @@ impl Catalogue {
         }
     }
 
+    /// These tokens are there and cannot be read: nobody can say that they are gone.
+    pub fn unreadable(&self, ids: &[TokenId]) {
+        if !ids.is_empty() {
+            let mut held = self.write();
+            ids.iter().for_each(|id| held.is_unreadable(*id));
+        }
+    }
+
     /// Takes out what the source no longer has, unless it was heard of since `asked` (monotonic); gives those taken out.
     pub fn remove(&self, ids: &[TokenId], asked: Duration) -> Vec<TokenId> {
         let mut held = self.write();
@@ -277,7 +285,7 @@ impl Catalogue {
         let held = self.read();
         match held.get(id) {
             Some(token) => Some(Standing::Held(Arc::clone(token))),
-            None => held.is_complete().then_some(Standing::Gone),
+            None => held.lacks(id).then_some(Standing::Gone),
         }
     }
 

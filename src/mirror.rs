@@ -235,7 +235,7 @@ impl Mirror {
             versions: Vec::with_capacity(list.records.len()),
             left_out: 0,
         };
-        let mut singles = 0;
+        let (mut singles, mut odd) = (0, Vec::new());
         for json in &list.records {
             let Ok(record) = Record::parse(json.get()).inspect_err(|error| self.odd(None, error)) else {
                 read.left_out += 1;
@@ -247,49 +247,53 @@ impl Mirror {
             };
             read.ids.push(id);
             if !record.missing() {
-                read.versions.extend(self.version(&record));
+                match self.version(&record) {
+                    Meant::Ours(version) => read.versions.push(version),
+                    Meant::Other => {}
+                    Meant::Odd => odd.push(id),
+                }
             } else if self.is_known(id, record.updated()) {
             } else if singles < SINGLES {
                 singles += 1;
                 // What is gone by now is missing in the next listing.
-                if let Some(Single::Ours(version)) = self.single(id).await? {
-                    read.versions.push(version);
+                match self.single(id).await? {
+                    Some(Meant::Ours(version)) => read.versions.push(version),
+                    Some(Meant::Odd) => odd.push(id),
+                    Some(Meant::Other) | None => {}
                 }
             } else {
                 read.left_out += 1;
             }
         }
+        self.catalogue.unreadable(&odd);
         Ok(read)
     }
 
     /// Reads one token singly; none: there is no such record.
-    async fn single(&self, id: TokenId) -> Result<Option<Single>, Error> {
+    async fn single(&self, id: TokenId) -> Result<Option<Meant>, Error> {
         let Some(text) = self.nexudus.get(id, &mut self.effort()).await? else { return Ok(None) };
         let record = Record::parse(&text).inspect_err(|error| self.odd(Some(id), error));
-        let version = record.ok().filter(|record| record.id() == Ok(id)).map(|record| self.version(&record));
-        Ok(Some(match version {
-            Some(Some(version)) => Single::Ours(version),
-            // Of another location by now.
-            Some(None) => Single::Other,
-            None => Single::Odd,
-        }))
+        let record = record.ok().filter(|record| record.id() == Ok(id));
+        Ok(Some(record.map_or(Meant::Odd, |record| self.version(&record))))
     }
 
-    /// A record as meant; none if it is malformed, or of a location that is not ours.
-    fn version(&self, record: &Record<'_>) -> Option<Version> {
+    /// A record as meant.
+    fn version(&self, record: &Record<'_>) -> Meant {
         let config = &self.nexudus.config;
         let ours = |business: Option<BusinessId>| {
             config.business_ids.is_empty() || business.is_some_and(|business| config.business_ids.contains(&business))
         };
         if record.business().is_ok_and(|business| !ours(business)) {
-            return None;
+            return Meant::Other;
         }
         let id = record.id().ok();
-        let reading = record.read(&config.time_zone).inspect_err(|error| self.odd(id, error)).ok()?;
+        let Ok(reading) = record.read(&config.time_zone).inspect_err(|error| self.odd(id, error)) else {
+            return Meant::Odd;
+        };
         if reading.odd_devices {
             self.nexudus.odd(id, "MacAddress holds something that is no MAC address, which is left out");
         }
-        Some(Version { token: Arc::new(reading.token), updated: reading.updated })
+        Meant::Ours(Version { token: Arc::new(reading.token), updated: reading.updated })
     }
 
     fn odd(&self, id: Option<TokenId>, error: &Malformed) {
@@ -366,12 +370,14 @@ struct Page {
     left_out: usize,
 }
 
-/// A record read singly.
+/// What a record means to us.
 #[derive(Debug)]
-enum Single {
+enum Meant {
+    /// A token of ours.
     Ours(Version),
-    /// Of a location that is not ours, or malformed so that nobody can tell.
+    /// It is of a location that is not ours.
     Other,
+    /// It is malformed: nobody can tell.
     Odd,
 }
 

@@ -59,6 +59,7 @@ cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo doc --quiet --locked --no-deps
 cargo test --locked --doc
 cargo test --locked --bench login
+cargo test --locked --bench mirror
 cargo test --locked --bench accounting
 cargo test --locked --lib --bins
 # Network namespaces are made by root alone.

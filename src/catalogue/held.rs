@@ -1,7 +1,7 @@
 //! A copy of every token there is, or of all that were listed so far: indexed by id, code and device, and changed token by
 //! token.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,18 @@ use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::Version;
 
+/// Tokens that are remembered as unreadable; with more, the copy is not complete.
+const UNREADABLE: usize = 10_000;
+
 /// The copy. Codes are folded here; which case counts is decided later.
 #[derive(Default)]
 pub(super) struct Held {
     by_id: HashMap<TokenId, Entry>,
     by_code: HashMap<CodeKey, Tokens>,
     by_device: HashMap<Mac, Tokens>,
-    /// Whether it holds every token there is, or was when it was last compared.
+    /// Tokens that are there and cannot be read.
+    unreadable: HashSet<TokenId>,
+    /// Whether it holds every token there is, or was when it was last compared, but for those.
     complete: bool,
     /// When it was last compared with the source (monotonic).
     at: Duration,
@@ -134,11 +139,31 @@ impl Held {
                 return if dated { Merged::Changed } else { Merged::Same };
             }
             Some(_) => self.unindex(token.id),
-            None if full => return Merged::Full,
+            None if full => {
+                self.complete = false;
+                return Merged::Full;
+            }
             None => {}
         }
         self.index(token);
+        self.unreadable.remove(&token.id);
         if self.by_id.insert(token.id, entry).is_some() { Merged::Changed } else { Merged::Added }
+    }
+
+    /// A token is there and cannot be read. Its former version stays; without one nobody can say that it is gone.
+    pub(super) fn is_unreadable(&mut self, id: TokenId) {
+        if !self.by_id.contains_key(&id) {
+            if self.unreadable.len() < UNREADABLE {
+                self.unreadable.insert(id);
+            } else {
+                self.complete = false;
+            }
+        }
+    }
+
+    /// Whether the source surely has no such token.
+    pub(super) fn lacks(&self, id: TokenId) -> bool {
+        self.complete && !self.by_id.contains_key(&id) && !self.unreadable.contains(&id)
     }
 
     /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
@@ -227,6 +252,20 @@ mod tests {
         assert!(!held.remove(TokenId(1), s(4)));
         assert!(held.remove(TokenId(1), s(5)));
         assert!(!held.remove(TokenId(1), s(5)) && held.len() == 0 && by_code(&held, "a").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_has_no_room_is_not_gone() {
+        let mut held = Held::default();
+        held.compared(true, s(0), Duration::ZERO);
+        assert!(held.lacks(TokenId(1)));
+        held.is_unreadable(TokenId(1));
+        assert!(!held.lacks(TokenId(1)) && held.lacks(TokenId(2)));
+        held.merge(&version(1, "a", None), s(1), ROOM);
+        held.remove(TokenId(1), s(1));
+        assert!(held.lacks(TokenId(1)));
+        held.merge(&version(3, "c", None), s(2), 0);
+        assert!(!held.lacks(TokenId(3)) && !held.is_complete());
     }
 
     #[test]

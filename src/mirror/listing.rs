@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Mirror, SIZE, Single};
+use super::{Meant, Mirror, SIZE};
 use crate::core::ident::TokenId;
 use crate::source::Error;
 
@@ -104,12 +104,12 @@ impl Mirror {
         let mut found = 0;
         for id in lacks.into_iter().filter(|id| !was_lacked(id)) {
             match self.single(id).await? {
-                None | Some(Single::Other) => gone.push(id),
-                Some(Single::Ours(version)) => {
+                None | Some(Meant::Other) => gone.push(id),
+                Some(Meant::Ours(version)) => {
                     self.take(vec![version], asked).await;
                     found += 1;
                 }
-                Some(Single::Odd) => found += 1,
+                Some(Meant::Odd) => found += 1,
             }
         }
         self.remove(&gone, asked).await;

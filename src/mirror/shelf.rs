@@ -166,7 +166,10 @@ impl Shelf {
 fn prepare(path: &Path, of: &str) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     // What a power cut takes is listed again.
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+    // It is read once as a whole and then only written: a cache would be memory for nothing.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 200;",
+    )?;
     let transaction = connection.transaction()?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let is_ours = |transaction: &rusqlite::Transaction<'_>| -> rusqlite::Result<bool> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalogue::{Changes, Find};
+use crate::catalogue::{Changes, Find, Standing};
 use crate::config::{self, NexudusAuth};
 use crate::core::ident::Code;
 use crate::core::login::Claim;
@@ -283,6 +283,16 @@ async fn a_malformed_record_keeps_its_former_version() {
     world.sandbox.put_token(token);
     kept.after(ALL).await;
     assert!(kept.holds("code-2") && kept.catalogue.tokens() == 3);
+
+    // Without one it is no token that is gone.
+    let token = json!({"Id": 4, "AccessCode": "code-4", "BusinessId": 1, "MinutesIncluded": "many"});
+    world.sandbox.put_token(token);
+    kept.after(ALL).await;
+    assert!(kept.catalogue.is_complete() && !kept.holds("code-4"));
+    assert_eq!(
+        (kept.catalogue.standing(TokenId(4)), kept.catalogue.standing(TokenId(5))),
+        (None, Some(Standing::Gone))
+    );
 }
 
 #[tokio::test]

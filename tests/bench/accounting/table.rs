@@ -35,7 +35,9 @@ fn file_system(folder: &Path) -> (String, String) {
         let (device, at, kind) = (fields.next()?, fields.next()?, fields.next()?);
         folder.starts_with(&at).then_some((at.len(), device, kind))
     };
-    let (_, device, kind) = mounts.lines().filter_map(mount).max_by_key(|mount| mount.0).expect("a file system");
+    // None is listed where the root is no mount of its own.
+    let unknown = || (0, "?".to_owned(), "?".to_owned());
+    let (_, device, kind) = mounts.lines().filter_map(mount).max_by_key(|mount| mount.0).unwrap_or_else(unknown);
     (device, kind)
 }
 
