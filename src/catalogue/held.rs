@@ -288,7 +288,7 @@ mod tests {
                     prop_assert_eq!(held.remove(TokenId(id), s(now)), real.remove(&id).is_some());
                     continue;
                 }
-                let devices = vec![Mac::new([2, 0, 0, 0, 0, device])];
+                let devices = [Mac::new([2, 0, 0, 0, 0, device])].into();
                 let token = AccessToken { devices, ..token(id, &format!("c{code}")) };
                 real.insert(id, token.clone());
                 held.merge(&Version { token: Arc::new(token), updated: None }, s(now), ROOM);

@@ -432,8 +432,8 @@ async fn a_complete_copy_answers_everything() {
     assert_eq!(find(&catalogue, &abc), "nothing");
     assert_eq!(obtain(&catalogue, &abc).await, None, "before the file was read");
 
-    let two_devices = AccessToken { devices: vec![mac, Mac::new([4; 6])], ..token(1, "aBc") };
-    let one_device = AccessToken { devices: vec![mac], ..token(3, "xyz") };
+    let two_devices = AccessToken { devices: [mac, Mac::new([4; 6])].into(), ..token(1, "aBc") };
+    let one_device = AccessToken { devices: [mac].into(), ..token(3, "xyz") };
     catalogue.replace(copy([two_devices, token(2, "ABC"), one_device]));
     assert_eq!(catalogue.tokens(), 3);
     assert_eq!(obtain(&catalogue, &abc).await, Some(vec![1, 2]));

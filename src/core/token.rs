@@ -20,13 +20,13 @@ pub struct AccessToken {
     /// `ValidTo`; none: no end.
     pub valid_to: Option<Timestamp>,
     /// `MinutesIncluded`.
-    pub minutes_included: Option<i64>,
+    pub minutes_included: Option<i32>,
     /// `MinutesLeft`.
-    pub minutes_left: Option<i64>,
+    pub minutes_left: Option<i32>,
     /// `UserLimit`: devices at once.
-    pub user_limit: Option<i64>,
+    pub user_limit: Option<i32>,
     /// `MacAddress`: one address, or several in one text.
-    pub devices: Vec<Mac>,
+    pub devices: Box<[Mac]>,
     /// `LastAccess`; none also where the source does not tell it.
     pub last_access: Option<Timestamp>,
 }
@@ -56,8 +56,7 @@ impl AccessToken {
     /// Devices at once: null means the default, 0 or less means 1.
     #[must_use]
     pub fn user_limit(&self, policy: &Policy) -> u32 {
-        let limit = self.user_limit.unwrap_or(i64::from(policy.default_user_limit));
-        u32::try_from(limit.max(1)).unwrap_or(u32::MAX)
+        self.user_limit.map_or(policy.default_user_limit, |limit| u32::try_from(limit).unwrap_or_default()).max(1)
     }
 
     /// What the source says the token holds, before our own usage is taken out.
@@ -65,7 +64,7 @@ impl AccessToken {
     pub fn pool(&self, policy: &Policy) -> Pool {
         match (self.minutes_left, self.minutes_included) {
             (None | Some(0), None | Some(0)) if policy.zero_minutes == ZeroMinutes::Unlimited => Pool::Unlimited,
-            (Some(minutes), _) | (None, Some(minutes)) => Pool::Holds(Seconds::from_minutes(minutes)),
+            (Some(minutes), _) | (None, Some(minutes)) => Pool::Holds(Seconds::from_minutes(minutes.into())),
             (None, None) => Pool::Holds(Seconds::ZERO),
         }
     }
@@ -73,7 +72,7 @@ impl AccessToken {
     /// The minutes that the source says are left: those included where it says nothing.
     #[must_use]
     pub fn minutes(&self) -> Option<i64> {
-        self.minutes_left.or(self.minutes_included)
+        self.minutes_left.or(self.minutes_included).map(i64::from)
     }
 
     /// The least that may be written as `MinutesLeft`: where nothing included means no limit, none left would lift it.
@@ -99,7 +98,7 @@ pub(crate) mod tests {
             minutes_included: Some(60),
             minutes_left: Some(60),
             user_limit: None,
-            devices: Vec::new(),
+            devices: Box::default(),
             last_access: None,
         }
     }

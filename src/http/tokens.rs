@@ -66,9 +66,9 @@ impl TokenRecord {
             access_code: if in_full { token.code.reveal().to_owned() } else { token.code.masked() },
             valid_from: token.valid_from,
             valid_to: token.valid_to,
-            minutes_included: token.minutes_included,
-            minutes_left: token.minutes_left,
-            user_limit: token.user_limit,
+            minutes_included: token.minutes_included.map(i64::from),
+            minutes_left: token.minutes_left.map(i64::from),
+            user_limit: token.user_limit.map(i64::from),
             mac_address: (!devices.is_empty()).then(|| devices.join(", ")),
         }
     }

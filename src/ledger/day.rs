@@ -344,7 +344,7 @@ impl Day {
                 let valid_to = chance.percent(20).then(|| at(chance.between(10, 60) * MINUTE));
                 let limit = if crowd && number == 0 { 14 } else { chance.between(1, 3) };
                 let minutes = if crowd { 600 } else { chance.between(2, 40) };
-                let (user_limit, minutes_left) = (Some(limit), Some(minutes));
+                let (user_limit, minutes_left) = (limit.try_into().ok(), minutes.try_into().ok());
                 let token = AccessToken { valid_to, user_limit, minutes_left, ..token(number, &code(0)) };
                 let token =
                     AccessToken { code: Code::parse(&code(usize::try_from(number).unwrap())).unwrap(), ..token };

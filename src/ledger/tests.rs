@@ -36,7 +36,7 @@ fn nas(name: &str) -> NasRules {
     }
 }
 
-fn limited(id: i64, user_limit: i64) -> AccessToken {
+fn limited(id: i64, user_limit: i32) -> AccessToken {
     AccessToken { user_limit: Some(user_limit), ..token(id, "abc") }
 }
 
@@ -182,7 +182,7 @@ fn racing_devices_are_never_promised_more_than_the_pool() {
             threads.spawn(move || {
                 begin.wait();
                 // Each sees another limit, as after a change upstream: shares of 3600, 1800, 1200 … seconds.
-                if let Ok(grant) = world.admit(&limited(1, i64::from(device)), mac(device), NOON) {
+                if let Ok(grant) = world.admit(&limited(1, i32::from(device)), mac(device), NOON) {
                     promised.fetch_add(grant.session_timeout.0, Ordering::Relaxed);
                 }
             });

@@ -673,7 +673,7 @@ impl Source {
 impl Shown {
     fn token(&self, rules: &Rules) -> AccessToken {
         let Self { minutes, last_access, .. } = *self;
-        AccessToken { minutes_left: Some(minutes), last_access, ..rules.token.clone() }
+        AccessToken { minutes_left: minutes.try_into().ok(), last_access, ..rules.token.clone() }
     }
 }
 
@@ -716,8 +716,8 @@ fn follow(rules: &Rules, first: World, events: usize) -> usize {
 
 /// Follows the worlds of these two routers: so many must be found, lest fewer be tried unnoticed. More events are tried by
 /// `SPOTGATE_WORLDS=8 cargo test worlds`; each takes about ten times as long.
-fn all_is_well(limit: i64, on_user_limit: OnUserLimit, routers: [NasRules; 2], themes: [(Theme, usize, usize); 3]) {
-    let minutes = i64::try_from(POOL.minutes()).unwrap();
+fn all_is_well(limit: i32, on_user_limit: OnUserLimit, routers: [NasRules; 2], themes: [(Theme, usize, usize); 3]) {
+    let minutes = POOL.minutes().try_into().unwrap();
     let token = AccessToken { user_limit: Some(limit), minutes_left: Some(minutes), ..token(1, "abc") };
     let policy = Policy { on_user_limit, ..Policy::default() };
     let (theme, came_back) = (Theme::Everything, RefCell::default());
@@ -763,7 +763,7 @@ fn one_that_can_be_told_reports_nothing() {
 /// Minutes are written back while writes and answers are lost, copies are old and administrators change the minutes.
 #[test]
 fn what_is_written_back_is_written_once() {
-    let minutes = i64::try_from(POOL.minutes()).unwrap();
+    let minutes = POOL.minutes().try_into().unwrap();
     let token = AccessToken { user_limit: Some(1), minutes_left: Some(minutes), ..token(1, "abc") };
     for (keeps_last_access, routers, events, at_least) in [
         (true, [router("can", true, true), router("quiet", true, false)], 5, 12_000),

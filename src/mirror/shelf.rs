@@ -227,7 +227,7 @@ mod tests {
             last_access: at(25),
             minutes_left: None,
             user_limit: Some(3),
-            devices: vec![Mac::new([2, 0, 0, 0, 0, 1]), Mac::new([2, 0, 0, 0, 0, 2])],
+            devices: [Mac::new([2, 0, 0, 0, 0, 1]), Mac::new([2, 0, 0, 0, 0, 2])].into(),
             ..token(id, "café-0042")
         };
         Version { token: Arc::new(token), updated: at(30) }

@@ -68,7 +68,8 @@ impl World {
 
     /// So much was used by the `nth` session.
     fn uses(&self, write_back: &WriteBack, nth: u8, seconds: u64) {
-        let token = AccessToken { minutes_left: self.minutes(), ..token(7, "abc") };
+        let token =
+            AccessToken { minutes_left: self.minutes().and_then(|minutes| minutes.try_into().ok()), ..token(7, "abc") };
         let now = self.clock.now().wall;
         let began = crate::core::budget::Seconds(seconds).before(now);
         uses(&write_back.ledger, &token, nth, seconds, &self.policy, (began, now));

@@ -69,7 +69,7 @@ fn look_ups(tokens: usize, runs: usize) {
         minutes_included: Some(60),
         minutes_left: Some(60),
         user_limit: Some(1),
-        devices: if number.is_multiple_of(2) { vec![mac(number)] } else { Vec::new() },
+        devices: number.is_multiple_of(2).then(|| mac(number)).into_iter().collect(),
         last_access: None,
     };
     let settings = config::from_str(&configuration("http://127.0.0.1:1", [0, 0]), Path::new("bench.toml"), &|_| None);

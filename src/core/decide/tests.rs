@@ -200,7 +200,7 @@ fn the_window_denies_in_its_order() {
 fn the_first_check_that_fails_is_the_reason() {
     let mut world = World::new();
     world.policy.bind_device = BindDevice::Honour;
-    let used_up = AccessToken { minutes_left: Some(0), devices: vec![mac(9)], ..token(1, "abc") };
+    let used_up = AccessToken { minutes_left: Some(0), devices: [mac(9)].into(), ..token(1, "abc") };
     let everything_wrong = window(used_up, Some("2026-11-24T00:00:00Z"), Some("2026-11-22T00:00:00Z"));
     let wrong_password = Login { proof: Proof::Password(b"nonsense"), ..typing("abc", mac(1)) };
     assert_eq!(world.reason(&everything_wrong, &wrong_password, NOON), Some(Reason::WrongPassword));
@@ -210,7 +210,7 @@ fn the_first_check_that_fails_is_the_reason() {
     assert_eq!(world.reason(&begun, &login, NOON), Some(Reason::Expired));
     let lasting = AccessToken { valid_to: None, ..begun };
     assert_eq!(world.reason(&lasting, &login, NOON), Some(Reason::DeviceMismatch));
-    let free = AccessToken { devices: Vec::new(), ..lasting };
+    let free = AccessToken { devices: Box::default(), ..lasting };
     assert_eq!(world.reason(&free, &login, NOON), Some(Reason::NoMinutesLeft));
     let filled = AccessToken { minutes_left: Some(60), ..free };
     assert!(world.admit(&filled, &typing("abc", mac(2)), NOON).is_some());
@@ -234,7 +234,7 @@ fn the_password_is_the_code_or_nothing() {
 #[test]
 fn a_mac_login_proves_itself_by_the_mac_or_nothing() {
     let world = World::new();
-    let token = AccessToken { devices: vec![mac(1)], ..token(1, "abc") };
+    let token = AccessToken { devices: [mac(1)].into(), ..token(1, "abc") };
     let with = |proof| Login {
         claim: Claim::Device(mac(1)),
         typed: b"3c-06-30-aa-19-01",
@@ -253,7 +253,7 @@ fn a_mac_login_proves_itself_by_the_mac_or_nothing() {
 #[test]
 fn a_bound_token_serves_its_device_where_that_is_honoured() {
     let mut world = World::new();
-    let bound = AccessToken { devices: vec![mac(1), mac(2)], ..token(1, "abc") };
+    let bound = AccessToken { devices: [mac(1), mac(2)].into(), ..token(1, "abc") };
     let reason = |world: &World, device| world.reason(&bound, &typing("abc", device), NOON);
     assert_eq!(reason(&world, mac(3)), None, "off");
     world.policy.bind_device = BindDevice::Honour;
@@ -288,7 +288,7 @@ fn the_first_device_is_the_first_that_ever_came() {
     let reason = |token: &AccessToken, device| world.reason(token, &typing("abc", device), NOON);
     assert_eq!((reason(&free, mac(1)), reason(&free, mac(2))), (None, Some(Reason::DeviceMismatch)));
     assert_eq!(world.reason(&free, &nameless, NOON), Some(Reason::DeviceMismatch));
-    let bound = AccessToken { devices: vec![mac(2)], ..free };
+    let bound = AccessToken { devices: [mac(2)].into(), ..free };
     let by_record = (reason(&bound, mac(1)), reason(&bound, mac(2)));
     assert_eq!(by_record, (Some(Reason::DeviceMismatch), None), "what the record names comes before what was learnt");
 }
@@ -302,7 +302,7 @@ fn the_budget_is_the_least_of_its_bounds() {
     assert_eq!(world.budget(&minutes(1), &login, NOON), 60);
     assert_eq!(world.reason(&minutes(0), &login, NOON), Some(Reason::NoMinutesLeft));
     assert_eq!(world.budget(&minutes(100_000), &login, NOON), 86_400, "max_session");
-    assert_eq!(world.budget(&minutes(i64::MAX), &login, NOON), 86_400);
+    assert_eq!(world.budget(&minutes(i32::MAX), &login, NOON), 86_400);
     let until_six = window(minutes(100_000), None, Some("2026-11-23T18:00:00Z"));
     assert_eq!(world.budget(&until_six, &login, NOON), 6 * 3600);
     world.policy.min_session = Seconds(61);
@@ -635,7 +635,7 @@ fn a_decision_is_explained_up_to_the_check_that_failed() {
     assert_eq!(notes(&replaced)[5], ("user_limit", true, places));
 
     world.policy.bind_device = BindDevice::Honour;
-    let bound = AccessToken { devices: vec![mac(9)], ..until_six.clone() };
+    let bound = AccessToken { devices: [mac(9)].into(), ..until_six.clone() };
     assert_eq!(notes(&explained(&world, &bound)).last(), Some(&("device", false, "bound to another device")));
     world.nas.businesses = vec![BusinessId(2)];
     let elsewhere = "token 1 is of a location that NAS front-desk does not serve";
@@ -650,9 +650,9 @@ prop_compose! {
     fn any_token()(
         from in proptest::option::of(any_time()),
         to in proptest::option::of(any_time()),
-        included: Option<i64>,
-        left: Option<i64>,
-        limit: Option<i64>,
+        included: Option<i32>,
+        left: Option<i32>,
+        limit: Option<i32>,
         bound: bool,
         business in proptest::option::of(0i64..3),
     ) -> AccessToken {
@@ -662,7 +662,7 @@ prop_compose! {
             minutes_included: included,
             minutes_left: left,
             user_limit: limit,
-            devices: if bound { vec![mac(1)] } else { Vec::new() },
+            devices: bound.then_some(mac(1)).into_iter().collect(),
             business: business.map(BusinessId),
             ..token(1, "abc")
         }
@@ -731,8 +731,8 @@ proptest! {
     /// Without Disconnect: what was used and what may still be used is never more than the pool.
     #[test]
     fn no_overrun_without_disconnect(
-        limit in 1i64..4,
-        minutes in 1i64..200,
+        limit in 1i32..4,
+        minutes in 1i32..200,
         logins in proptest::collection::vec((0u8..5, 0i64..4000), 1..20),
     ) {
         let mut world = World::new();
@@ -746,7 +746,7 @@ proptest! {
             world.admit(&token, &typing("abc", mac(device)), &now.to_string());
             let used = world.account.usage(&world.policy, now);
             let still: u64 = world.account.sessions().iter().map(|session| session.granted.less(session.used(now)).0).sum();
-            prop_assert!(used.0 + still <= minutes.unsigned_abs() * 60, "{used} used, {still} s promised");
+            prop_assert!(used.0 + still <= u64::from(minutes.unsigned_abs()) * 60, "{used} used, {still} s promised");
         }
     }
 }

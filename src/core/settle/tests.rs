@@ -45,7 +45,7 @@ fn report(second: i64, seconds: u64) -> Report {
 }
 
 fn left_with(minutes: i64, last_access: Option<i64>) -> AccessToken {
-    AccessToken { minutes_left: Some(minutes), last_access: last_access.map(at), ..token(1, "abc") }
+    AccessToken { minutes_left: minutes.try_into().ok(), last_access: last_access.map(at), ..token(1, "abc") }
 }
 
 fn seen(token: &AccessToken) -> Event {

@@ -283,7 +283,7 @@ impl Day {
 
     fn token_of(&self, token: usize, shown: Shown) -> AccessToken {
         let Shown { minutes, last_access, .. } = shown;
-        AccessToken { minutes_left: Some(minutes), last_access, ..self.tokens[token].token.clone() }
+        AccessToken { minutes_left: minutes.try_into().ok(), last_access, ..self.tokens[token].token.clone() }
     }
 
     /// Logins find this copy from now on.

@@ -17,7 +17,7 @@ fn policy() -> Policy {
 }
 
 fn left(id: i64, minutes: i64) -> AccessToken {
-    AccessToken { minutes_left: Some(minutes), ..token(id, "abc") }
+    AccessToken { minutes_left: minutes.try_into().ok(), ..token(id, "abc") }
 }
 
 /// The write of this read, begun and on disk.

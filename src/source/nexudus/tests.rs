@@ -524,7 +524,7 @@ async fn odd_spellings_arrive_as_meant() {
     assert_eq!((token.business, token.minutes_included), (Some(BusinessId(3)), Some(60)));
     assert_eq!((token.minutes_left, token.user_limit, token.valid_from), (Some(45), Some(2), None));
     assert_eq!(token.valid_to.unwrap().to_string(), "2026-12-01T00:00:00Z");
-    assert_eq!(token.devices, ["AA:BB:CC:DD:EE:FF".parse().unwrap()]);
+    assert_eq!(*token.devices, ["AA:BB:CC:DD:EE:FF".parse().unwrap()]);
 }
 
 #[tokio::test]

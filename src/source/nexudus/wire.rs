@@ -141,7 +141,6 @@ impl<'a> Record<'a> {
 
     /// The record as meant; `zone` reads dates that have no offset. An absent key means the same as null here.
     pub fn read(&self, zone: &TimeZone) -> Result<Reading, Malformed> {
-        const MINUTES: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
         let (devices, odd_devices) = self.devices();
         let token = AccessToken {
             id: self.id()?,
@@ -149,10 +148,10 @@ impl<'a> Record<'a> {
             code: self.code()?.ok_or(Malformed { field: "AccessCode", problem: "is missing" })?,
             valid_from: instant("ValidFrom", self.valid_from, zone)?,
             valid_to: instant("ValidTo", self.valid_to, zone)?,
-            minutes_included: integer("MinutesIncluded", self.minutes_included, MINUTES)?,
-            minutes_left: integer("MinutesLeft", self.minutes_left, MINUTES)?,
-            user_limit: integer("UserLimit", self.user_limit, MINUTES)?,
-            devices,
+            minutes_included: small("MinutesIncluded", self.minutes_included)?,
+            minutes_left: small("MinutesLeft", self.minutes_left)?,
+            user_limit: small("UserLimit", self.user_limit)?,
+            devices: devices.into(),
             // Nobody is let in or refused by it.
             last_access: instant("LastAccess", self.last_access, zone).ok().flatten(),
         };
@@ -203,6 +202,12 @@ fn integer(
         Ok(number) if range.contains(&number) => Ok(Some(number)),
         _ => Err(Malformed { field: name, problem: "is out of range" }),
     }
+}
+
+/// A whole number as the server has it for minutes and devices: in 32 bits.
+fn small(name: &'static str, field: Field<'_>) -> Result<Option<i32>, Malformed> {
+    let number = integer(name, field, i64::from(i32::MIN)..=i64::from(i32::MAX))?;
+    Ok(number.and_then(|number| i32::try_from(number).ok()))
 }
 
 fn instant(name: &'static str, field: Field<'_>, zone: &TimeZone) -> Result<Option<Timestamp>, Malformed> {
