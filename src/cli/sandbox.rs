@@ -50,7 +50,8 @@ async fn serve(arguments: SandboxArguments) -> Result<(), String> {
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
     let count = tokens.len();
-    let options = Options { tokens, fail, latency: Duration::from_millis(arguments.latency), ..Options::default() };
+    let (faults, latency) = (fail.into_iter().collect(), Duration::from_millis(arguments.latency));
+    let options = Options { tokens, faults, latency, ..Options::default() };
     let sandbox = Sandbox::start(listener, options, clock).map_err(|error| error.to_string())?;
     print(&format!(
         "sandbox Nexudus at {} with {count} tokens; user demo@example.org, password demo; stop with Ctrl-C\n",

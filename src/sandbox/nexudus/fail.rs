@@ -48,6 +48,8 @@ pub enum Mode {
     Truncated,
     /// `lost`: the call is done, and the connection closed without an answer.
     Lost,
+    /// `gone`: there is no such record any more, for reads and writes of one.
+    Gone,
     /// `redirect`: to another host.
     Redirect,
     /// `failure`: status 200 with `WasSuccessful: false`.
@@ -76,7 +78,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode by its name.
-    pub const ALL: [(&'static str, Self); 23] = [
+    pub const ALL: [(&'static str, Self); 24] = [
         ("500", Self::ServerError),
         ("401", Self::Unauthorized),
         ("403", Self::Forbidden),
@@ -88,6 +90,7 @@ impl Mode {
         ("html", Self::Html),
         ("truncated", Self::Truncated),
         ("lost", Self::Lost),
+        ("gone", Self::Gone),
         ("redirect", Self::Redirect),
         ("failure", Self::Failure),
         ("ignore-filter", Self::IgnoreFilter),
@@ -107,6 +110,7 @@ impl Mode {
         match self {
             Self::Down => true,
             Self::TwoFactor | Self::MustReset | Self::Locked => operation == "sign_in",
+            Self::Gone => matches!(operation, "get" | "update" | "delete"),
             Self::RoleRead => operation == "get",
             Self::RoleEdit => matches!(operation, "create" | "update" | "delete"),
             Self::IgnoreFilter | Self::MatchTooMuch | Self::AbsentKeys | Self::RoleList => operation == "list",

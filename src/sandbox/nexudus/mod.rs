@@ -38,9 +38,9 @@ pub struct Options {
     pub users: Vec<User>,
     /// Added to every answer.
     pub latency: Duration,
-    /// A fault, if any.
-    pub fail: Option<Fail>,
-    /// The only operation that the fault strikes, as [`Seen`] names it; none: every one.
+    /// Faults; of a call, the first that strikes is played.
+    pub faults: Vec<Fail>,
+    /// The only operation that faults strike, as [`Seen`] names it; none: every one.
     pub fail_only: Option<&'static str>,
     /// Whether text filters match parts; exactly otherwise.
     pub contains: bool,
@@ -67,7 +67,7 @@ impl Default for Options {
             tokens: Vec::new(),
             users: vec![User::demo()],
             latency: Duration::ZERO,
-            fail: None,
+            faults: Vec::new(),
             fail_only: None,
             contains: false,
             bearer_life: Duration::from_secs(604_799),
@@ -161,7 +161,12 @@ impl Sandbox {
 
     /// Plays this fault from now on; none: no fault.
     pub fn set_fail(&self, fail: Option<Fail>) {
-        self.world.state().options.fail = fail;
+        self.set_faults(fail.into_iter().collect());
+    }
+
+    /// Plays these faults from now on: of a call, the first that strikes.
+    pub fn set_faults(&self, faults: Vec<Fail>) {
+        self.world.state().options.faults = faults;
     }
 
     /// Takes this long for every answer from now on.
@@ -190,6 +195,12 @@ impl Sandbox {
             );
         }
         Some(self.world.state().records.put(record, now))
+    }
+
+    /// Changes a record in one step, as an admin does; whether there is one.
+    pub fn edit_token(&self, id: i64, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> bool {
+        let now = self.world.clock.now().wall;
+        self.world.state().records.edit(id, change, now)
     }
 
     /// Puts a record exactly as it is, but for an id if it has none.

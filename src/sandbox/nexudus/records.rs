@@ -96,6 +96,14 @@ impl Records {
         self.by_id.get(&id)
     }
 
+    /// Changes a record, and says when; whether there is one.
+    pub(super) fn edit(&mut self, id: i64, change: impl FnOnce(&mut Record), now: Timestamp) -> bool {
+        let Some(record) = self.by_id.get_mut(&id) else { return false };
+        change(record);
+        record.insert("UpdatedOn".to_owned(), seconds(now));
+        true
+    }
+
     /// Deletes a record; whether there was one.
     pub(super) fn delete(&mut self, id: i64) -> bool {
         self.by_id.remove(&id).is_some()

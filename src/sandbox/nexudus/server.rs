@@ -112,8 +112,8 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
         state.seen.push(Seen { operation, at: now.wall, status: None });
         let throttled = state.throttle(now.mono);
         let only = state.options.fail_only;
-        let fail = state.options.fail.as_mut().filter(|_| only.is_none_or(|only| only == operation));
-        let fault = fail.and_then(|fail| fail.strike(operation));
+        let faults = state.options.faults.iter_mut().filter(|_| only.is_none_or(|only| only == operation));
+        let fault = faults.into_iter().find_map(|fault| fault.strike(operation));
         (state.seen.len() - 1, state.options.latency, throttled, fault)
     };
     if !latency.is_zero() {
@@ -169,6 +169,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
             let target = HeaderValue::from_str(&target).unwrap_or(HeaderValue::from_static("/"));
             return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, target)]).into_response();
         }
+        Some(Mode::Gone) => return not_found(),
         Some(Mode::TwoFactor) => return answer(accounts::two_factor()),
         Some(Mode::Locked) => return answer(accounts::locked()),
         Some(Mode::MustReset) => return answer(accounts::must_reset()),
@@ -290,7 +291,7 @@ async fn set_fail(Shared(world): Shared<Arc<World>>, Json(body): Json<Value>) ->
     let fail = if matches!(mode, "none" | "") { Ok(None) } else { mode.parse::<Fail>().map(Some) };
     match fail {
         Ok(fail) => {
-            world.state().options.fail = fail;
+            world.state().options.faults = fail.into_iter().collect();
             StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
