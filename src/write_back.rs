@@ -220,12 +220,13 @@ impl WriteBack {
             return Ok(false);
         }
         let record = edited(&read.text, &changes).ok_or(Fault::Record)?;
-        self.nexudus.update(&record, &mut effort).await?;
+        let taken = self.nexudus.update(&record, &mut effort).await?;
         let Some(after) = self.read(id, &mut effort).await? else { return Ok(true) };
         if let Some(intent) = intent {
-            self.resolve(id, &intent, &after, true, policy);
+            self.resolve(id, &intent, &after, taken, policy);
         }
         if let Some(device) = device
+            && taken
             && after.unbound
         {
             self.devices = false;
@@ -287,7 +288,10 @@ impl WriteBack {
     }
 
     fn keep(&self, read: &Read) {
-        self.catalogue.heard(&read.version, read.asked);
+        // One that moved to a location of others is no part of the copies; the mirror finds that out by itself.
+        if self.nexudus.config.is_ours(read.version.token.business) {
+            self.catalogue.heard(&read.version, read.asked);
+        }
     }
 }
 

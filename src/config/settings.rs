@@ -91,6 +91,14 @@ pub struct Nexudus {
     pub webhook_secret: Option<SecretString>,
 }
 
+impl Nexudus {
+    /// Whether tokens of this location are used.
+    #[must_use]
+    pub fn is_ours(&self, business: Option<BusinessId>) -> bool {
+        self.business_ids.is_empty() || business.is_some_and(|business| self.business_ids.contains(&business))
+    }
+}
+
 /// `source.nexudus.auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NexudusAuth {

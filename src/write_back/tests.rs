@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
+use crate::core::ident::BusinessId;
 use crate::core::token::tests::token;
 use crate::ledger::any::uses;
 use crate::live::Live;
@@ -20,6 +21,7 @@ struct World {
     sandbox: Sandbox,
     clock: Clock,
     policy: Policy,
+    business_ids: Vec<BusinessId>,
     folder: tempfile::TempDir,
 }
 
@@ -34,7 +36,8 @@ impl World {
         let record = json!({"Id": 7, "AccessCode": "abc", "BusinessId": 1, "MinutesIncluded": 120, "MinutesLeft": 60,
             "Description": "café", "CustomFields": {"Deep": [1, {"er": 2}]}, "FromLater": "kept"});
         let sandbox = Sandbox::start_local(Options { tokens: vec![record], ..options }, clock.clone()).await.unwrap();
-        Self { sandbox, clock, policy: Policy::default(), folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { sandbox, clock, policy: Policy::default(), business_ids: Vec::new(), folder }
     }
 
     fn open(&self, folder: &std::path::Path) -> WriteBack {
@@ -46,7 +49,8 @@ impl World {
         );
         let mut settings = config::from_str(&text, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
         settings.policy = self.policy.clone();
-        let config::Source::Nexudus(config) = &settings.source else { panic!() };
+        let config::Source::Nexudus(config) = &mut settings.source else { panic!() };
+        config.business_ids.clone_from(&self.business_ids);
         let nexudus = Nexudus::new(config, self.clock.clone(), None, Box::new(|_| ()), Box::new(())).unwrap();
         let catalogue = Catalogue::new(&settings.cache, None, true, self.clock.clone());
         let ledger::Opened { ledger, .. } = Ledger::open(folder, &self.policy, self.clock.now().wall).unwrap();
@@ -211,6 +215,31 @@ async fn a_token_that_is_gone_is_left_alone() {
         write_back.look().await.unwrap();
     }
     assert_eq!((world.sandbox.count("update"), world.sandbox.count("get")), (0, 1), "nor asked for again and again");
+}
+
+#[tokio::test]
+async fn a_token_that_goes_before_it_is_written_is_no_wrong_address() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("gone:1"));
+    write_back.look().await.unwrap();
+    assert_eq!((write_back.trouble.words(), world.unwritten(&write_back)), (None, 600), "nothing was taken");
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(50), 0), "it was back again");
+}
+
+#[tokio::test]
+async fn a_token_that_moved_to_others_is_written_and_not_mirrored() {
+    let mut world = World::new().await;
+    for (business, mirrored) in [(1, true), (2, false)] {
+        world.business_ids = vec![BusinessId(business)];
+        let mut write_back = world.open(tempfile::tempdir().unwrap().path());
+        let minutes = world.minutes().unwrap();
+        world.uses(&write_back, 1, 600);
+        world.settle(&mut write_back).await;
+        assert_eq!((world.minutes(), write_back.catalogue.tokens()), (Some(minutes - 10), u64::from(mirrored)));
+    }
 }
 
 #[tokio::test]

@@ -231,10 +231,10 @@ impl Nexudus {
     }
 
     /// `PUT` of a whole record. After an error nobody knows whether it was taken, and a look tells; it is not sent twice
-    /// but where the first was surely not taken.
-    pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<(), Error> {
+    /// but where the first was surely not taken. Whether it was taken; if not, there is no such record any more.
+    pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<bool, Error> {
         let request = |url: &str| self.http.put(url).header(CONTENT_TYPE, "application/json").body(record.to_owned());
-        self.call(Operation::Update, "", request, effort).await.map(drop)
+        Ok(self.call(Operation::Update, "", request, effort).await?.is_some())
     }
 
     async fn call(
@@ -303,7 +303,7 @@ impl Nexudus {
 
     /// What a good answer says; none for a record that does not exist.
     fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<Heard>, Fault> {
-        if operation == Operation::Get && answer.status == StatusCode::NOT_FOUND {
+        if matches!(operation, Operation::Get | Operation::Update) && answer.status == StatusCode::NOT_FOUND {
             // "Not found" as a JSON string; a page that is not there at all is something else.
             let text = answer.text()?;
             if serde_json::from_str::<String>(text).is_ok() {

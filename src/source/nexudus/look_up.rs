@@ -146,8 +146,7 @@ impl LookUp<'_> {
         if reading.odd_devices {
             self.nexudus.odd(Some(id), "MacAddress holds something that is no MAC address, which is left out");
         }
-        let ours = &self.nexudus.config.business_ids;
-        if ours.is_empty() || reading.token.business.is_some_and(|business| ours.contains(&business)) {
+        if self.nexudus.config.is_ours(reading.token.business) {
             self.found.insert(id, Version { token: Arc::new(reading.token), updated: reading.updated });
         }
         Ok(())
