@@ -8,7 +8,7 @@
 mod changes;
 mod held;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -98,6 +98,8 @@ pub struct Catalogue {
     /// Whether single look-ups go into the copy of everything, which a mirror keeps fresh.
     mirrored: bool,
     changes: Noted,
+    /// Tokens of the copy of everything that changed by what was read singly.
+    singly: Mutex<HashSet<TokenId>>,
     origin: Option<Arc<dyn Origin>>,
     copies: Cache<Key, Copy>,
     /// When the source last said that there is no such code or device.
@@ -186,6 +188,7 @@ impl Catalogue {
             held: RwLock::default(),
             mirrored,
             changes: Noted::default(),
+            singly: Mutex::default(),
             origin,
             copies: kept(times.max_tokens, times.stale_for.max(times.fresh_for)),
             absent,
@@ -229,7 +232,8 @@ impl Catalogue {
     /// Takes in one token that was read singly, where a copy of everything is kept; others are asked for when they are needed.
     pub fn heard(&self, version: &Version, asked: Duration) {
         if self.mirrored {
-            self.merge(std::slice::from_ref(version), asked);
+            let merge = self.merge(std::slice::from_ref(version), asked);
+            self.note_singly(merge.changed.iter().map(|version| version.token.id));
         }
     }
 
@@ -239,6 +243,25 @@ impl Catalogue {
             let mut held = self.write();
             ids.iter().for_each(|id| held.is_unreadable(*id));
         }
+    }
+
+    fn note_singly(&self, ids: impl IntoIterator<Item = TokenId>) {
+        self.singly.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
+    /// What changed, since this was last asked, by other hands than those that keep the copy of everything: the versions held
+    /// by now, and tokens that are gone.
+    pub fn changed_singly(&self) -> (Vec<Version>, Vec<TokenId>) {
+        let ids = std::mem::take(&mut *self.singly.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = self.read();
+        let mut changed = (Vec::new(), Vec::new());
+        for id in ids {
+            match held.version(id) {
+                Some(version) => changed.0.push(version),
+                None => changed.1.push(id),
+            }
+        }
+        changed
     }
 
     /// Takes out what the source no longer has, unless it was heard of since `asked` (monotonic); gives those taken out.
@@ -443,8 +466,9 @@ impl Catalogue {
         if self.mirrored && self.is_complete() {
             let known = self.read().find(claim).cloned().unwrap_or_default();
             let gone = known.iter().map(|token| token.id).filter(|id| tokens.iter().all(|token| token.id != *id));
-            self.remove(&gone.collect::<Vec<_>>(), asked);
-            self.merge(found, asked);
+            let gone = self.remove(&gone.collect::<Vec<_>>(), asked);
+            let merge = self.merge(found, asked);
+            self.note_singly(gone.into_iter().chain(merge.changed.iter().map(|version| version.token.id)));
         }
         let fetched_at = self.clock.now().mono;
         if tokens.is_empty() {

@@ -159,6 +159,7 @@ impl Mirror {
 
     /// Asks each location what changed.
     async fn changes(&mut self) -> Result<(), Error> {
+        self.write_singly().await;
         for index in 0..self.locations.len() {
             self.changes_of(index).await?;
         }
@@ -280,10 +281,7 @@ impl Mirror {
     /// A record as meant.
     fn version(&self, record: &Record<'_>) -> Meant {
         let config = &self.nexudus.config;
-        let ours = |business: Option<BusinessId>| {
-            config.business_ids.is_empty() || business.is_some_and(|business| config.business_ids.contains(&business))
-        };
-        if record.business().is_ok_and(|business| !ours(business)) {
+        if record.business().is_ok_and(|business| !config.is_ours(business)) {
             return Meant::Other;
         }
         let id = record.id().ok();
@@ -316,6 +314,14 @@ impl Mirror {
             self.write(move |shelf| shelf.put(&merge.changed, &[])).await;
         }
         (changed, merge.added)
+    }
+
+    /// Writes down what was read singly since: a list that shows the same is no change any more.
+    async fn write_singly(&self) {
+        let (changed, gone) = self.catalogue.changed_singly();
+        if !(changed.is_empty() && gone.is_empty()) {
+            self.write(move |shelf| shelf.put(&changed, &gone)).await;
+        }
     }
 
     /// Takes out tokens that are gone.

@@ -100,6 +100,11 @@ impl Held {
         jiff::Timestamp::from_millisecond(entry.updated_ms).ok()
     }
 
+    pub(super) fn version(&self, id: TokenId) -> Option<Version> {
+        let token = Arc::clone(self.get(id)?);
+        Some(Version { token, updated: self.updated(id) })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -307,3 +307,22 @@ async fn a_look_up_changes_the_mirror_too() {
     kept.clock.advance(Duration::from_secs(3600));
     assert!(kept.holds("just-now"), "it is the mirror's by now");
 }
+
+#[tokio::test]
+async fn what_was_read_singly_outlives_a_restart() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.put(4, "just-now", 1);
+    world.sandbox.delete_token(2);
+    for code in ["just-now", "code-2"] {
+        kept.clock.advance(Duration::from_secs(86_401));
+        let claim = Claim::Code(Code::parse(code).unwrap());
+        kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+    }
+    kept.after(INTERVAL).await;
+    drop(kept);
+    world.fail(Some("down"));
+    let kept = world.mirror();
+    assert!(kept.holds("just-now") && !kept.holds("code-2"));
+}
