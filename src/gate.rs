@@ -342,7 +342,7 @@ impl Gate {
         let catalogue = &self.supply().catalogue;
         let tokens = match changes {
             Changes::Tokens(tokens) => tokens.into_iter().collect(),
-            Changes::All => self.ledger.in_use(),
+            Changes::All => self.ledger.concerned(&live.settings.policy, now),
         };
         for id in tokens {
             match catalogue.standing(id) {

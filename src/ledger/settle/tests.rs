@@ -76,6 +76,21 @@ fn those_who_owe_most_are_settled_first_and_those_who_cannot_not_at_all() {
 }
 
 #[test]
+fn a_top_up_is_felt_by_who_owes_though_nobody_is_online() {
+    let ledger = on_tape();
+    uses(&ledger, &left(1, 2), 900);
+    uses(&ledger, &left(2, 60), 59);
+    assert_eq!(ledger.concerned(&policy(), at(2000)), [TokenId(1)], "of the other nothing can be written");
+    let none_left = begun(&ledger, &left(1, 2)).unwrap();
+    let empty = left(1, 0);
+    let _ = ledger.end_settlement(TokenId(1), &none_left, true, Some(&empty), &policy(), at(2001));
+    assert_eq!(ledger.owing(&policy(), at(2000), 9), []);
+    let _ = ledger.revise(TokenId(1), Some(&left(1, 30)), |_, _| true, &policy(), at(2002));
+    assert_eq!(ledger.owing(&policy(), at(2002), 9), [TokenId(1)]);
+    assert_eq!(begun(&ledger, &left(1, 30)).unwrap().after, 17);
+}
+
+#[test]
 fn each_step_outlives_a_power_cut() {
     let ledger = on_tape();
     uses(&ledger, &left(1, 60), 630);
