@@ -39,6 +39,8 @@ pub mod mirror;
 pub mod radius;
 pub mod sandbox;
 pub mod serve;
+#[cfg(test)]
+mod soak;
 pub mod source;
 pub mod state;
 pub mod telemetry;
