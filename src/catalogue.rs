@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::core::ident::{Code, Mac, TokenId};
+use crate::core::ident::{BusinessId, Code, Mac, TokenId};
 use crate::core::login::Claim;
-use crate::core::token::AccessToken;
+use crate::core::token::{AccessToken, Window};
 use crate::source::{Error, Origin, Version};
 pub use changes::Changes;
 use changes::Noted;
@@ -151,8 +151,6 @@ pub enum Find {
 pub struct Merge {
     /// Versions that are new, or differ from what was known.
     pub changed: Vec<Version>,
-    /// How many of these tokens were not known at all.
-    pub added: usize,
     /// Tokens for which there was no room.
     pub left_out: usize,
 }
@@ -216,10 +214,6 @@ impl Catalogue {
             for version in part {
                 match held.merge(version, asked, room) {
                     Merged::Changed => merge.changed.push(version.clone()),
-                    Merged::Added => {
-                        merge.changed.push(version.clone());
-                        merge.added += 1;
-                    }
                     Merged::Full => merge.left_out += 1,
                     Merged::Same => {}
                 }
@@ -273,16 +267,33 @@ impl Catalogue {
         gone
     }
 
-    /// The copy of everything was compared with the source just now, or `aged` ago; `complete`: it holds every token.
-    pub fn compared(&self, complete: bool, aged: Duration) {
+    /// The copy of everything was compared with the source just now.
+    pub fn compared(&self) {
+        let now = self.clock.now().mono;
+        self.write().compared(now);
+    }
+
+    /// Everything was listed just now; `complete`: every token is held. What became of those in use is then clear.
+    pub fn listed(&self, complete: bool) {
         let now = self.clock.now().mono;
         let mut held = self.write();
-        let is_first = complete && !held.is_complete();
-        held.compared(complete, now, aged);
+        held.compared(now);
+        held.listed(complete);
         drop(held);
-        if is_first {
-            self.changes.note_all();
-        }
+        self.changes.note_all();
+    }
+
+    /// The copy of everything is as it was written down, `aged` ago.
+    pub fn put_back(&self, aged: Duration) {
+        let now = self.clock.now().mono;
+        self.write().put_back(now, aged);
+        self.changes.note_all();
+    }
+
+    /// Tokens held of this location, or of all.
+    #[must_use]
+    pub fn count(&self, business: Option<BusinessId>) -> usize {
+        self.read().count(business)
     }
 
     /// Tokens held that were last asked for before `asked` (monotonic).
@@ -330,7 +341,7 @@ impl Catalogue {
         let held = u64::try_from(self.read().len()).unwrap_or(u64::MAX);
         // What was put in or ran out a moment ago is counted too.
         self.copies.run_pending_tasks();
-        held.saturating_add(self.copies.entry_count())
+        if self.mirrored { held } else { held.saturating_add(self.copies.entry_count()) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Held> {
@@ -359,20 +370,39 @@ impl Catalogue {
             return found.map_or(if complete { Find::Here(Tokens::None) } else { Find::Nothing }, Find::Here);
         };
         // A mirror is kept fresh; while it cannot be, it serves as a stale copy does.
-        let usable = held.age(self.clock.now().mono) <= self.times.stale_for;
+        let now = self.clock.now();
+        let usable = held.age(now.mono) <= self.times.stale_for;
         drop(held);
-        match (found, claim) {
-            (Some(tokens), _) if usable => return Find::Here(tokens),
+        // A code whose tokens are all over, or not begun, may have been given out anew.
+        let is_open = |tokens: &Tokens| tokens.iter().any(|token| token.window(now.wall) == Window::Open);
+        match (&found, claim) {
+            (Some(tokens), Claim::Code(_)) if usable && complete && is_open(tokens) => {
+                return Find::Here(tokens.clone());
+            }
             // A record that names a device was there before the device came, unlike a code that was given out just now.
-            (None, Claim::Device(_)) if usable && complete => return Find::Here(Tokens::None),
+            (_, Claim::Device(_)) if usable && complete => return Find::Here(found.unwrap_or_default()),
             _ => {}
         }
         let key = Key::of(claim);
         if let Some(tokens) = self.fresh(&key) {
-            return Find::Here(tokens);
+            return Find::Here(self.known_still(tokens));
         }
         let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) <= self.times.stale_for);
-        Find::Ask { stale: stale.map(|copy| copy.tokens) }
+        let stale = stale.map(|copy| self.known_still(copy.tokens)).filter(|tokens| !tokens.is_empty());
+        Find::Ask { stale: stale.or(found.filter(|_| usable)) }
+    }
+
+    /// Without those that are gone by now.
+    fn known_still(&self, tokens: Tokens) -> Tokens {
+        if !self.mirrored {
+            return tokens;
+        }
+        let held = self.read();
+        if tokens.iter().any(|token| held.lacks(token.id)) {
+            tokens.iter().filter(|token| !held.lacks(token.id)).cloned().collect()
+        } else {
+            tokens
+        }
     }
 
     /// How old the copy is that answers for this claim.
@@ -462,10 +492,12 @@ impl Catalogue {
     /// Keeps what the source answered, and gives it.
     fn keep(&self, key: &Key, claim: &Claim, found: &[Version], asked: Duration) -> Tokens {
         let tokens: Tokens = found.iter().map(|version| Arc::clone(&version.token)).collect();
-        // Before the mirror is whole nothing keeps what it holds fresh.
-        if self.mirrored && self.is_complete() {
+        if self.mirrored {
+            // Those that have the very code: nobody knows how the server's filter folds case.
             let known = self.read().find(claim).cloned().unwrap_or_default();
-            let gone = known.iter().map(|token| token.id).filter(|id| tokens.iter().all(|token| token.id != *id));
+            let meant = |token: &Arc<AccessToken>| matches!(claim, Claim::Code(code) if token.code == *code);
+            let gone = known.iter().filter(|token| meant(token)).map(|token| token.id);
+            let gone = gone.filter(|id| tokens.iter().all(|token| token.id != *id));
             let gone = self.remove(&gone.collect::<Vec<_>>(), asked);
             let merge = self.merge(found, asked);
             self.note_singly(gone.into_iter().chain(merge.changed.iter().map(|version| version.token.id)));
@@ -476,10 +508,7 @@ impl Catalogue {
             self.absent.insert(key.clone(), fetched_at);
         } else {
             self.absent.invalidate(key);
-            // What has no room in the mirror, or is no part of one.
-            if self.read().find(claim).is_none() {
-                self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
-            }
+            self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
         }
         tokens
     }

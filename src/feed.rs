@@ -29,6 +29,9 @@ const KNOCK: Duration = Duration::from_secs(30);
 /// How long a start waits for the file.
 const FIRST_READING: Duration = Duration::from_secs(5);
 
+/// How long a reload waits for the former source to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often the file is looked at for changes.
 const FILE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,8 @@ pub struct Feed {
     metrics: Arc<Metrics>,
     clock: Clock,
     stop: CancellationToken,
+    /// What it runs.
+    own: TaskTracker,
 }
 
 enum Source {
@@ -64,20 +69,26 @@ impl std::fmt::Debug for Source {
 }
 
 impl Feed {
-    /// Prepares the supply of these settings; nothing is read or asked yet. It ends with `stop`.
+    /// Prepares the supply of these settings; nothing is read or asked yet. It ends with `stop`. Calls that `former` made
+    /// count on.
     pub fn new(
         settings: &Settings,
         state: &Arc<StateFile>,
         metrics: &Arc<Metrics>,
         clock: &Clock,
         stop: CancellationToken,
+        former: Option<&Self>,
     ) -> Result<Self, Error> {
         let (metrics, health) = (Arc::clone(metrics), Arc::new(Health::default()));
         let source = match &settings.source {
             config::Source::File(file) => Source::File(file.clone()),
             config::Source::Nexudus(nexudus) => {
                 let watch = Watch { metrics: Arc::clone(&metrics), health: Arc::clone(&health), clock: clock.clone() };
-                Source::Nexudus(Arc::new(client(nexudus, state, watch, clock)?))
+                let client = client(nexudus, state, watch, clock)?;
+                Source::Nexudus(Arc::new(match former.map(|former| &former.source) {
+                    Some(Source::Nexudus(former)) => client.after(former),
+                    Some(Source::File(_)) | None => client,
+                }))
             }
         };
         let origin = match &source {
@@ -95,7 +106,7 @@ impl Feed {
         });
         let folder = settings.store.path.clone();
         let write_back = matches!(&settings.source, config::Source::Nexudus(nexudus) if nexudus.write_back);
-        Ok(Self { supply, source, folder, write_back, metrics, clock: clock.clone(), stop })
+        Ok(Self { supply, source, folder, write_back, metrics, clock: clock.clone(), stop, own: TaskTracker::new() })
     }
 
     /// The supply.
@@ -114,7 +125,7 @@ impl Feed {
                     return;
                 }
                 let knocking = knock(Arc::clone(nexudus), Arc::clone(&self.supply.health), self.clock.clone());
-                tasks.spawn(self.stop.clone().run_until_cancelled_owned(knocking));
+                tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(knocking)));
             }
         }
     }
@@ -131,12 +142,23 @@ impl Feed {
             Arc::clone(&self.supply.write_back),
             self.write_back,
         );
-        tasks.spawn(self.stop.clone().run_until_cancelled_owned(write_back.run()));
+        tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(write_back.run())));
     }
 
-    /// Feeds it no more.
+    /// Feeds it no more. What it runs is over once [`Feed::over`] is.
     pub fn stop(&self) {
         self.stop.cancel();
+        self.own.close();
+    }
+
+    /// Resolves when what it ran is over, or after a while.
+    pub fn over(&self) -> impl Future<Output = ()> + use<> {
+        let own = self.own.clone();
+        async move {
+            if tokio::time::timeout(STOP_WITHIN, own.wait()).await.is_err() {
+                tracing::warn!("the former source takes long to stop");
+            }
+        }
     }
 
     /// Reads the file now, for a command that ends after one decision. It blocks.
@@ -154,7 +176,7 @@ impl Feed {
         let opening = move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint);
         match tokio::task::spawn_blocking(opening).await {
             Ok(mirror) => {
-                tasks.spawn(self.stop.clone().run_until_cancelled_owned(mirror.run()));
+                tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(mirror.run())));
             }
             Err(error) => tracing::error!(%error, "there is no mirror: every code is asked for when a guest comes"),
         }
@@ -165,7 +187,7 @@ impl Feed {
         let following = file::watch(file, FILE_INTERVAL, self.clock.clone(), move |read| {
             latest.send_replace(Some(read));
         });
-        tasks.spawn(self.stop.clone().run_until_cancelled_owned(following));
+        tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(following)));
 
         let (supply, metrics, clock) = (Arc::clone(&self.supply), Arc::clone(&self.metrics), self.clock.clone());
         let taken = Arc::new(Notify::new());
@@ -185,7 +207,7 @@ impl Feed {
                 }
             }
         };
-        tasks.spawn(self.stop.clone().run_until_cancelled_owned(taking));
+        tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(taking)));
         if tokio::time::timeout(FIRST_READING, first.notified()).await.is_err() {
             tracing::error!("the file is not read yet; logins are denied until it is");
         }

@@ -339,7 +339,7 @@ impl Gate {
 
     /// Tokens changed at their source: so does what their running sessions may.
     pub fn revise(&self, changes: Changes, live: &Live) {
-        let catalogue = &self.supply().catalogue;
+        let (catalogue, now) = (&self.supply().catalogue, self.clock.now().wall);
         let tokens = match changes {
             Changes::Tokens(tokens) => tokens.into_iter().collect(),
             Changes::All => self.ledger.concerned(&live.settings.policy, now),

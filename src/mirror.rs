@@ -9,6 +9,7 @@ mod coverage;
 mod listing;
 mod shelf;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,9 @@ const PAGES_OF_CHANGES: u32 = 20;
 /// Records of one page that are read singly because the list leaves keys out.
 const SINGLES: usize = 20;
 
+/// Listings begun for a number that fell and found nothing, after which it is believed no more.
+const FUTILE: u8 = 3;
+
 /// The pause after a failure that names none.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,10 +53,12 @@ struct Location {
     business: Option<BusinessId>,
     /// Up to when, by Nexudus' clock, changes were seen.
     seen_to: Option<Timestamp>,
-    /// How many records there are at least, as far as is known: fewer tell that one was deleted.
-    records: Option<u64>,
-    /// Whether a number that fell ever meant something.
-    counts: bool,
+    /// Whether there were fewer records than are held, so that one must be gone.
+    fewer: bool,
+    /// Listings in a row, begun for that, that found nothing gone.
+    futile: u8,
+    /// What the latest listing lacked, where that was too much to be believed at once.
+    lacked: HashSet<TokenId>,
 }
 
 /// The mirror of one source.
@@ -66,6 +72,8 @@ pub struct Mirror {
     listing: Option<Listing>,
     next_changes: Duration,
     next_listing: Duration,
+    /// Whether a page was listed since changes were asked for: neither waits for ever for the other.
+    listed_since: bool,
     /// Told from outside that something changed.
     hint: Arc<Hint>,
 }
@@ -99,7 +107,13 @@ impl Mirror {
         let businesses = config.business_ids.iter().map(|business| Some(*business));
         let businesses: Vec<_> = if config.business_ids.is_empty() { vec![None] } else { businesses.collect() };
         let seen_to = |business| kept.seen_to.get(&business).copied();
-        let location = |business| Location { business, seen_to: seen_to(business), records: None, counts: true };
+        let location = |business| Location {
+            business,
+            seen_to: seen_to(business),
+            fewer: false,
+            futile: 0,
+            lacked: HashSet::new(),
+        };
         let locations = businesses.into_iter().map(location).collect();
         put_back(&catalogue, &kept, &clock);
         Self {
@@ -110,6 +124,7 @@ impl Mirror {
             listing: None,
             next_changes: Duration::ZERO,
             next_listing: Duration::ZERO,
+            listed_since: true,
             hint,
             nexudus,
             clock,
@@ -138,11 +153,15 @@ impl Mirror {
     /// Does what is due, one page at most of a listing; how long there is nothing to do.
     async fn step(&mut self) -> Result<Duration, Error> {
         let now = self.clock.now().mono;
-        if now >= self.next_changes && self.locations.iter().all(|location| location.seen_to.is_some()) {
+        let lists = self.listing.is_some() || now >= self.next_listing;
+        let in_turn = !lists || self.listed_since;
+        if now >= self.next_changes && in_turn && self.locations.iter().all(|location| location.seen_to.is_some()) {
+            self.listed_since = false;
             self.changes().await?;
-            self.next_changes = now + self.nexudus.config.mirror_interval;
+            self.next_changes = self.clock.now().mono + self.interval();
             return Ok(Duration::ZERO);
         }
+        self.listed_since = true;
         if self.listing.is_none() && now >= self.next_listing {
             self.listing = Some(Listing::new(now));
         }
@@ -151,6 +170,15 @@ impl Mirror {
             return Ok(Duration::ZERO);
         }
         Ok(self.next_changes.min(self.next_listing).saturating_sub(now))
+    }
+
+    /// How long from one look for changes to the next: as configured, or as long as the mirror's share of the ceiling takes to
+    /// carry the two calls for each location.
+    fn interval(&self) -> Duration {
+        let config = &self.nexudus.config;
+        let share = (config.requests_per_minute / 2).max(1);
+        let calls = u32::try_from(2 * self.locations.len()).unwrap_or(u32::MAX);
+        config.mirror_interval.max(Duration::from_secs(60).saturating_mul(calls) / share)
     }
 
     fn effort(&self) -> Effort {
@@ -163,7 +191,7 @@ impl Mirror {
         for index in 0..self.locations.len() {
             self.changes_of(index).await?;
         }
-        self.catalogue.compared(false, Duration::ZERO);
+        self.catalogue.compared();
         self.note_compared().await;
         Ok(())
     }
@@ -172,7 +200,7 @@ impl Mirror {
         let Some(location) = self.locations.get(index) else { return Ok(()) };
         let (business, Some(seen_to)) = (location.business, location.seen_to) else { return Ok(()) };
         let bound = to_the_minute(seen_to.saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN));
-        let (mut seen_by, mut added) = (None, 0);
+        let mut seen_by = None;
         for page in 1..=PAGES_OF_CHANGES + 1 {
             if page > PAGES_OF_CHANGES {
                 tracing::warn!("so much changed in Nexudus, or its filter is ignored, that everything is listed anew");
@@ -181,33 +209,33 @@ impl Mirror {
             }
             let read = self.page(business, page, &[("from_AccessToken_UpdatedOn", &bound)], SIZE).await?;
             seen_by = seen_by.or(read.date);
-            added += self.take(read.versions, read.asked).await.1;
+            self.take(read.versions, read.asked).await;
             if !read.has_next_page {
                 break;
             }
         }
-        let fewer = self.are_fewer(index, added).await?;
-        if fewer {
-            self.next_listing = Duration::ZERO;
-        }
-        // Only forward: a clock that was set back must not make a gap.
-        let seen_to = seen_by.map_or(seen_to, |by| by.max(seen_to));
-        self.see_to(index, seen_to).await;
+        self.look_for_fewer(index).await?;
+        self.see_to(index, seen_by.unwrap_or(seen_to)).await;
         Ok(())
     }
 
-    /// Whether a location holds fewer records than are known, so that one was deleted.
-    async fn are_fewer(&mut self, index: usize, added: usize) -> Result<bool, Error> {
-        let Some(location) = self.locations.get(index) else { return Ok(false) };
-        let (business, Some(records), true) = (location.business, location.records, location.counts) else {
-            return Ok(false);
-        };
-        let records = records + u64::try_from(added).unwrap_or_default();
-        let total = self.page(business, 1, &[], "1").await?.total;
-        if let Some(location) = self.locations.get_mut(index) {
-            location.records = Some(total.map_or(records, |total| total.max(records)));
+    /// Has everything listed anew if a location holds fewer records than are held here: one was deleted, which shows
+    /// nowhere else.
+    async fn look_for_fewer(&mut self, index: usize) -> Result<(), Error> {
+        let Some(location) = self.locations.get(index) else { return Ok(()) };
+        let business = location.business;
+        if location.futile >= FUTILE || !self.catalogue.is_complete() {
+            return Ok(());
         }
-        Ok(total.is_some_and(|total| total < records))
+        let total = self.page(business, 1, &[], "1").await?.total;
+        let held = u64::try_from(self.catalogue.count(business)).unwrap_or(u64::MAX);
+        if total.is_some_and(|total| total < held) && self.listing.is_none() {
+            self.next_listing = Duration::ZERO;
+            if let Some(location) = self.locations.get_mut(index) {
+                location.fewer = true;
+            }
+        }
+        Ok(())
     }
 
     /// One page, its records read.
@@ -257,10 +285,11 @@ impl Mirror {
             } else if singles < SINGLES {
                 singles += 1;
                 // What is gone by now is missing in the next listing.
-                match self.single(id).await? {
-                    Some(Meant::Ours(version)) => read.versions.push(version),
-                    Some(Meant::Odd) => odd.push(id),
-                    Some(Meant::Other) | None => {}
+                match self.single(id).await {
+                    Ok(Some(Meant::Ours(version))) => read.versions.push(version),
+                    // One that cannot be read singly holds nothing else up.
+                    Ok(Some(Meant::Odd)) | Err(_) => odd.push(id),
+                    Ok(Some(Meant::Other) | None) => {}
                 }
             } else {
                 read.left_out += 1;
@@ -303,17 +332,16 @@ impl Mirror {
         updated.is_some() && self.catalogue.updated(id) == updated
     }
 
-    /// Takes versions in and writes down what changed; how many changed, and how many of these are new.
-    async fn take(&self, versions: Vec<Version>, asked: Duration) -> (usize, usize) {
+    /// Takes versions in and writes down what changed; for how many there was no room.
+    async fn take(&self, versions: Vec<Version>, asked: Duration) -> usize {
         let merge = self.catalogue.merge(&versions, asked);
         if merge.left_out > 0 {
             tracing::error!(tokens = merge.left_out, "cache.max_tokens leaves tokens out of the mirror");
         }
-        let changed = merge.changed.len();
-        if changed > 0 {
+        if !merge.changed.is_empty() {
             self.write(move |shelf| shelf.put(&merge.changed, &[])).await;
         }
-        (changed, merge.added)
+        merge.left_out
     }
 
     /// Writes down what was read singly since: a list that shows the same is no change any more.
@@ -342,10 +370,8 @@ impl Mirror {
 
     async fn note_compared(&self) {
         self.coverage.compared(self.clock.now().mono);
-        if self.catalogue.is_complete() {
-            let now = self.clock.now().wall;
-            self.write(move |shelf| shelf.compared(now)).await;
-        }
+        let (complete, now) = (self.catalogue.is_complete(), self.clock.now().wall);
+        self.write(move |shelf| shelf.compared(complete, now)).await;
     }
 
     /// Changes the file, if there is one; without it a restart lists everything again.
@@ -398,7 +424,7 @@ fn put_back(catalogue: &Catalogue, kept: &Kept, clock: &Clock) {
     catalogue.merge(&kept.versions, Duration::ZERO);
     if let Some(compared) = kept.compared {
         let aged = now.wall.duration_since(compared).try_into().unwrap_or(Duration::ZERO);
-        catalogue.compared(true, aged);
+        catalogue.put_back(aged);
         tracing::info!(tokens, aged_s = aged.as_secs(), "the mirror of before is in use");
     }
 }

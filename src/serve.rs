@@ -136,7 +136,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let state = Arc::new(state);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let metrics = Arc::new(Metrics::default());
-    let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token()).map_err(Fatal::Source)?;
+    let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token(), None).map_err(Fatal::Source)?;
     let (path, policy, now) = (settings.store.path.clone(), settings.policy.clone(), clock.now().wall);
     let opening = tokio::task::spawn_blocking(move || Ledger::open(&path, &policy, now));
     // A file is read meanwhile. Nexudus is not signed in to before it is known that no other daemon runs on this ledger.
@@ -366,12 +366,19 @@ impl Daemon {
         if other_feed {
             let stop = self.stop.child_token();
             let gate = &self.gate;
-            let feed =
-                Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop).map_err(Fatal::Source)?;
+            let (feed, over) = {
+                let former = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+                let feed = Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop, Some(&former));
+                let feed = feed.map_err(Fatal::Source)?;
+                former.stop();
+                (feed, former.over())
+            };
+            // Two at once would write the same files, and the same minutes. Copies at hand serve meanwhile.
+            over.await;
             feed.start(&self.tasks).await;
             gate.resupply(Arc::clone(feed.supply()));
             feed.settle(&gate.ledger, &self.live.subscribe(), &self.tasks);
-            std::mem::replace(&mut *self.feed.lock().unwrap_or_else(PoisonError::into_inner), feed).stop();
+            *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = feed;
         }
         telemetry::log::set_level(&live.settings.telemetry);
         self.live.send_replace(Arc::clone(&live));

@@ -39,6 +39,9 @@ const QUIET: Duration = Duration::from_secs(300);
 /// How long a token rests that owes and could not be lowered: it is gone, malformed, or has nothing left to take.
 const REST: Duration = Duration::from_secs(600);
 
+/// Tokens in a row that fail before it is the source that does.
+const FAILURES: u32 = 3;
+
 /// The longest pause otherwise.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -117,6 +120,8 @@ impl WriteBack {
 
     /// Settles whoever owes; never ends.
     pub async fn run(mut self) {
+        // What was sent before a restart or a reload may arrive as long as this.
+        self.clock.sleep(self.nexudus.config.request_timeout * 2).await;
         loop {
             self.clock.sleep(LOOK_EVERY.min(self.nexudus.config.mirror_interval)).await;
             let Err(fault) = self.look().await else { continue };
@@ -143,14 +148,23 @@ impl WriteBack {
         let policy = self.live.borrow().settings.policy.clone();
         let now = self.clock.now().mono;
         self.resting.retain(|_, until| *until > now);
+        let (mut failed, mut in_a_row) = (None, 0);
         for id in self.owing(&policy).await {
             if !(self.minutes || self.learns(&policy)) {
                 break;
             }
             match self.settle(id, &policy).await {
-                Ok(true) => {}
+                Ok(true) => in_a_row = 0,
                 Ok(false) | Err(Fault::Record) => {
                     self.resting.insert(id, now + REST);
+                    in_a_row = 0;
+                }
+                // Perhaps it is this token's alone: it makes room for others. What was sent may arrive until then.
+                Err(fault @ Fault::Source(Error::Retry { .. })) if in_a_row < FAILURES => {
+                    self.resting.insert(id, now + PAUSE.max(self.nexudus.config.request_timeout * 2));
+                    in_a_row += 1;
+                    failed = Some(fault);
+                    continue;
                 }
                 Err(fault) => return Err(fault),
             }
@@ -158,7 +172,7 @@ impl WriteBack {
                 self.trouble.set(None);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn learns(&self, policy: &Policy) -> bool {
@@ -220,7 +234,17 @@ impl WriteBack {
             return Ok(false);
         }
         let record = edited(&read.text, &changes).ok_or(Fault::Record)?;
-        let taken = self.nexudus.update(&record, &mut effort).await?;
+        // Now or not at all: whatever waits between the read and this could be an administrator's change.
+        let mut once = self.nexudus.at_once(Share::Most);
+        let taken = match self.nexudus.update(&record, &mut once).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                if let Some(intent) = intent.as_ref().filter(|_| !once.is_uncertain()) {
+                    self.end(id, intent, false, None, policy);
+                }
+                return Err(error.into());
+            }
+        };
         let Some(after) = self.read(id, &mut effort).await? else { return Ok(true) };
         if let Some(intent) = intent {
             self.resolve(id, &intent, &after, taken, policy);

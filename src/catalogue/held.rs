@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Tokens;
-use crate::core::ident::{CodeKey, Mac, TokenId};
+use crate::core::ident::{BusinessId, CodeKey, Mac, TokenId};
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::Version;
@@ -24,6 +24,8 @@ pub(super) struct Held {
     unreadable: HashSet<TokenId>,
     /// Whether it holds every token there is, or was when it was last compared, but for those.
     complete: bool,
+    /// Whether that was found out in this process: what a file of before lacks may be new.
+    listed: bool,
     /// When it was last compared with the source (monotonic).
     at: Duration,
     /// How old it was then: it may be from before this process.
@@ -63,10 +65,8 @@ impl Entry {
 pub(super) enum Merged {
     /// It says nothing new, or is older than what is known.
     Same,
-    /// It differs from what was known.
+    /// It is new, or differs from what was known.
     Changed,
-    /// The token was not known.
-    Added,
     /// There is no room for one more.
     Full,
 }
@@ -74,7 +74,7 @@ pub(super) enum Merged {
 impl Held {
     /// One that holds these and nothing else, read just now.
     pub(super) fn of(tokens: Vec<Arc<AccessToken>>, now: Duration) -> Self {
-        let mut held = Self { complete: true, at: now, ..Self::default() };
+        let mut held = Self { complete: true, listed: true, at: now, ..Self::default() };
         held.by_id.reserve(tokens.len());
         held.by_code.reserve(tokens.len());
         for token in tokens {
@@ -125,10 +125,27 @@ impl Held {
         Some(singly.map_or(self.age(now), |singly| singly.min(self.age(now))))
     }
 
-    /// It was compared with the source, at `now` or, as it was written down, `aged` ago.
-    pub(super) fn compared(&mut self, complete: bool, now: Duration, aged: Duration) {
-        self.complete |= complete;
-        (self.at, self.aged) = (now, aged);
+    /// It was compared with the source at `now`.
+    pub(super) fn compared(&mut self, now: Duration) {
+        (self.at, self.aged) = (now, Duration::ZERO);
+    }
+
+    /// Everything was listed; `complete`: and read, and had room.
+    pub(super) fn listed(&mut self, complete: bool) {
+        (self.complete, self.listed) = (complete, true);
+    }
+
+    /// It is as it was written down, `aged` ago.
+    pub(super) fn put_back(&mut self, now: Duration, aged: Duration) {
+        (self.complete, self.at, self.aged) = (true, now, aged);
+    }
+
+    /// Tokens of this location, or of all.
+    pub(super) fn count(&self, business: Option<BusinessId>) -> usize {
+        match business {
+            None => self.by_id.len(),
+            some => self.by_id.values().filter(|entry| entry.token.business == some).count(),
+        }
     }
 
     /// Takes one version in that was asked for at `asked`, unless a newer one is known; at most `room` tokens are held.
@@ -152,7 +169,8 @@ impl Held {
         }
         self.index(token);
         self.unreadable.remove(&token.id);
-        if self.by_id.insert(token.id, entry).is_some() { Merged::Changed } else { Merged::Added }
+        self.by_id.insert(token.id, entry);
+        Merged::Changed
     }
 
     /// A token is there and cannot be read. Its former version stays; without one nobody can say that it is gone.
@@ -168,7 +186,7 @@ impl Held {
 
     /// Whether the source surely has no such token.
     pub(super) fn lacks(&self, id: TokenId) -> bool {
-        self.complete && !self.by_id.contains_key(&id) && !self.unreadable.contains(&id)
+        self.complete && self.listed && !self.by_id.contains_key(&id) && !self.unreadable.contains(&id)
     }
 
     /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
@@ -241,7 +259,7 @@ mod tests {
     #[test]
     fn an_older_version_changes_nothing() {
         let mut held = Held::default();
-        assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), ROOM), Merged::Added);
+        assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), ROOM), Merged::Changed);
         assert_eq!(held.merge(&version(1, "old", Some(99)), s(9), ROOM), Merged::Same, "UpdatedOn tells");
         assert_eq!(held.merge(&version(1, "page", Some(100)), s(4), ROOM), Merged::Same, "it was asked for earlier");
         assert_eq!(held.merge(&version(1, "page", None), s(4), ROOM), Merged::Same);
@@ -262,7 +280,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_or_has_no_room_is_not_gone() {
         let mut held = Held::default();
-        held.compared(true, s(0), Duration::ZERO);
+        held.put_back(s(0), Duration::ZERO);
+        assert!(held.is_complete() && !held.lacks(TokenId(1)), "it may be newer than what was put back");
+        held.listed(true);
         assert!(held.lacks(TokenId(1)));
         held.is_unreadable(TokenId(1));
         assert!(!held.lacks(TokenId(1)) && held.lacks(TokenId(2)));
@@ -276,7 +296,7 @@ mod tests {
     #[test]
     fn no_more_than_there_is_room_for() {
         let mut held = Held::default();
-        assert_eq!(held.merge(&version(1, "a", None), s(0), 1), Merged::Added);
+        assert_eq!(held.merge(&version(1, "a", None), s(0), 1), Merged::Changed);
         assert_eq!(held.merge(&version(2, "b", None), s(0), 1), Merged::Full);
         assert_eq!(held.merge(&version(1, "c", None), s(0), 1), Merged::Changed, "a change needs none");
         assert_eq!(held.len(), 1);

@@ -131,7 +131,7 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
     // A sign-in of its own, so that the daemon's stays good.
     let state = Arc::new(StateFile::forgetful());
     let (metrics, stop) = (Arc::default(), CancellationToken::new());
-    let feed = Feed::new(&settings, &state, &metrics, &clock, stop).map_err(|error| error.to_string())?;
+    let feed = Feed::new(&settings, &state, &metrics, &clock, stop, None).map_err(|error| error.to_string())?;
     feed.read();
     let ledger = Arc::new(Ledger::read(&settings.store.path, &settings.policy));
     let gate = Gate::new(Arc::clone(feed.supply()), ledger, metrics, clock.clone());

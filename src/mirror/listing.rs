@@ -26,15 +26,13 @@ pub(super) struct Listing {
     seen: HashSet<TokenId>,
     /// Records of the locations before.
     before: u64,
-    /// What the listing before, of this location, lacked.
-    lacked: Option<HashSet<TokenId>>,
     /// Records of which nothing is known.
     left_out: usize,
 }
 
 impl Listing {
     pub(super) fn new(now: Duration) -> Self {
-        Self { began: now, location: 0, page: 1, seen: HashSet::new(), before: 0, lacked: None, left_out: 0 }
+        Self { began: now, location: 0, page: 1, seen: HashSet::new(), before: 0, left_out: 0 }
     }
 }
 
@@ -66,7 +64,7 @@ impl Mirror {
         listing.seen.extend(&read.ids);
         listing.left_out += read.left_out;
         let is_new = listing.seen.len() > known;
-        self.take(read.versions, read.asked).await;
+        listing.left_out += self.take(read.versions, read.asked).await;
         let records = listing.before + u64::try_from(listing.seen.len()).unwrap_or_default();
         self.coverage.listing(records, read.total.filter(|_| self.locations.len() == 1), self.clock.now().mono);
         if read.has_next_page {
@@ -83,55 +81,68 @@ impl Mirror {
 
     /// At the end of a location: what is gone? Whether that was the last location.
     async fn find_missing(&mut self, listing: &mut Listing) -> Result<bool, Error> {
-        let Some(location) = self.locations.get(listing.location) else { return Ok(true) };
+        let (index, asked) = (listing.location, self.clock.now().mono);
+        let Some(location) = self.locations.get_mut(index) else { return Ok(true) };
         let business = location.business;
+        let was_lacked = std::mem::take(&mut location.lacked);
         let older = self.catalogue.older(listing.began);
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
         let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
-        let was_lacked = |id: &TokenId| listing.lacked.as_ref().is_some_and(|lacked| lacked.contains(id));
-        let asked = self.clock.now().mono;
-        let mut gone: Vec<TokenId> = lacks.iter().copied().filter(was_lacked).collect();
-        if lacks.len() - gone.len() > LOOKED_FOR {
-            tracing::warn!(
-                tokens = lacks.len(),
-                "many access tokens are missing in Nexudus' list, which is read once more"
-            );
-            let lacked = Some(lacks.into_iter().collect());
-            *listing = Listing { began: asked, page: 1, seen: HashSet::new(), lacked, left_out: 0, ..*listing };
-            return Ok(false);
-        }
-        let missed = !lacks.is_empty();
-        let mut found = 0;
-        for id in lacks.into_iter().filter(|id| !was_lacked(id)) {
-            match self.single(id).await? {
-                None | Some(Meant::Other) => gone.push(id),
-                Some(Meant::Ours(version)) => {
-                    self.take(vec![version], asked).await;
-                    found += 1;
+        // Few are looked for one by one. Of many, some are: a list that is short for once says nothing, and what the next
+        // one lacks too, an interval later, is gone unless one of those is there.
+        let (mut gone, mut presumed, mut lacked, mut is_there) = (Vec::new(), Vec::new(), HashSet::new(), false);
+        for (number, id) in lacks.iter().copied().enumerate() {
+            if number >= LOOKED_FOR {
+                if was_lacked.contains(&id) {
+                    presumed.push(id);
+                } else {
+                    lacked.insert(id);
                 }
-                Some(Meant::Odd) => found += 1,
+                continue;
+            }
+            match self.single(id).await {
+                Ok(None | Some(Meant::Other)) => gone.push(id),
+                Ok(Some(Meant::Ours(version))) => {
+                    is_there = true;
+                    self.take(vec![version], asked).await;
+                }
+                Ok(Some(Meant::Odd)) => is_there = true,
+                // It holds nothing else up: the next listing says.
+                Err(error) => {
+                    tracing::debug!(%error, token = id.0, "an access token that a list lacks could not be looked for");
+                    lacked.insert(id);
+                }
+            }
+        }
+        if lacks.len() > LOOKED_FOR {
+            tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
+            if is_there {
+                lacked.clear();
+            } else {
+                gone.append(&mut presumed);
             }
         }
         self.remove(&gone, asked).await;
-        let records = u64::try_from(listing.seen.len()).unwrap_or_default() + found;
-        if let Some(location) = self.locations.get_mut(listing.location) {
-            // Where the number falls and nothing is gone, it means something else.
-            location.counts &= missed || location.records.is_none_or(|known| known <= records);
-            location.records = Some(records);
+        if let Some(location) = self.locations.get_mut(index) {
+            let futile = std::mem::take(&mut location.fewer) && gone.is_empty();
+            location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
+            location.lacked = lacked;
         }
         listing.location += 1;
-        (listing.page, listing.lacked) = (1, None);
-        listing.before += records;
+        listing.page = 1;
+        listing.before += u64::try_from(listing.seen.len()).unwrap_or_default();
         listing.seen.clear();
         Ok(listing.location >= self.locations.len())
     }
 
     async fn end(&mut self, listing: &Listing) {
         let now = self.clock.now().mono;
-        self.next_listing = now + self.nexudus.config.full_mirror_interval;
+        let config = &self.nexudus.config;
+        let again = self.locations.iter().any(|location| !location.lacked.is_empty());
+        self.next_listing = now + if again { config.mirror_interval } else { config.full_mirror_interval };
         let complete = listing.left_out == 0;
         let is_first = complete && !self.catalogue.is_complete();
-        self.catalogue.compared(complete, Duration::ZERO);
+        self.catalogue.listed(complete);
         self.coverage.listed(now);
         self.note_compared().await;
         if is_first {

@@ -157,9 +157,10 @@ impl Shelf {
             .map(drop)
     }
 
-    /// Notes that the mirror is whole and was compared at `at`. It blocks.
-    pub(super) fn compared(&mut self, at: Timestamp) -> rusqlite::Result<()> {
-        self.connection.execute("UPDATE about SET compared = ?1, complete = 1", [at.as_millisecond()]).map(drop)
+    /// Notes whether the mirror is whole, and that it was compared at `at`. It blocks.
+    pub(super) fn compared(&mut self, complete: bool, at: Timestamp) -> rusqlite::Result<()> {
+        let about = params![at.as_millisecond(), i64::from(complete)];
+        self.connection.execute("UPDATE about SET compared = ?1, complete = ?2", about).map(drop)
     }
 }
 
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(kept.versions, [full(1), bare(2)]);
         assert_eq!(kept.seen_to, HashMap::from([(None, at), (Some(BusinessId(7)), at)]));
         assert_eq!(kept.compared, None, "it was not whole");
-        shelf.compared(at).unwrap();
+        shelf.compared(true, at).unwrap();
         drop(shelf);
         assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.compared, Some(at));
         for file in fs::read_dir(folder.path()).unwrap() {

@@ -154,8 +154,8 @@ async fn what_is_deleted_is_gone_within_an_interval() {
     kept.after(INTERVAL).await;
     assert!(!kept.holds("code-5") && kept.holds("new") && kept.catalogue.tokens() == 1200);
     assert_eq!(world.sandbox.count("get"), 1, "a look that it is gone");
-    let Changes::Tokens(changed) = kept.catalogue.changes().await else { panic!("all") };
-    assert!(changed.contains(&TokenId(5)) && changed.contains(&TokenId(1201)));
+    assert_eq!(kept.catalogue.standing(TokenId(5)), Some(Standing::Gone));
+    assert_eq!(kept.catalogue.changes().await, Changes::All, "as after each listing");
     // Not again and again.
     let lists = world.sandbox.count("list");
     kept.after(INTERVAL).await;
@@ -169,7 +169,25 @@ async fn many_that_are_missing_are_gone_once_two_listings_lack_them() {
     kept.settle().await;
     (100..=200).for_each(|id| assert!(world.sandbox.delete_token(id)));
     kept.after(INTERVAL).await;
-    assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1099, 0));
+    assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1180, 20), "as many as are looked for");
+    kept.after(INTERVAL).await;
+    assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1099, 40));
+}
+
+#[tokio::test]
+async fn a_list_that_is_short_for_once_takes_nobody_away() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    for _ in 0..3 {
+        // Its filter lets nobody through: the records are there, and read singly.
+        world.sandbox.change(|options| options.lists_nothing = true);
+        kept.after(ALL).await;
+        assert_eq!(kept.catalogue.tokens(), 1200);
+    }
+    world.sandbox.change(|options| options.lists_nothing = false);
+    kept.after(ALL).await;
+    assert!(kept.catalogue.tokens() == 1200 && kept.catalogue.is_complete());
 }
 
 #[tokio::test]
@@ -251,7 +269,9 @@ async fn a_restart_in_the_middle_goes_on_with_what_there_is() {
     assert_eq!(kept.mirror.step().await, Ok(Duration::ZERO));
     drop(kept);
     let mut kept = world.mirror();
-    assert!(kept.holds("code-1") && !kept.holds("code-2500") && !kept.catalogue.is_complete());
+    assert_eq!((kept.catalogue.count(None), kept.catalogue.is_complete()), (1000, false));
+    let first = Claim::Code(Code::parse("code-1").unwrap());
+    assert!(matches!(kept.catalogue.find(&first), Find::Ask { stale: Some(_) }), "where nobody answers it serves");
     kept.settle().await;
     assert!(kept.holds("code-2500") && kept.catalogue.is_complete());
 }
@@ -293,6 +313,53 @@ async fn a_malformed_record_keeps_its_former_version() {
         (kept.catalogue.standing(TokenId(4)), kept.catalogue.standing(TokenId(5))),
         (None, Some(Standing::Gone))
     );
+}
+
+#[tokio::test]
+async fn a_code_that_was_over_may_have_been_given_out_anew() {
+    let world = World::new(1).await;
+    let over = json!({"Id": 2, "AccessCode": "44444", "BusinessId": 1, "MinutesIncluded": 60, "ValidTo": "2026-11-01T00:00:00Z"});
+    world.sandbox.put_token(over);
+    let mut kept = world.mirror();
+    kept.settle().await;
+    let claim = Claim::Code(Code::parse("44444").unwrap());
+    assert!(matches!(kept.catalogue.find(&claim), Find::Ask { stale: Some(tokens) } if tokens.len() == 1));
+    world.put(3, "44444", 1);
+    let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+    assert!(matches!(found, crate::catalogue::Found::Tokens(tokens) if tokens.len() == 2));
+    assert!(matches!(kept.catalogue.find(&claim), Find::Here(_)), "nor is it asked again for each try");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_singly_holds_nothing_up() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.delete_token(5);
+    world.sandbox.change(|options| options.fail_only = Some("get"));
+    world.fail(Some("500"));
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("code-5") && kept.catalogue.tokens() == 1200, "nobody knows");
+    world.put(6, "another", 1);
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("another"));
+    world.fail(None);
+    kept.after(INTERVAL).await;
+    assert!(!kept.holds("code-5") && kept.catalogue.tokens() == 1199);
+}
+
+#[tokio::test]
+async fn a_date_that_is_wrong_for_once_blinds_nobody() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| options.skew = jiff::SignedDuration::from_hours(50_000));
+    kept.after(INTERVAL).await;
+    world.sandbox.change(|options| options.skew = jiff::SignedDuration::ZERO);
+    kept.after(INTERVAL).await;
+    world.put(2, "another", 1);
+    kept.after(INTERVAL).await;
+    assert!(kept.holds("another"));
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ impl World {
 
     /// Looks until nobody owes anything, with the pauses between.
     async fn settle(&self, write_back: &mut WriteBack) {
+        self.clock.advance(Duration::from_secs(60));
         for _ in 0..10 {
             let outcome = write_back.look().await;
             self.clock.advance(Duration::from_secs(60));
@@ -192,6 +193,21 @@ async fn a_change_while_the_answer_is_lost_is_neither_overwritten_nor_counted_tw
             assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(85), 0));
         }
     }
+}
+
+#[tokio::test]
+async fn a_write_that_must_wait_is_not_made_of_what_was_read_before() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("429:1"));
+    assert!(write_back.look().await.is_err());
+    assert_eq!((world.sandbox.count("update"), write_back.ledger.open_settlement(ID)), (1, None), "it was not taken");
+    let mut record = world.record();
+    (record["MinutesLeft"], record["UserLimit"]) = (160.into(), 9.into());
+    world.sandbox.put_token(record);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.record()["UserLimit"].clone()), (Some(150), json!(9)));
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub struct Options {
     pub faults: Vec<Fail>,
     /// The only operation that faults strike, as [`Seen`] names it; none: every one.
     pub fail_only: Option<&'static str>,
+    /// Whether lists are empty, whatever there is.
+    pub lists_nothing: bool,
     /// Whether text filters match parts; exactly otherwise.
     pub contains: bool,
     /// Life of a bearer token.
@@ -69,6 +71,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             faults: Vec::new(),
             fail_only: None,
+            lists_nothing: false,
             contains: false,
             bearer_life: Duration::from_secs(604_799),
             requests_per_minute: None,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accounts;
 use super::fail::{Fail, Mode};
-use super::records::{Asked, done, seconds_left};
+use super::records::{Asked, Records, done, seconds_left};
 use super::{Seen, State, World};
 
 pub(super) async fn serve(listener: TcpListener, world: Arc<World>, stop: CancellationToken) {
@@ -242,6 +242,9 @@ async fn list(
         contains: state.options.contains || fault == Some(Mode::MatchTooMuch),
         absent_keys: fault == Some(Mode::AbsentKeys),
     };
+    if state.options.lists_nothing {
+        return Json(Records::default().list(asked)).into_response();
+    }
     Json(state.records.list(asked)).into_response()
 }
 

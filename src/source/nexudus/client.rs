@@ -1,7 +1,7 @@
 //! Calls of the Nexudus API: signed in, under the ceiling, with pauses after failures, and within a deadline.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +43,8 @@ pub struct Nexudus {
     sign_in: Mutex<SignIn>,
     /// Held while signing in, so that callers share one sign-in.
     signing_in: tokio::sync::Mutex<()>,
-    ceiling: Mutex<Ceiling>,
-    back_off: Mutex<BackOff>,
+    ceiling: Arc<Mutex<Ceiling>>,
+    back_off: Arc<Mutex<BackOff>>,
     skew: Mutex<Skew>,
     on_save: Box<dyn Fn(&Saved) + Send + Sync>,
     observer: Box<dyn Observer>,
@@ -97,6 +97,8 @@ pub(crate) struct Effort {
     /// How long it may take in all.
     allowed: Duration,
     failures: u32,
+    /// Whether a write may have been taken although it failed.
+    uncertain: bool,
     /// Waited so far; bounds the waits even where the clock stands still.
     waited: Duration,
 }
@@ -177,13 +179,23 @@ impl Nexudus {
             http,
             sign_in: Mutex::new(SignIn::new(config, saved, client_id)),
             signing_in: tokio::sync::Mutex::new(()),
-            ceiling: Mutex::new(Ceiling::new(config.requests_per_minute)),
-            back_off: Mutex::new(BackOff::default()),
+            ceiling: Arc::new(Mutex::new(Ceiling::new(config.requests_per_minute))),
+            back_off: Arc::default(),
             skew: Mutex::default(),
             on_save,
             observer,
             brake: Brake::new(LINE_EVERY, LINES_KEPT),
         })
+    }
+
+    /// Keeps to the calls that `former` made, and to its pause, where it called the same account.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        if self.config.base_url == former.config.base_url && self.config.username == former.config.username {
+            locked(&former.ceiling).allow(self.config.requests_per_minute);
+            (self.ceiling, self.back_off) = (Arc::clone(&former.ceiling), Arc::clone(&former.back_off));
+        }
+        self
     }
 
     /// Signs in if need be, so that the first guest does not wait for it and trouble is known before. With
@@ -198,10 +210,23 @@ impl Nexudus {
         self.effort_within(share, self.config.request_timeout.saturating_mul(2))
     }
 
+    /// What one call may spend that is made now or not at all.
+    pub(crate) fn at_once(&self, share: Share) -> Effort {
+        let deadline = self.now().mono.saturating_add(self.config.request_timeout);
+        Effort {
+            share,
+            deadline,
+            allowed: Duration::ZERO,
+            failures: ATTEMPTS,
+            uncertain: false,
+            waited: Duration::ZERO,
+        }
+    }
+
     /// What work may spend that takes so long at most.
     pub(crate) fn effort_within(&self, share: Share, allowed: Duration) -> Effort {
         let deadline = self.now().mono.saturating_add(allowed);
-        Effort { share, deadline, allowed, failures: 0, waited: Duration::ZERO }
+        Effort { share, deadline, allowed, failures: 0, uncertain: false, waited: Duration::ZERO }
     }
 
     /// Counts a record that is odd, and says so once in a while.
@@ -271,6 +296,7 @@ impl Nexudus {
                 }
                 Err(fault @ Fault::Broken { .. }) if operation == Operation::Update => {
                     effort.failures = ATTEMPTS;
+                    effort.uncertain = true;
                     self.pause_after(operation, fault, sent, effort)?;
                 }
                 Err(fault) => self.pause_after(operation, fault, sent, effort)?,
@@ -304,9 +330,9 @@ impl Nexudus {
     /// What a good answer says; none for a record that does not exist.
     fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<Heard>, Fault> {
         if matches!(operation, Operation::Get | Operation::Update) && answer.status == StatusCode::NOT_FOUND {
-            // "Not found" as a JSON string; a page that is not there at all is something else.
+            // "Not found" as a JSON string, or nothing; a web page that is not there at all is something else.
             let text = answer.text()?;
-            if serde_json::from_str::<String>(text).is_ok() {
+            if text.trim().is_empty() || serde_json::from_str::<serde_json::Value>(text).is_ok() {
                 return Ok(None);
             }
             return Err(Fault::Broken { what: "Nexudus answered with status 404 and no word of its own".to_owned() });
@@ -473,6 +499,11 @@ impl Nexudus {
 }
 
 impl Effort {
+    /// Whether a write may have been taken although it failed.
+    pub(crate) const fn is_uncertain(&self) -> bool {
+        self.uncertain
+    }
+
     /// Time left; never nothing, so that a time-out is a time-out.
     fn left(&self, now: Duration) -> Duration {
         self.deadline.saturating_sub(now).max(Duration::from_millis(1))
