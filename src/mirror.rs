@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 pub use self::coverage::Coverage;
 use self::listing::Listing;
+pub(crate) use self::shelf::{Glance, glance};
 use self::shelf::{Kept, Shelf};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;

@@ -78,7 +78,8 @@ pub enum Fatal {
     },
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+/// What to do where an address cannot be bound.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there: stop it, or change the address",
         io::ErrorKind::AddrNotAvailable => "this machine has no such address",
@@ -261,7 +262,7 @@ fn bind_radius(
 }
 
 /// EAFNOSUPPORT or EADDRNOTAVAIL: IPv6 is not compiled in, or switched off.
-fn lacks_family(error: &io::Error) -> bool {
+pub(crate) fn lacks_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(97) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 

@@ -19,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 pub(super) struct Daemon<'s> {
     client: reqwest::Client,
     base: String,
-    key: &'s ApiKey,
+    key: Option<&'s ApiKey>,
 }
 
 /// Why there is no daemon to ask.
@@ -37,7 +37,15 @@ impl<'s> Daemon<'s> {
     /// The daemon that runs under this configuration, asked with the first key that has `scope`.
     pub(super) async fn find(settings: &'s Settings, scope: Scope) -> Result<Self, Nobody> {
         let key = settings.http.api_keys.iter().find(|key| key.scopes.contains(&scope));
-        let key = key.ok_or(Nobody::NoKey(scope))?;
+        Self::reach(settings, Some(key.ok_or(Nobody::NoKey(scope))?)).await
+    }
+
+    /// The daemon that runs under this configuration, asked for what needs no key.
+    pub(super) async fn find_without_key(settings: &'s Settings) -> Result<Self, Nobody> {
+        Self::reach(settings, None).await
+    }
+
+    async fn reach(settings: &'s Settings, key: Option<&'s ApiKey>) -> Result<Self, Nobody> {
         let address = reachable(*settings.http.listen.first().ok_or(Nobody::Silent)?);
         if tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await.is_ok_and(|tried| tried.is_err()) {
             return Err(Nobody::Silent);
@@ -64,7 +72,9 @@ impl<'s> Daemon<'s> {
         body: Option<&Value>,
     ) -> Result<T, String> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
-        request = request.bearer_auth(self.key.key.expose_secret());
+        if let Some(key) = self.key {
+            request = request.bearer_auth(key.key.expose_secret());
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -75,6 +85,12 @@ impl<'s> Daemon<'s> {
             let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
             return Err(format!("{status}. {detail}"));
         }
+        answer.json().await.map_err(words)
+    }
+
+    /// Reads what it says at `path`, whatever the status.
+    pub(super) async fn look<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        let answer = self.client.get(format!("{}{path}", self.base)).send().await.map_err(words)?;
         answer.json().await.map_err(words)
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod daemon;
 mod demo;
+mod doctor;
 mod explain;
 mod openapi;
 mod sandbox;
@@ -33,6 +34,8 @@ enum Command {
     Serve(ConfigArgument),
     /// Read and validate the configuration without starting anything
     Check(ConfigArgument),
+    /// Try the real things: store, ports and the running daemon
+    Doctor(doctor::DoctorArguments),
     /// Decide without admitting: the token, every check with its outcome, the budget
     Explain(explain::ExplainArguments),
     /// Show who is online, by the running daemon
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments.config),
         Command::Check(arguments) => check::run(&arguments.config),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments),
         Command::Disconnect(arguments) => sessions::disconnect(&arguments),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use crate::core::ident::{BusinessId, Code, Mac, TokenId};
 use crate::core::token::AccessToken;
@@ -164,6 +164,29 @@ impl Shelf {
     }
 }
 
+/// What the file holds, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// How many tokens.
+    pub(crate) tokens: u64,
+    /// When they were last compared; none: they are not all.
+    pub(crate) compared: Option<Timestamp>,
+}
+
+/// Looks into the file under `folder` beside whoever keeps it; none if there is no file. It blocks, and changes nothing.
+pub(crate) fn glance(folder: &Path) -> rusqlite::Result<Option<Glance>> {
+    let path = folder.join(NAME);
+    if matches!(path.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let tokens: i64 = connection.query_row("SELECT count(*) FROM token", [], |row| row.get(0))?;
+    let about = "SELECT compared FROM about WHERE complete = 1";
+    let compared: Option<i64> = connection.query_row(about, [], |row| row.get(0)).optional()?;
+    Ok(Some(Glance { tokens: tokens.try_into().unwrap_or_default(), compared: compared.and_then(moment) }))
+}
+
 fn prepare(path: &Path, of: &str) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     // What a power cut takes is listed again.
@@ -257,6 +280,7 @@ mod tests {
         shelf.compared(true, at).unwrap();
         drop(shelf);
         assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.compared, Some(at));
+        assert_eq!(glance(folder.path()), Ok(Some(Glance { tokens: 2, compared: Some(at) })));
         for file in fs::read_dir(folder.path()).unwrap() {
             assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
@@ -273,7 +297,9 @@ mod tests {
     #[test]
     fn a_damaged_file_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
+        assert_eq!(glance(folder.path()), Ok(None));
         fs::write(folder.path().join(NAME), [7; 8192]).unwrap();
+        assert!(glance(folder.path()).is_err());
         let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
         assert!(kept.versions.is_empty());
         shelf.put(&[full(1)], &[]).unwrap();

@@ -10,6 +10,7 @@ mod crash;
 mod daemon;
 mod disconnect;
 mod disk;
+mod doctor;
 mod foreign;
 mod mirror;
 mod nexudus;
