@@ -1,8 +1,10 @@
 //! `spotgate doctor`: tries the real things, beside the running daemon or without one, and says of each what came of it and
 //! what to do. It changes nothing and holds nothing for longer than it looks.
 
+mod clock;
 mod finding;
 mod ports;
+mod source;
 mod store;
 
 use std::io::IsTerminal as _;
@@ -52,12 +54,13 @@ pub(super) fn run(arguments: &DoctorArguments) -> ExitCode {
 async fn examine(settings: Arc<Settings>) -> Vec<Finding> {
     let clock = Clock::system();
     let running = ports::running(&settings).await;
+    let source = Box::pin(source::examine(&settings, &clock));
     let mirror = store::mirror(&settings, clock.now().wall);
     let store = store::examine(&settings);
     let ports = ports::examine(&settings, running.is_some());
-    let (mirror, store, ports) = tokio::join!(mirror, store, ports);
+    let (source, mirror, store, ports) = tokio::join!(source, mirror, store, ports);
     let daemon = ports::daemon(running.as_ref());
-    [mirror, daemon, store, ports].into_iter().flatten().collect()
+    [source, mirror, daemon, store, ports].into_iter().flatten().collect()
 }
 
 /// What `spotgate check` says, one finding each.

@@ -34,6 +34,12 @@ pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Option<Timestamp>, No
     Ok(Some(moment(timestamp.unwrap_or(Timestamp::MAX).as_millisecond())))
 }
 
+/// What a date shows, whatever its offset: the clock on the wall of whoever wrote it. None for what is no bound.
+pub(crate) fn clock_face(text: &str) -> Result<Option<DateTime>, NotADate> {
+    let (civil, _) = split_offset(text.trim())?;
+    Ok(parse(civil, &TimeZone::UTC)?.map(|instant| TimeZone::UTC.to_datetime(instant)))
+}
+
 /// The text is no date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotADate;

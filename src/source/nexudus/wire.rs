@@ -139,6 +139,12 @@ impl<'a> Record<'a> {
         instant("UpdatedOn", self.updated_on, &TimeZone::UTC).ok().flatten()
     }
 
+    /// `ValidTo` as it was sent, which need be no date; none where there is none.
+    #[must_use]
+    pub fn valid_to_as_sent(&self) -> Option<Cow<'a, str>> {
+        text("ValidTo", self.valid_to, "is no text").ok().flatten()
+    }
+
     /// The record as meant; `zone` reads dates that have no offset. An absent key means the same as null here.
     pub fn read(&self, zone: &TimeZone) -> Result<Reading, Malformed> {
         let (devices, odd_devices) = self.devices();
