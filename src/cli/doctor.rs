@@ -6,6 +6,7 @@ mod finding;
 mod ports;
 mod source;
 mod store;
+mod web;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -58,9 +59,10 @@ async fn examine(settings: Arc<Settings>) -> Vec<Finding> {
     let mirror = store::mirror(&settings, clock.now().wall);
     let store = store::examine(&settings);
     let ports = ports::examine(&settings, running.is_some());
-    let (source, mirror, store, ports) = tokio::join!(source, mirror, store, ports);
+    let web = web::examine(&settings, clock.now().wall);
+    let (source, mirror, store, ports, web) = tokio::join!(source, mirror, store, ports, web);
     let daemon = ports::daemon(running.as_ref());
-    [source, mirror, daemon, store, ports].into_iter().flatten().collect()
+    [source, mirror, daemon, store, ports, web].into_iter().flatten().collect()
 }
 
 /// What `spotgate check` says, one finding each.

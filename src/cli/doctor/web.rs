@@ -1,0 +1,138 @@
+//! The certificate of HTTP, and the name by which guests find the portal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::{CertificateError, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::finding::Finding;
+use super::{blocking, stuck};
+use crate::config::{Settings, TlsFiles};
+use crate::http::server;
+
+/// How long before its end a certificate is to be renewed.
+const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// The last second of the year 9999, which no certificate outlives.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// How long a name may take to resolve.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The certificate and the name, where they are configured.
+pub(super) async fn examine(settings: &Settings, now: Timestamp) -> Vec<Finding> {
+    let certificate = async {
+        let files = settings.http.tls.clone()?;
+        Some(blocking(move || certificate(&files, now)).await.unwrap_or_else(|| stuck("certificate")))
+    };
+    let portal = async { Some(portal(settings.portal.public_url.as_deref()?).await) };
+    let (certificate, portal) = tokio::join!(certificate, portal);
+    certificate.into_iter().chain(portal).collect()
+}
+
+fn certificate(files: &TlsFiles, now: Timestamp) -> Finding {
+    const CHECK: &str = "certificate";
+    if let Err(error) = server::tls(files) {
+        return Finding::fail(CHECK, error.to_string(), "correct http.certificate and http.private_key");
+    }
+    let shown = files.certificate.display();
+    let chain = CertificateDer::pem_file_iter(&files.certificate).into_iter().flatten().flatten();
+    let Some(end) = chain.filter_map(|certificate| end(&certificate)).min() else {
+        return Finding::ok(CHECK, format!("{shown} can be used; until when was not found out"));
+    };
+    let on = end.strftime("%Y-%m-%d %H:%M UTC");
+    let renew = "renew it, then `systemctl reload spotgate`";
+    if end <= now {
+        Finding::fail(CHECK, format!("{shown} expired on {on}"), renew)
+    } else if end.duration_since(now) < RENEW {
+        Finding::warn(CHECK, format!("{shown} expires on {on}"), renew)
+    } else {
+        Finding::ok(CHECK, format!("{shown} is valid until {on}"))
+    }
+}
+
+/// When a certificate ends: a verifier that is asked about the end of days names it.
+fn end(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone().into_owned()).ok()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    let anybody = ServerName::try_from("localhost").ok()?;
+    let last = UnixTime::since_unix_epoch(LAST);
+    match verifier.verify_server_cert(certificate, &[], &anybody, &[], last) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Timestamp::from_second(not_after.as_secs().try_into().ok()?).ok()
+        }
+        _ => None,
+    }
+}
+
+async fn portal(public_url: &str) -> Finding {
+    const CHECK: &str = "portal";
+    let url = Url::parse(public_url).ok();
+    let Some((host, port)) = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?))) else {
+        return Finding::warn(CHECK, "portal.public_url names no host", "write it like https://wifi.example.org");
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let resolved = tokio::time::timeout(RESOLVE_WITHIN, tokio::net::lookup_host((host, port))).await;
+    let why = match resolved {
+        Ok(Ok(addresses)) => {
+            let mut addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
+            addresses.dedup();
+            return Finding::ok(CHECK, format!("{host} resolves to {}", addresses.join(", ")));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RESOLVE_WITHIN.as_secs()),
+    };
+    let remedy =
+        "correct portal.public_url, or add the name to the DNS that guests use, e.g. /ip dns static on the router";
+    Finding::warn(CHECK, format!("{host} does not resolve here: {why}"), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Grade;
+
+    fn files(folder: &std::path::Path, end: Timestamp) -> TlsFiles {
+        let mut parameters = rcgen::CertificateParams::new(vec!["wifi.example.org".to_owned()]).unwrap();
+        let end = jiff::tz::TimeZone::UTC.to_datetime(end);
+        let (month, day) = (end.month().try_into().unwrap(), end.day().try_into().unwrap());
+        parameters.not_after = rcgen::date_time_ymd(end.year().into(), month, day);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let files = TlsFiles { certificate: folder.join("a.pem"), private_key: folder.join("a.key") };
+        std::fs::write(&files.certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.private_key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn a_certificate_is_to_be_renewed_two_weeks_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), "2027-03-31T00:00:00Z".parse().unwrap());
+        for (now, grade) in [
+            ("2027-03-16T00:00:00Z", Grade::Ok),
+            ("2027-03-18T00:00:00Z", Grade::Warn),
+            ("2027-03-31T00:00:01Z", Grade::Fail),
+        ] {
+            let finding = certificate(&files, now.parse().unwrap());
+            assert_eq!(finding.result, grade, "{finding:?}");
+            assert!(finding.detail.contains("2027-03-31 00:00 UTC"), "{finding:?}");
+        }
+        std::fs::write(&files.private_key, "no key").unwrap();
+        assert_eq!(certificate(&files, Timestamp::UNIX_EPOCH).result, Grade::Fail);
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_no_name_and_a_name_that_is_none_is_said() {
+        assert_eq!(portal("https://[::1]:8443").await.result, Grade::Ok);
+        assert_eq!(portal("http://127.0.0.1:8080").await.detail, "127.0.0.1 resolves to 127.0.0.1");
+        assert_eq!(portal("https://no-such-host.invalid").await.result, Grade::Warn);
+    }
+}
