@@ -4,6 +4,7 @@
 mod clock;
 mod finding;
 mod ports;
+mod routers;
 mod source;
 mod store;
 mod web;
@@ -60,9 +61,10 @@ async fn examine(settings: Arc<Settings>) -> Vec<Finding> {
     let store = store::examine(&settings);
     let ports = ports::examine(&settings, running.is_some());
     let web = web::examine(&settings, clock.now().wall);
-    let (source, mirror, store, ports, web) = tokio::join!(source, mirror, store, ports, web);
+    let routers = routers::examine(&settings, &clock);
+    let (source, mirror, store, ports, web, routers) = tokio::join!(source, mirror, store, ports, web, routers);
     let daemon = ports::daemon(running.as_ref());
-    [source, mirror, daemon, store, ports, web].into_iter().flatten().collect()
+    [source, mirror, daemon, store, ports, web, routers].into_iter().flatten().collect()
 }
 
 /// What `spotgate check` says, one finding each.

@@ -34,7 +34,7 @@ enum Command {
     Serve(ConfigArgument),
     /// Read and validate the configuration without starting anything
     Check(ConfigArgument),
-    /// Try the real things: source and roles, clock, store, ports, certificate
+    /// Try the real things: source and roles, clock, store, ports, certificate, each router's disconnect port
     Doctor(doctor::DoctorArguments),
     /// Decide without admitting: the token, every check with its outcome, the budget
     Explain(explain::ExplainArguments),

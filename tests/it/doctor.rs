@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use spotgate::clock::Clock;
+use spotgate::radius::attribute::ErrorCause;
 use spotgate::sandbox::nexudus::{Options, Sandbox, demo_tokens};
+use spotgate::sandbox::router::{self, Router};
 
 use crate::nexudus::{sandbox, source};
 use crate::support::{
@@ -148,6 +150,7 @@ async fn where_all_is_well_it_says_so_and_writes_nothing() {
             "port",
             "port",
             "port",
+            "disconnect",
         ]
     );
     let found = over(&sandbox, "", "").await;
@@ -323,6 +326,43 @@ async fn the_file_is_read_and_odd_records_are_said() {
     assert!(found.one("clock").starts_with("ok it is 20"), "{found:?}");
     write(json!([]));
     assert!(doctor(&path).await.one("source").starts_with("warn "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_takes_orders_is_told_from_one_that_does_not() {
+    let nowhere = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let options = |secret: &str| router::Options::new(nowhere.local_addr().unwrap(), secret.as_bytes());
+    let good = Router::start(options(SECRET)).await.unwrap();
+    let deaf = Router::start(options("another shared secret").at([127, 0, 0, 2].into())).await.unwrap();
+    let refusing = Router::start(options(SECRET).at([127, 0, 0, 3].into())).await.unwrap();
+    refusing.change(|quirks| quirks.refuse = Some(ErrorCause(501)));
+    let nas = |name: &str, address: &str, port: u16| {
+        format!(
+            "[[nas]]\nname = \"{name}\"\naddress = \"{address}\"\nsecret = \"{SECRET}\"\ndisconnect_port = {port}\n"
+        )
+    };
+    let more = [
+        nas("deaf", "127.0.0.2", deaf.incoming().port()),
+        nas("refusing", "127.0.0.3", refusing.incoming().port()),
+        nas("many", "10.1.0.0/24", 3799),
+        nas("mute", "10.2.0.1", 0),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokens.json"), json!([record(1, "abc-123")]).to_string()).unwrap();
+    let extra = format!("disconnect_port = {}\n{}", good.incoming().port(), more.concat());
+    let path = configured(&folder, &configuration(FILE_SOURCE, &extra));
+    let (clock, deadline) = (Clock::system(), Duration::from_secs(10));
+    let found = doctor(&path).await;
+    assert!(clock.now().mono < deadline, "they are asked at once");
+    assert!(found.about("disconnect", "front-desk").starts_with("ok "), "{found:?}");
+    let silent = found.about("disconnect", "deaf");
+    assert!(silent.starts_with("warn no answer"), "{silent}");
+    let port = format!("`/radius incoming set accept=yes port={}`", deaf.incoming().port());
+    assert!(silent.contains(&port) && silent.contains("secret") && silent.contains("firewall"), "{silent}");
+    assert!(found.about("disconnect", "refusing").contains("Administratively-Prohibited"), "{found:?}");
+    assert!(found.about("disconnect", "many").starts_with("ok not tried: 10.1.0.0/24 is a network"), "{found:?}");
+    assert!(found.about("disconnect", "mute").starts_with("ok not tried: disconnect_port = 0"), "{found:?}");
+    assert_eq!((good.counts().requests, deaf.counts().bad_requests), (1, 3));
 }
 
 #[test]
