@@ -198,7 +198,7 @@ impl WriteBack {
         looking.await.unwrap_or_default()
     }
 
-    /// Settles one token; whether there was anything to write.
+    /// Settles one token; whether there was anything to write, or to find out about.
     async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<bool, Fault> {
         let mut effort = self.nexudus.effort_within(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
@@ -209,9 +209,9 @@ impl WriteBack {
             }
             return Ok(false);
         };
-        if let Some(intent) = open {
+        if let Some(intent) = &open {
             // From before a crash, or with its answer lost.
-            self.resolve(id, &intent, &read, false, policy);
+            self.resolve(id, intent, &read, false, policy);
         }
         let token = &read.version.token;
         let device = self.learnt(id, &read, policy);
@@ -231,7 +231,7 @@ impl WriteBack {
         };
         let changes = changes(intent.as_ref(), device);
         if changes.is_empty() {
-            return Ok(false);
+            return Ok(open.is_some());
         }
         let record = edited(&read.text, &changes).ok_or(Fault::Record)?;
         // Now or not at all: whatever waits between the read and this could be an administrator's change.

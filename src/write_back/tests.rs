@@ -172,6 +172,10 @@ async fn a_lost_answer_is_resolved_by_looking() {
         world.writes_fail(Some(mode));
         world.settle(&mut write_back).await;
         assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(50), 0), "{mode}");
+        // Nor does the token rest then.
+        world.uses(&write_back, 2, 60);
+        write_back.look().await.unwrap();
+        assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(49), 0), "{mode}");
     }
 }
 
