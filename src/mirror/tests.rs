@@ -144,6 +144,25 @@ async fn a_device_without_a_record_is_known_to_have_none() {
 }
 
 #[tokio::test]
+async fn what_the_server_counts_by_itself_is_seen_with_the_next_listing() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    let mut record = world.sandbox.token(2).unwrap();
+    record["MinutesLeft"] = 17.into();
+    // `UpdatedOn` stays as it was.
+    world.sandbox.put_raw(record);
+    let minutes = |kept: &Kept| match kept.catalogue.standing(TokenId(2)) {
+        Some(Standing::Held(token)) => token.minutes_left,
+        other => panic!("{other:?}"),
+    };
+    kept.after(INTERVAL).await;
+    assert_eq!(minutes(&kept), Some(60), "no list of changes has it");
+    kept.after(ALL).await;
+    assert_eq!(minutes(&kept), Some(17));
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_gone_within_an_interval() {
     let world = World::new(1200).await;
     let mut kept = world.mirror();

@@ -226,6 +226,21 @@ async fn what_is_not_kept_is_switched_off_and_said() {
 }
 
 #[tokio::test]
+async fn where_last_access_is_not_kept_minutes_are_written_all_the_same_and_once() {
+    for mode in [None, Some("lost:1"), Some("reset:1")] {
+        let world = World::with(Options { last_access_writable: false, ..Options::default() }).await;
+        let mut write_back = world.start();
+        world.writes_fail(mode);
+        for nth in 1..=3 {
+            world.uses(&write_back, nth, 600);
+            world.settle(&mut write_back).await;
+        }
+        assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(30), 0), "{mode:?}");
+        assert_eq!(world.record()["LastAccess"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_gone_is_left_alone() {
     let world = World::new().await;
     let mut write_back = world.start();

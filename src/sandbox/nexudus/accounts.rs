@@ -44,6 +44,28 @@ pub(super) struct Accounts {
     refreshes: BTreeMap<String, (String, String, Duration)>,
 }
 
+/// Where `client_id` is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientIdIn {
+    /// The header, or else the form.
+    Either,
+    /// The header alone, as older pages have it.
+    Header,
+    /// The form alone, as newer pages may mean.
+    Form,
+}
+
+impl ClientIdIn {
+    pub(super) fn of<'a>(self, header: Option<&'a str>, form: &'a [(String, String)]) -> Option<&'a str> {
+        let field = form.iter().find(|(key, _)| key == "client_id").map(|(_, value)| value.as_str());
+        match self {
+            Self::Either => header.or(field),
+            Self::Header => header,
+            Self::Form => field,
+        }
+    }
+}
+
 impl Accounts {
     pub(super) const fn new(users: Vec<User>, life: Duration) -> Self {
         Self { users, life, bearers: BTreeMap::new(), refreshes: BTreeMap::new() }
@@ -59,10 +81,9 @@ impl Accounts {
         self.refreshes.clear();
     }
 
-    /// `POST /api/token` with these form fields; answers status and body.
-    pub(super) fn sign_in(&mut self, form: &[(String, String)], header_client: Option<&str>, now: Now) -> (u16, Value) {
+    /// `POST /api/token` with these form fields and this `client_id`; answers status and body.
+    pub(super) fn sign_in(&mut self, form: &[(String, String)], client: Option<&str>, now: Now) -> (u16, Value) {
         let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let client = header_client.or_else(|| field("client_id"));
         match field("grant_type") {
             Some("password") => {
                 let user = self.users.iter().find(|user| {

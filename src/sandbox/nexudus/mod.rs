@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use accounts::User;
+pub use accounts::{ClientIdIn, User};
 pub use demo::{ELSEWHERE, HOME, demo_tokens};
 pub use fail::{Fail, FailError, Mode, Often};
 
@@ -60,6 +60,12 @@ pub struct Options {
     pub skew: jiff::SignedDuration,
     /// Whether a written `MinutesLeft` sticks: pages disagree.
     pub minutes_left_writable: bool,
+    /// Whether a written `LastAccess` sticks: pages disagree.
+    pub last_access_writable: bool,
+    /// The body of 401 and 403: JSON, a page if it begins with `<`, or nothing.
+    pub refusal: String,
+    /// Where `client_id` is read: pages disagree.
+    pub client_id_in: ClientIdIn,
 }
 
 impl Default for Options {
@@ -80,6 +86,9 @@ impl Default for Options {
             redirect_to: "https://elsewhere.example".to_owned(),
             skew: jiff::SignedDuration::ZERO,
             minutes_left_writable: true,
+            last_access_writable: true,
+            refusal: String::new(),
+            client_id_in: ClientIdIn::Either,
         }
     }
 }
@@ -132,6 +141,7 @@ impl Sandbox {
         let now = clock.now();
         let mut records = Records::default();
         records.minutes_left_writable = options.minutes_left_writable;
+        records.last_access_writable = options.last_access_writable;
         for token in &options.tokens {
             if let Value::Object(record) = token {
                 records.put(record.clone(), now.wall);

@@ -47,6 +47,8 @@ pub(super) struct Records {
     by_id: BTreeMap<i64, Record>,
     /// Whether a written `MinutesLeft` sticks: pages disagree.
     pub(super) minutes_left_writable: bool,
+    /// Whether a written `LastAccess` sticks: pages disagree.
+    pub(super) last_access_writable: bool,
 }
 
 /// How a list is asked for.
@@ -135,8 +137,9 @@ impl Records {
             (true, Some(former)) => {
                 record.extend(SERVERS.iter().filter_map(|&key| Some((key.to_owned(), former.get(key)?.clone()))));
                 record.entry("MinutesLeft").or_insert(Value::Null);
-                if !self.minutes_left_writable {
-                    record.insert("MinutesLeft".to_owned(), former.get("MinutesLeft").cloned().unwrap_or_default());
+                let kept = [("MinutesLeft", self.minutes_left_writable), ("LastAccess", self.last_access_writable)];
+                for (field, _) in kept.into_iter().filter(|(_, writable)| !writable) {
+                    record.insert(field.to_owned(), former.get(field).cloned().unwrap_or_default());
                 }
             }
             (true, None) => return (404, json!("Not found")),

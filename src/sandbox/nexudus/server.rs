@@ -135,6 +135,16 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
     response
 }
 
+/// 401 or 403, in whatever words.
+fn refusal(world: &World, status: StatusCode) -> Response {
+    let body = world.state().options.refusal.clone();
+    if body.is_empty() {
+        return status.into_response();
+    }
+    let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+    (status, [(CONTENT_TYPE, kind)], body).into_response()
+}
+
 /// No answer: the connection is closed.
 fn hangup() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -153,8 +163,8 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
             let body = json!({"Message": "An error has occurred."});
             return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
         }
-        Some(Mode::Unauthorized) => return StatusCode::UNAUTHORIZED.into_response(),
-        Some(Mode::Forbidden) => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
+        Some(Mode::Unauthorized) => return refusal(world, StatusCode::UNAUTHORIZED),
+        Some(Mode::Forbidden) => return refusal(world, StatusCode::FORBIDDEN),
         Some(Mode::Throttled409) => return throttled(StatusCode::CONFLICT),
         Some(Mode::Throttled429) => return throttled(StatusCode::TOO_MANY_REQUESTS),
         Some(Mode::Timeout) => std::future::pending().await,
@@ -180,7 +190,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
         let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or("");
         let may = world.state().accounts.user(header, now).is_some_and(|user| user.roles);
         if !may || matches!(fault, Some(Mode::Role | Mode::RoleList | Mode::RoleRead | Mode::RoleEdit)) {
-            return StatusCode::UNAUTHORIZED.into_response();
+            return refusal(world, StatusCode::UNAUTHORIZED);
         }
     }
     let response = next.run(request).await;
@@ -227,7 +237,9 @@ async fn sign_in(
     let form = form.map(|Form(form)| form).unwrap_or_default();
     let client = headers.get("client_id").and_then(|value| value.to_str().ok());
     let now = world.clock.now();
-    answer(world.state().accounts.sign_in(&form, client, now))
+    let mut state = world.state();
+    let client = state.options.client_id_in.of(client, &form).map(str::to_owned);
+    answer(state.accounts.sign_in(&form, client.as_deref(), now))
 }
 
 async fn list(

@@ -17,6 +17,8 @@ use crate::sandbox::nexudus::{Mode, Options, Sandbox, User, demo_tokens};
 use crate::source::health::Health;
 use crate::source::{Error, Version};
 
+mod quirks;
+
 const WALL: &str = "2026-11-23T10:00:00Z";
 
 #[derive(Clone, Default)]
