@@ -7,10 +7,10 @@
 
 mod changes;
 mod held;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -26,60 +26,7 @@ use crate::source::{Error, Origin, Version};
 pub use changes::Changes;
 use changes::Noted;
 use held::{Held, Merged};
-
-/// Every token under one code, or of one device. Cheap to clone; one token, the usual case, needs no list.
-#[derive(Clone, Debug, Default)]
-pub enum Tokens {
-    /// There is none.
-    #[default]
-    None,
-    /// There is one.
-    One(Arc<AccessToken>),
-    /// There are several.
-    Several(Arc<Vec<Arc<AccessToken>>>),
-}
-
-impl Tokens {
-    fn push(&mut self, token: Arc<AccessToken>) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(token),
-            Self::One(first) => Self::Several(Arc::new(vec![first, token])),
-            Self::Several(mut tokens) => {
-                Arc::make_mut(&mut tokens).push(token);
-                Self::Several(tokens)
-            }
-        };
-    }
-
-    /// Takes one out, if it is there.
-    fn take(&mut self, id: TokenId) {
-        *self = match std::mem::take(self) {
-            Self::One(token) if token.id != id => Self::One(token),
-            Self::None | Self::One(_) => Self::None,
-            Self::Several(tokens) => tokens.iter().filter(|token| token.id != id).cloned().collect(),
-        };
-    }
-}
-
-impl Deref for Tokens {
-    type Target = [Arc<AccessToken>];
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Self::None => &[],
-            Self::One(token) => std::slice::from_ref(token),
-            Self::Several(tokens) => tokens,
-        }
-    }
-}
-
-impl FromIterator<Arc<AccessToken>> for Tokens {
-    fn from_iter<I: IntoIterator<Item = Arc<AccessToken>>>(tokens: I) -> Self {
-        let mut all = Self::None;
-        tokens.into_iter().for_each(|token| all.push(token));
-        all
-    }
-}
+pub use tokens::Tokens;
 
 /// Look-ups under way at once; one more is answered like a source that is away.
 const MAX_IN_FLIGHT: usize = 1024;

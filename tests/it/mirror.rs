@@ -178,6 +178,7 @@ async fn minutes_used_are_written_back_and_the_pool_is_what_it_was() {
     let held = token().await;
     assert!((30..40).contains(&held["unwritten_seconds"].as_u64().unwrap()), "{held}");
     assert_eq!(held["minutes_left"], 57);
+    assert!(!spotgate.log().contains("abc-123"), "no code is logged, at any level");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
