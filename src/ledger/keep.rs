@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::packed::Packed;
 use super::replay::replay;
-use super::shard::Shard;
 use super::{Book, Ledger, written};
 use crate::clock::Clock;
 use crate::core::account::Account;
@@ -184,16 +183,22 @@ impl Ledger {
     /// The disk failed. What was written by then is right.
     pub async fn snapshot(&self, now: Timestamp, ended_before: Timestamp) -> Result<(), journal::Error> {
         let Book::Journal(journal) = &self.book else { return Ok(()) };
-        let rows = |mut shard: MutexGuard<'_, Shard>| -> Vec<Vec<Row>> {
-            shard.forget(now, ended_before);
-            let mut rows = shard.accounts().map(|(token, account)| row(journal, token, &account));
-            std::iter::from_fn(|| {
-                Some(rows.by_ref().take(ROWS_AT_ONCE).collect::<Vec<_>>()).filter(|rows| !rows.is_empty())
-            })
-            .collect()
+        // Some at a time, since who asks for an account waits meanwhile, and what is about to be written takes room.
+        let rows = |tokens: &[TokenId]| -> Vec<Row> {
+            let Some(first) = tokens.first() else { return Vec::new() };
+            let shard = self.shards.of(*first);
+            let account = |token: &TokenId| Some(row(journal, *token, &shard.account(*token)?));
+            tokens.iter().filter_map(account).collect()
         };
+        let parts = self.shards.each().flat_map(|mut shard| {
+            shard.forget(now, ended_before);
+            let tokens = shard.tokens();
+            drop(shard);
+            let parts: Vec<_> = tokens.chunks(ROWS_AT_ONCE).map(<[_]>::to_vec).collect();
+            parts.into_iter().map(|tokens| rows(&tokens))
+        });
         // Boxed for the compiler, which else cannot tell that it may be sent.
-        let parts: Box<dyn Iterator<Item = Vec<Row>> + Send + '_> = Box::new(self.shards.each().flat_map(rows));
+        let parts: Box<dyn Iterator<Item = Vec<Row>> + Send + '_> = Box::new(parts);
         journal.snapshot(parts).await
     }
 

@@ -1,6 +1,7 @@
 //! An account at rest: a string of octets, about 130 for one with a session, where its fields, tables and texts would take
 //! five times as much. Moments stand as the distance from the one before, a device where it comes again as its place, and
-//! what is absent as one octet.
+//! what is absent as one octet. It lies in a room with a few octets to spare, so that most of what happens is written where
+//! the former account was: else what is freed lies in pieces about as large as the accounts themselves.
 //!
 //! A snapshot holds it beside the account as `written`, so that a start reads it faster. It is only read by a program that
 //! packs in the same way: what else there is, and what people read, is `written`'s.
@@ -20,31 +21,54 @@ use crate::core::session::{Contact, Report, Session};
 use crate::core::settle::{Intent, Settlement, Stage};
 
 /// The first octet: another for another way to pack. Two ways that never were on disk may share one.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
-/// An account, packed. Moments keep their milliseconds.
+/// What a room holds beyond the account it is made for: about what the first report of a session adds, and the octet that
+/// says how much is to spare.
+const SPARE: usize = 24;
+
+/// Rooms grow by so much, as what the allocator gives does.
+const STEP: usize = 16;
+
+/// An account, packed. Moments keep their milliseconds. The last octet says how many at the end are to spare, itself
+/// included.
 #[derive(Debug)]
 pub(super) struct Packed(Box<[u8]>);
 
 impl Packed {
     pub(super) fn of(account: &Account) -> Self {
-        let mut packer = Packer { octets: Vec::with_capacity(256), ms: 0 };
-        packer.octets.push(FORM);
-        packer.account(account);
-        Self(packer.octets.as_slice().into())
+        Self::in_room(&packed(account))
     }
 
     /// Takes it from a snapshot; none if it is no account, or packed in another way.
     pub(super) fn read(octets: &[u8]) -> Option<Self> {
-        Unpacker::account(octets).map(|_| Self(octets.into()))
+        Unpacker::account(octets).map(|_| Self::in_room(octets))
     }
 
-    pub(super) const fn as_octets(&self) -> &[u8] {
-        &self.0
+    /// Puts another account in its place.
+    pub(super) fn put(&mut self, account: &Account) {
+        let octets = packed(account);
+        let room = room_for(octets.len());
+        // Not in one that has become far too large, either.
+        if !fill(&mut self.0, &octets) || self.0.len() > room + 2 * STEP {
+            *self = Self::in_room(&octets);
+        }
+    }
+
+    fn in_room(octets: &[u8]) -> Self {
+        let mut room = vec![0; room_for(octets.len())].into_boxed_slice();
+        let fits = fill(&mut room, octets);
+        debug_assert!(fits, "a room is made for what it holds");
+        Self(room)
+    }
+
+    pub(super) fn as_octets(&self) -> &[u8] {
+        let spare = self.0.last().map_or(0, |spare| usize::from(*spare));
+        self.0.get(..self.0.len().saturating_sub(spare)).unwrap_or_default()
     }
 
     pub(super) fn unpack(&self) -> Account {
-        let account = Unpacker::account(&self.0);
+        let account = Unpacker::account(self.as_octets());
         debug_assert!(account.is_some(), "only what was packed is unpacked");
         account.unwrap_or_else(|| {
             tracing::error!("an account cannot be unpacked, and begins anew: a fault of spotgate");
@@ -53,12 +77,40 @@ impl Packed {
     }
 }
 
+/// The length of the room made for so many octets: eight short of a whole number of steps, since the allocator itself
+/// takes eight.
+const fn room_for(octets: usize) -> usize {
+    (octets + SPARE + STEP / 2).next_multiple_of(STEP) - STEP / 2
+}
+
+/// Puts octets in a room; whether they fit.
+fn fill(room: &mut [u8], octets: &[u8]) -> bool {
+    let Some(spare) = room.len().checked_sub(octets.len()).and_then(|spare| u8::try_from(spare).ok()) else {
+        return false;
+    };
+    let Some((last, held)) = room.split_last_mut() else { return false };
+    let Some(held) = held.get_mut(..octets.len()) else { return false };
+    held.copy_from_slice(octets);
+    *last = spare;
+    true
+}
+
+fn packed(account: &Account) -> Vec<u8> {
+    let mut packer = Packer { octets: Vec::with_capacity(256), ms: 0 };
+    packer.octets.push(FORM);
+    packer.account(account);
+    packer.octets
+}
+
 /// In the order of their numbers on disk.
 const CAUSES: [Cause; 6] =
     [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp, Cause::Revoked];
 
 /// In the order of their numbers on disk.
 const STAGES: [Stage; 4] = [Stage::Open, Stage::Written, Stage::Past, Stage::GivenUp];
+
+/// A User-Name that is the session's code, as it mostly is: it is not written twice.
+const NAMED_BY_CODE: u8 = 2;
 
 struct Packer {
     octets: Vec<u8>,
@@ -131,17 +183,20 @@ impl Packer {
         self.ms(i64::from_be_bytes([0, 0, a, b, c, d, e, g]));
         self.octets.extend(random);
         self.device(*device, &of.devices);
+        if let Some(code) = code {
+            self.text(code.reveal());
+        }
         self.text(nas.as_str());
         self.address(*router);
         self.option(nas_session.as_deref(), Self::text);
-        self.option(user_name.as_ref(), |packer, name| packer.text(name.reveal()));
+        match user_name {
+            Some(name) if name == &session.code => self.octets.push(NAMED_BY_CODE),
+            name => self.option(name.as_ref(), |packer, name| packer.text(name.reveal())),
+        }
         self.address(*ip);
         self.moment(*admitted_at);
         self.number(granted.0);
         self.number(interim.0);
-        if let Some(code) = code {
-            self.text(code.reveal());
-        }
         if let Some(name) = asker {
             self.text(name.as_str());
         }
@@ -297,11 +352,16 @@ impl Unpacker<'_> {
         let [h, i, j, k, l, m, n, o, p, q] = self.octets()?;
         let id = SessionId::from_octets([a, b, c, d, e, g, h, i, j, k, l, m, n, o, p, q]);
         let device = self.device(devices)?;
+        let code = if own_code { self.code()? } else { code?.clone() };
         let contact = Contact {
             nas: self.nas()?,
             router: self.address()?,
             nas_session: self.option(|unpacker| Some(unpacker.text()?.into()))?,
-            user_name: self.option(Self::code)?,
+            user_name: match self.octet()? {
+                0 => None,
+                NAMED_BY_CODE => Some(code.clone()),
+                _ => Some(self.code()?),
+            },
             ip: self.address()?,
             can_disconnect,
             can_extend,
@@ -314,7 +374,7 @@ impl Unpacker<'_> {
             admitted_at: self.moment()?,
             granted: self.seconds()?,
             interim: self.seconds()?,
-            code: if own_code { self.code()? } else { code?.clone() },
+            code,
             asker: if asker { Some(self.nas()?) } else { None },
             reported: if reported { Some(self.report()?) } else { None },
             ending: if ending { Some(Box::new(self.ending()?)) } else { None },
@@ -463,11 +523,19 @@ mod tests {
         }
 
         #[test]
+        fn one_takes_the_place_of_another(one in any::account(), other in any::account_being_told()) {
+            let mut packed = Packed::of(&one);
+            packed.put(&other);
+            prop_assert_eq!(packed.as_octets(), super::packed(&other));
+            prop_assert!(packed.0.len() <= room_for(packed.as_octets().len()) + 2 * STEP, "too much to spare");
+        }
+
+        #[test]
         fn what_was_cut_off_is_no_account(account in any::account(), cut in 0.0..1.0) {
-            let packed = Packed::of(&account).0;
+            let octets = packed(&account);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share")]
-            let length = (packed.len() as f64 * cut) as usize;
-            let cut_off = Packed::read(&packed[..length]);
+            let length = (octets.len() as f64 * cut) as usize;
+            let cut_off = Packed::read(&octets[..length]);
             prop_assert!(cut_off.is_none());
         }
     }
@@ -477,19 +545,19 @@ mod tests {
         let json = br#"{"usage":0,"running_since":1790000000000,"first_device":"02:00:00:00:00:01","last_used":1790000000000,
             "code":"kx7q-91mp","devices":["02:00:00:00:00:01"],"terms":{"pool":36000,"valid_to":1790086400000},"sessions":[
             {"session":"01KE000000000000000000000A","mac":"02:00:00:00:00:01","contact":{"nas":"front-desk","router":"192.0.2.1",
-            "nas_session":"80a00001","ip":"10.5.88.41","can_disconnect":true,"can_extend":false},"admitted_at":1790000000000,
+            "nas_session":"80a00001","user_name":"kx7q-91mp","ip":"10.5.88.41","can_disconnect":true,"can_extend":false},"admitted_at":1790000000000,
             "granted":36000,"interim":300,"accounting":true,"reported":{"at":1790000300000,"seconds":300,"input_octets":90000,
             "output_octets":1200000}}]}"#;
         let account = written::read_account(json).unwrap();
-        let packed = Packed::of(&account).0;
-        assert!(packed.len() < 128, "{}", packed.len());
-        let form = "02000001020000000001020180b083c59868010001096b7837712d39316d700101a099020180f0b25200000123ff\
-            9fb697a9010000000000000000000a020a66726f6e742d6465736b04c00002010108383061303030303100040a0558\
+        let octets = packed(&account);
+        assert!(octets.len() < 128, "{}", octets.len());
+        let form = "03000001020000000001020180b083c59868010001096b7837712d39316d700101a099020180f0b25200000123ff\
+            9fb697a9010000000000000000000a020a66726f6e742d6465736b04c00002010108383061303030303102040a0558\
             2980b083c5a801a09902ac02c0cf24ac0290bf05809f4900";
-        assert_eq!(HEXLOWER.encode(&packed), form, "packed in another way than FORM says: raise it");
+        assert_eq!(HEXLOWER.encode(&octets), form, "packed in another way than FORM says: raise it");
 
         let json = br#"{"usage":60,"written":300,"settlement":{"stage":"open","before":60,"after":55,"last_access":1790000300000}}"#;
-        let packed = Packed::of(&written::read_account(json).unwrap()).0;
-        assert_eq!(HEXLOWER.encode(&packed), "023cac0200000000000001003c37c0ffa7c598680000");
+        let octets = packed(&written::read_account(json).unwrap());
+        assert_eq!(HEXLOWER.encode(&octets), "033cac0200000000000001003c37c0ffa7c598680000");
     }
 }

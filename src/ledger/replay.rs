@@ -15,7 +15,7 @@ use crate::core::ident::TokenId;
 use crate::journal::Entry;
 
 /// Octets handed over at once.
-const BATCH: usize = 64 << 10;
+const BATCH: usize = 16 << 10;
 
 /// Batches that wait for a thread; beyond, reading waits.
 const WAITING: usize = 4;
@@ -44,7 +44,7 @@ pub(super) fn replay<R>(shards: &Shards, read: impl FnOnce(&mut dyn FnMut(Entry<
                 Entry::Row { token, payload, packed } => (token, Kind::Row { packed: packed.len() }, [packed, payload]),
                 Entry::Record { token, at_ms, payload } => (token, Kind::Event { at_ms }, [&[], payload]),
             };
-            let lane = usize::try_from(token.unsigned_abs()).unwrap_or_default() % lanes.len();
+            let lane = Shards::place(TokenId(token)) % lanes.len();
             if let Some(lane) = lanes.get_mut(lane) {
                 lane.push(token, kind, octets);
             }
@@ -118,7 +118,7 @@ fn take_in(shards: &Shards, batches: &Receiver<Batch>) -> usize {
                     if account.sessions().len() + account.ended().len() > LARGE {
                         large.insert(token, account);
                     } else {
-                        shards.of(token).insert(token, Packed::of(&account));
+                        shards.of(token).put(token, &account);
                     }
                 }),
             };
@@ -129,7 +129,7 @@ fn take_in(shards: &Shards, batches: &Receiver<Batch>) -> usize {
         }
     }
     for (token, account) in large {
-        shards.of(token).insert(token, Packed::of(&account));
+        shards.of(token).put(token, &account);
     }
     unreadable
 }

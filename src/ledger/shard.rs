@@ -20,6 +20,10 @@ use crate::journal::Closed;
 
 const SHARDS: usize = 64;
 
+/// Tokens in a row, by their numbers, that one shard holds: a snapshot writes rows of one shard together, and neighbours
+/// stand on one page of the file.
+const NEIGHBOURS: u64 = 64;
+
 /// Every account.
 #[derive(Debug)]
 pub(super) struct Shards(Vec<Mutex<Shard>>);
@@ -57,9 +61,13 @@ impl Default for Shards {
 impl Shards {
     /// The shard that holds, or would hold, this token's account.
     pub(super) fn of(&self, token: TokenId) -> MutexGuard<'_, Shard> {
-        let position = usize::try_from(token.0.unsigned_abs()).unwrap_or_default() % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
-        lock(&self.0[position])
+        lock(&self.0[Self::place(token)])
+    }
+
+    /// Which shard that is.
+    pub(super) fn place(token: TokenId) -> usize {
+        usize::try_from(token.0.unsigned_abs() / NEIGHBOURS).unwrap_or_default() % SHARDS
     }
 
     /// One after another, each locked only while it is looked at.
@@ -98,8 +106,11 @@ impl Shard {
         self.slots.iter().map(|(token, slot)| (*token, slot.account.unpack()))
     }
 
+    /// In the order of their numbers.
     pub(super) fn tokens(&self) -> Vec<TokenId> {
-        self.slots.keys().copied().collect()
+        let mut tokens: Vec<_> = self.slots.keys().copied().collect();
+        tokens.sort_unstable();
+        tokens
     }
 
     /// Whether something is due in this account by `now`.
@@ -140,7 +151,7 @@ impl Shard {
                 account.apply(now, &event);
             }
         }
-        self.insert(token, Packed::of(account));
+        self.put(token, account);
         self.due_at(token, account.next_deadline(policy));
         ends
     }
@@ -157,6 +168,14 @@ impl Shard {
             Entry::Vacant(slot) => {
                 slot.insert(Slot { account, deadline: NEVER });
             }
+        }
+    }
+
+    /// As [`Shard::insert`], in the room of the former.
+    pub(super) fn put(&mut self, token: TokenId, account: &Account) {
+        match self.slots.get_mut(&token) {
+            Some(slot) => slot.account.put(account),
+            None => self.insert(token, Packed::of(account)),
         }
     }
 
@@ -201,7 +220,7 @@ impl Shard {
             let ended = account.ended().len();
             account.forget_ended(now);
             if account.ended().len() < ended {
-                slot.account = Packed::of(&account);
+                slot.account.put(&account);
             }
             let over = account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
             !(over && account.sessions().is_empty())
