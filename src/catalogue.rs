@@ -35,6 +35,12 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// Tokens taken in under one lock: logins wait for some microseconds.
 const MERGED_AT_ONCE: usize = 64;
 
+/// Tokens that one search lacks and that are read singly.
+const MISSED: usize = 4;
+
+/// An `UpdatedOn` so far ahead of our clock is no date to tell versions by: it would outlast every later change.
+const AHEAD: Duration = Duration::from_secs(300);
+
 /// "No such code" is remembered for at most so many codes; guesses push out guesses, never copies of tokens.
 const MAX_ABSENT: u64 = 100_000;
 
@@ -156,11 +162,12 @@ impl Catalogue {
     /// `cache.max_tokens` nothing more is held.
     pub fn merge(&self, versions: &[Version], asked: Duration) -> Merge {
         let room = usize::try_from(self.times.max_tokens).unwrap_or(usize::MAX);
+        let latest = self.clock.now().wall.saturating_add(AHEAD).unwrap_or(jiff::Timestamp::MAX);
         let mut merge = Merge::default();
         for part in versions.chunks(MERGED_AT_ONCE) {
             let mut held = self.write();
             for version in part {
-                match held.merge(version, asked, room) {
+                match held.merge(version, asked, latest, room) {
                     Merged::Changed => merge.changed.push(version.clone()),
                     Merged::Full => merge.left_out += 1,
                     Merged::Same => {}
@@ -187,7 +194,14 @@ impl Catalogue {
         }
     }
 
-    fn note_singly(&self, ids: impl IntoIterator<Item = TokenId>) {
+    /// Whether this token was found to be there and could not be read.
+    #[must_use]
+    pub fn is_unreadable(&self, id: TokenId) -> bool {
+        self.read().knows_unreadable(id)
+    }
+
+    /// These are to be written down where a copy of everything is: they changed, or could not be before.
+    pub fn note_singly(&self, ids: impl IntoIterator<Item = TokenId>) {
         self.singly.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
@@ -211,7 +225,8 @@ impl Catalogue {
         let mut held = self.write();
         let gone: Vec<TokenId> = ids.iter().copied().filter(|id| held.remove(*id, asked)).collect();
         drop(held);
-        self.changes.note(gone.iter().copied());
+        // Also those of which no copy was held: sessions may run on them.
+        self.changes.note(ids.iter().copied());
         gone
     }
 
@@ -269,6 +284,14 @@ impl Catalogue {
             Some(token) => Some(Standing::Held(Arc::clone(token))),
             None => held.lacks(id).then_some(Standing::Gone),
         }
+    }
+
+    /// As [`Catalogue::standing`], where it may be relied on: the copy is whole and not stale.
+    #[must_use]
+    pub fn certain(&self, id: TokenId) -> Option<Standing> {
+        let now = self.clock.now().mono;
+        let reliable = |held: &Held| held.is_complete() && held.age(now) <= self.times.stale_for;
+        if reliable(&self.read()) { self.standing(id) } else { None }
     }
 
     /// Whether there is a copy of everything.
@@ -332,25 +355,32 @@ impl Catalogue {
             _ => {}
         }
         let key = Key::of(claim);
-        if let Some(tokens) = self.fresh(&key) {
-            return Find::Here(self.known_still(tokens));
+        let found = found.filter(|_| usable).unwrap_or_default();
+        match self.fresh(&key) {
+            // Those that are over say why there is none.
+            Some(Tokens::None) => {
+                let over = |token: &&Arc<AccessToken>| token.window(now.wall) != Window::Open;
+                return Find::Here(found.iter().filter(over).cloned().collect());
+            }
+            Some(tokens) => return Find::Here(self.as_held(tokens, &found)),
+            None => {}
         }
         let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) <= self.times.stale_for);
-        let stale = stale.map(|copy| self.known_still(copy.tokens)).filter(|tokens| !tokens.is_empty());
-        Find::Ask { stale: stale.or(found.filter(|_| usable)) }
+        let stale = self.as_held(stale.map(|copy| copy.tokens).unwrap_or_default(), &found);
+        Find::Ask { stale: Some(stale).filter(|tokens| !tokens.is_empty()) }
     }
 
-    /// Without those that are gone by now.
-    fn known_still(&self, tokens: Tokens) -> Tokens {
+    /// What a single copy and the copy of everything have together. What the former brought is in the latter, which knows
+    /// since what changed: it goes before.
+    fn as_held(&self, copy: Tokens, found: &Tokens) -> Tokens {
         if !self.mirrored {
-            return tokens;
+            return copy;
         }
         let held = self.read();
-        if tokens.iter().any(|token| held.lacks(token.id)) {
-            tokens.iter().filter(|token| !held.lacks(token.id)).cloned().collect()
-        } else {
-            tokens
-        }
+        let there = copy.iter().filter(|token| !held.lacks(token.id));
+        let there = there.map(|token| held.get(token.id).unwrap_or(token));
+        let others = found.iter().filter(|token| copy.iter().all(|copied| copied.id != token.id));
+        there.chain(others).cloned().collect()
     }
 
     /// How old the copy is that answers for this claim.
@@ -430,25 +460,58 @@ impl Catalogue {
         tokio::spawn(async move {
             let asked = landing.catalogue.clock.now().mono;
             let answer = origin.look_up(&claim).await;
-            let outcome = answer.map(|found| landing.catalogue.keep(&landing.key, &claim, &found, asked));
+            if let Ok(found) = &answer {
+                landing.catalogue.miss(&claim, found).await;
+            }
+            let outcome = answer.map(|found| landing.catalogue.keep(&landing.key, &found, asked));
             drop(landing);
             ended.send_replace(Some(outcome));
         });
         Some(outcome)
     }
 
+    /// A search lacks what is held under the very code: that may be gone, have another code by now, or be left out for once.
+    async fn miss(&self, claim: &Claim, found: &[Version]) {
+        let Claim::Code(code) = claim else { return };
+        let known = self.read().find(claim).cloned().unwrap_or_default();
+        // Nobody knows how the server's filter folds case.
+        let missing = known.iter().filter(|token| token.code == *code).map(|token| token.id);
+        let missing = missing.filter(|id| found.iter().all(|version| version.token.id != *id));
+        for id in missing.take(MISSED).collect::<Vec<_>>() {
+            if let Err(error) = self.reread(id).await {
+                tracing::debug!(%error, token = id.0, "an access token that a search lacks could not be looked for");
+                return;
+            }
+        }
+    }
+
+    /// Reads one token anew by its id; none: the source has no such token.
+    ///
+    /// # Errors
+    ///
+    /// The source does not say.
+    pub async fn reread(&self, id: TokenId) -> Result<Option<Arc<AccessToken>>, Error> {
+        let Some(origin) = &self.origin else {
+            return Err(Error::Retry { what: "a file is read as a whole".to_owned(), after: None });
+        };
+        let asked = self.clock.now().mono;
+        let Some(version) = origin.read_one(id).await? else {
+            if self.mirrored {
+                self.remove(&[id], asked);
+                self.note_singly([id]);
+            }
+            return Ok(None);
+        };
+        self.heard(&version, asked);
+        Ok(Some(version.token))
+    }
+
     /// Keeps what the source answered, and gives it.
-    fn keep(&self, key: &Key, claim: &Claim, found: &[Version], asked: Duration) -> Tokens {
+    fn keep(&self, key: &Key, found: &[Version], asked: Duration) -> Tokens {
         let tokens: Tokens = found.iter().map(|version| Arc::clone(&version.token)).collect();
         if self.mirrored {
-            // Those that have the very code: nobody knows how the server's filter folds case.
-            let known = self.read().find(claim).cloned().unwrap_or_default();
-            let meant = |token: &Arc<AccessToken>| matches!(claim, Claim::Code(code) if token.code == *code);
-            let gone = known.iter().filter(|token| meant(token)).map(|token| token.id);
-            let gone = gone.filter(|id| tokens.iter().all(|token| token.id != *id));
-            let gone = self.remove(&gone.collect::<Vec<_>>(), asked);
             let merge = self.merge(found, asked);
-            self.note_singly(gone.into_iter().chain(merge.changed.iter().map(|version| version.token.id)));
+            self.note_singly(merge.changed.iter().map(|version| version.token.id));
         }
         let fetched_at = self.clock.now().mono;
         if tokens.is_empty() {

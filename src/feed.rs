@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
+use crate::core::ident::TokenId;
 use crate::core::login::Claim;
 use crate::gate::Supply;
 use crate::ledger::Ledger;
@@ -18,7 +19,7 @@ use crate::live::Current;
 use crate::mirror::{Coverage, Mirror};
 use crate::source::health::Health;
 use crate::source::nexudus::{Nexudus, Observer, Saved};
-use crate::source::{Error, LookUp, Origin, file};
+use crate::source::{Error, LookUp, Origin, Single, file};
 use crate::state::StateFile;
 use crate::telemetry::metrics::Metrics;
 use crate::write_back::WriteBack;
@@ -274,6 +275,10 @@ struct Watch {
 impl Origin for Nexudus {
     fn look_up<'a>(&'a self, claim: &'a Claim) -> LookUp<'a> {
         Box::pin(self.look_up(claim))
+    }
+
+    fn read_one(&self, id: TokenId) -> Single<'_> {
+        Box::pin(self.read_one(id))
     }
 }
 

@@ -230,6 +230,15 @@ impl Gate {
         let (mut tokens, mut unavailable) = (Vec::new(), false);
         if mac_login == MacLogin::Remember {
             for before in &self.ledger.remembered(device) {
+                // It is this very token that counts: a whole copy of everything says all about it, and nobody else is asked.
+                match known.supply.catalogue.certain(before.token) {
+                    Some(Standing::Held(token)) => {
+                        tokens.extend(Some(token).filter(|token| token.code.key() == before.code.key()));
+                        continue;
+                    }
+                    Some(Standing::Gone) => continue,
+                    None => {}
+                }
                 match known.look(&Claim::Code(before.code.clone()))? {
                     Found::Tokens(found) => {
                         tokens.extend(found.iter().filter(|token| token.id == before.token).cloned());

@@ -25,6 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub(crate) use file::is_damage;
 pub use file::OpenError;
 use queue::{Queue, Work};
 

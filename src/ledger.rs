@@ -346,6 +346,21 @@ impl Ledger {
         sessions
     }
 
+    /// The tokens on which somebody is online who logged in with this code, whatever its case. It looks through every account,
+    /// and blocks.
+    #[must_use]
+    pub fn live_under(&self, code: &Code) -> Vec<TokenId> {
+        let mut tokens = Vec::new();
+        for shard in self.shards.each() {
+            for (token, account) in shard.accounts() {
+                if account.sessions().iter().any(|session| session.code.same(code, true)) {
+                    tokens.push(token);
+                }
+            }
+        }
+        tokens
+    }
+
     /// One session, live or ended. It looks through every account, and may read the disk: it blocks.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<Found> {

@@ -11,7 +11,8 @@ mod shelf;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +46,12 @@ const SINGLES: usize = 20;
 /// Listings begun for a number that fell and found nothing, after which it is believed no more.
 const FUTILE: u8 = 3;
 
+/// Failures after which no more single records are read for now, or a location is passed over in a listing.
+const FAILURES: u32 = 3;
+
+/// How long a change of the file may take before it is done without.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+
 /// The pause after a failure that names none.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -58,6 +65,12 @@ struct Location {
     fewer: bool,
     /// Listings in a row, begun for that, that found nothing gone.
     futile: u8,
+    /// Records that the latest listing saw and that are not held: malformed ones, or others' where the filter is ignored.
+    others: Option<u64>,
+    /// When it is asked next what changed (monotonic).
+    next: Duration,
+    /// Whether that failed when it was asked last.
+    failed: bool,
     /// What the latest listing lacked, where that was too much to be believed at once.
     lacked: HashSet<TokenId>,
 }
@@ -71,12 +84,15 @@ pub struct Mirror {
     shelf: Option<Arc<Mutex<Shelf>>>,
     locations: Vec<Location>,
     listing: Option<Listing>,
-    next_changes: Duration,
     next_listing: Duration,
     /// Whether a page was listed since changes were asked for: neither waits for ever for the other.
     listed_since: bool,
     /// Told from outside that something changed.
     hint: Arc<Hint>,
+    /// Something is held that is not in the file.
+    unsaved: AtomicBool,
+    /// Whether it was said that lists do not tell how long they are.
+    untold: bool,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -100,9 +116,7 @@ impl Mirror {
         let zone = config.time_zone.iana_name().unwrap_or_default();
         let of = format!("{} at {}, {:?}, {zone}", config.username, config.base_url, config.business_ids);
         let opened = folder.map(|folder| Shelf::open(folder, &of)).transpose();
-        let opened = opened.inspect_err(|error| {
-            tracing::error!(%error, "the mirror cannot be written down: a restart without internet will not know the codes");
-        });
+        let opened = opened.inspect_err(|error| coverage.not_written(&error.to_string(), clock.now().mono));
         let (shelf, kept) = opened.ok().flatten().unzip();
         let kept = kept.unwrap_or_default();
         let businesses = config.business_ids.iter().map(|business| Some(*business));
@@ -113,6 +127,9 @@ impl Mirror {
             seen_to: seen_to(business),
             fewer: false,
             futile: 0,
+            others: None,
+            next: Duration::ZERO,
+            failed: false,
             lacked: HashSet::new(),
         };
         let locations = businesses.into_iter().map(location).collect();
@@ -123,10 +140,11 @@ impl Mirror {
             shelf: shelf.map(|shelf| Arc::new(Mutex::new(shelf))),
             locations,
             listing: None,
-            next_changes: Duration::ZERO,
             next_listing: Duration::ZERO,
             listed_since: true,
             hint,
+            unsaved: AtomicBool::new(false),
+            untold: false,
             nexudus,
             clock,
         }
@@ -145,7 +163,7 @@ impl Mirror {
             if pause > Duration::ZERO {
                 tokio::select! {
                     () = self.clock.sleep(pause) => {}
-                    () = hint.hinted() => self.next_changes = Duration::ZERO,
+                    () = hint.hinted() => self.locations.iter_mut().for_each(|location| location.next = Duration::ZERO),
                 }
             }
         }
@@ -156,10 +174,9 @@ impl Mirror {
         let now = self.clock.now().mono;
         let lists = self.listing.is_some() || now >= self.next_listing;
         let in_turn = !lists || self.listed_since;
-        if now >= self.next_changes && in_turn && self.locations.iter().all(|location| location.seen_to.is_some()) {
+        if in_turn && self.locations.iter().any(|location| location.is_due(now)) {
             self.listed_since = false;
-            self.changes().await?;
-            self.next_changes = self.clock.now().mono + self.interval();
+            self.changes(now).await?;
             return Ok(Duration::ZERO);
         }
         self.listed_since = true;
@@ -170,7 +187,8 @@ impl Mirror {
             self.list_on().await?;
             return Ok(Duration::ZERO);
         }
-        Ok(self.next_changes.min(self.next_listing).saturating_sub(now))
+        let looks = self.locations.iter().filter(|location| location.seen_to.is_some()).map(|location| location.next);
+        Ok(looks.fold(self.next_listing, Duration::min).saturating_sub(now))
     }
 
     /// How long from one look for changes to the next: as configured, or as long as the mirror's share of the ceiling takes to
@@ -186,15 +204,37 @@ impl Mirror {
         self.nexudus.effort_within(Share::Half, CALL_WITHIN)
     }
 
-    /// Asks each location what changed.
-    async fn changes(&mut self) -> Result<(), Error> {
+    /// Asks each location whose turn it is what changed. One that fails holds no other up.
+    async fn changes(&mut self, now: Duration) -> Result<(), Error> {
         self.write_singly().await;
+        let (mut looked, mut failed) = (0, Vec::new());
         for index in 0..self.locations.len() {
-            self.changes_of(index).await?;
+            if !self.locations.get(index).is_some_and(|location| location.is_due(now)) {
+                continue;
+            }
+            let outcome = self.changes_of(index).await;
+            let (then, interval) = (self.clock.now().mono, self.interval());
+            let pause = match &outcome {
+                Ok(()) => interval,
+                Err(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).max(PAUSE).min(interval.max(PAUSE)),
+                Err(Error::Refused { .. }) => PAUSE,
+            };
+            if let Some(location) = self.locations.get_mut(index) {
+                (location.next, location.failed) = (then + pause, outcome.is_err());
+            }
+            looked += 1;
+            match outcome {
+                Err(error @ Error::Refused { .. }) => return Err(error),
+                Err(error) => failed.push(error),
+                Ok(()) => {}
+            }
         }
-        self.catalogue.compared();
-        self.note_compared().await;
-        Ok(())
+        if self.locations.iter().all(|location| location.seen_to.is_some() && !location.failed) {
+            self.catalogue.compared();
+            self.note_compared().await;
+        }
+        // Nothing works: whoever waits for it waits as long as was asked for.
+        if failed.len() == looked { failed.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
     }
 
     async fn changes_of(&mut self, index: usize) -> Result<(), Error> {
@@ -225,12 +265,16 @@ impl Mirror {
     async fn look_for_fewer(&mut self, index: usize) -> Result<(), Error> {
         let Some(location) = self.locations.get(index) else { return Ok(()) };
         let business = location.business;
-        if location.futile >= FUTILE || !self.catalogue.is_complete() {
+        let others = location.others.or(self.catalogue.is_complete().then_some(0));
+        let Some(others) = others.filter(|_| location.futile < FUTILE) else { return Ok(()) };
+        let Some(total) = self.page(business, 1, &[], "1").await?.total else {
+            if !std::mem::replace(&mut self.untold, true) {
+                tracing::warn!("Nexudus does not say how long its lists are: what is deleted shows with a full listing only");
+            }
             return Ok(());
-        }
-        let total = self.page(business, 1, &[], "1").await?.total;
+        };
         let held = u64::try_from(self.catalogue.count(business)).unwrap_or(u64::MAX);
-        if total.is_some_and(|total| total < held) && self.listing.is_none() {
+        if total < held.saturating_add(others) && self.listing.is_none() {
             self.next_listing = Duration::ZERO;
             if let Some(location) = self.locations.get_mut(index) {
                 location.fewer = true;
@@ -263,16 +307,17 @@ impl Mirror {
             total: list.total,
             ids: Vec::with_capacity(list.records.len()),
             versions: Vec::with_capacity(list.records.len()),
-            left_out: 0,
+            without_id: 0,
+            unread: 0,
         };
-        let (mut singles, mut odd) = (0, Vec::new());
+        let (mut odd, mut wanting) = (Vec::new(), Vec::new());
         for json in &list.records {
             let Ok(record) = Record::parse(json.get()).inspect_err(|error| self.odd(None, error)) else {
-                read.left_out += 1;
+                read.without_id += 1;
                 continue;
             };
             let Ok(id) = record.id().inspect_err(|error| self.odd(None, error)) else {
-                read.left_out += 1;
+                read.without_id += 1;
                 continue;
             };
             read.ids.push(id);
@@ -282,27 +327,39 @@ impl Mirror {
                     Meant::Other => {}
                     Meant::Odd => odd.push(id),
                 }
-            } else if self.is_known(id, record.updated()) {
-            } else if singles < SINGLES {
-                singles += 1;
-                // What is gone by now is missing in the next listing.
-                match self.single(id).await {
-                    Ok(Some(Meant::Ours(version))) => read.versions.push(version),
-                    // One that cannot be read singly holds nothing else up.
-                    Ok(Some(Meant::Odd)) | Err(_) => odd.push(id),
-                    Ok(Some(Meant::Other) | None) => {}
+            } else if !self.is_known(id, record.updated()) {
+                wanting.push((self.catalogue.is_unreadable(id), id));
+            }
+        }
+        // Those that could not be read before come last, so that they keep no other out.
+        wanting.sort_unstable();
+        let (mut singles, mut failures) = (0, 0);
+        for (known, id) in wanting {
+            if singles >= SINGLES || failures >= FAILURES {
+                read.unread += usize::from(!known);
+                continue;
+            }
+            singles += 1;
+            // What is gone by now is missing in the next listing.
+            match self.single(id).await {
+                Ok(Some(Meant::Ours(version))) => read.versions.push(version),
+                Ok(Some(Meant::Odd)) => odd.push(id),
+                // One that cannot be read singly holds nothing else up.
+                Err(_) => {
+                    failures += 1;
+                    odd.push(id);
                 }
-            } else {
-                read.left_out += 1;
+                Ok(Some(Meant::Other) | None) => {}
             }
         }
         self.catalogue.unreadable(&odd);
         Ok(read)
     }
 
-    /// Reads one token singly; none: there is no such record.
+    /// Reads one token singly; none: there is no such record. It is tried once, and logins do not wait because it failed.
     async fn single(&self, id: TokenId) -> Result<Option<Meant>, Error> {
-        let Some(text) = self.nexudus.get(id, &mut self.effort()).await? else { return Ok(None) };
+        let mut effort = self.nexudus.effort_alone(Share::Half, CALL_WITHIN);
+        let Some(text) = self.nexudus.get(id, &mut effort).await? else { return Ok(None) };
         let record = Record::parse(&text).inspect_err(|error| self.odd(Some(id), error));
         let record = record.ok().filter(|record| record.id() == Ok(id));
         Ok(Some(record.map_or(Meant::Odd, |record| self.version(&record))))
@@ -340,17 +397,30 @@ impl Mirror {
             tracing::error!(tokens = merge.left_out, "cache.max_tokens leaves tokens out of the mirror");
         }
         if !merge.changed.is_empty() {
-            self.write(move |shelf| shelf.put(&merge.changed, &[])).await;
+            self.put_down(merge.changed, Vec::new()).await;
         }
         merge.left_out
     }
 
-    /// Writes down what was read singly since: a list that shows the same is no change any more.
+    /// Writes down what was read singly since, for a list that shows the same is no change any more; and what could not be
+    /// written before.
     async fn write_singly(&self) {
         let (changed, gone) = self.catalogue.changed_singly();
-        if !(changed.is_empty() && gone.is_empty()) {
-            self.write(move |shelf| shelf.put(&changed, &gone)).await;
+        let nothing = changed.is_empty() && gone.is_empty();
+        if (nothing || self.put_down(changed, gone).await) && self.unsaved.swap(false, Ordering::Relaxed) {
+            self.coverage.written();
         }
+    }
+
+    /// Writes down what changed; whether it did. What could not be written is tried again with the next look for changes.
+    async fn put_down(&self, changed: Vec<Version>, gone: Vec<TokenId>) -> bool {
+        let ids: Vec<TokenId> = changed.iter().map(|version| version.token.id).chain(gone.iter().copied()).collect();
+        let written = self.write(move |shelf| shelf.put(&changed, &gone)).await;
+        if !written {
+            self.unsaved.store(true, Ordering::Relaxed);
+            self.catalogue.note_singly(ids);
+        }
+        written
     }
 
     /// Takes out tokens that are gone.
@@ -358,7 +428,7 @@ impl Mirror {
         let gone = self.catalogue.remove(ids, asked);
         if !gone.is_empty() {
             tracing::info!(tokens = gone.len(), "access tokens are gone from Nexudus");
-            self.write(move |shelf| shelf.put(&[], &gone)).await;
+            self.put_down(Vec::new(), gone).await;
         }
     }
 
@@ -366,25 +436,38 @@ impl Mirror {
         let Some(location) = self.locations.get_mut(index) else { return };
         let business = location.business;
         location.seen_to = Some(seen_to);
-        self.write(move |shelf| shelf.seen_to(business, seen_to)).await;
+        self.write_unless_behind(move |shelf| shelf.seen_to(business, seen_to)).await;
     }
 
     async fn note_compared(&self) {
         self.coverage.compared(self.clock.now().mono);
         let (complete, now) = (self.catalogue.is_complete(), self.clock.now().wall);
-        self.write(move |shelf| shelf.compared(complete, now)).await;
+        self.write_unless_behind(move |shelf| shelf.compared(complete, now)).await;
     }
 
-    /// Changes the file, if there is one; without it a restart lists everything again.
-    async fn write(&self, change: impl FnOnce(&mut Shelf) -> rusqlite::Result<()> + Send + 'static) {
-        let Some(shelf) = self.shelf.clone() else { return };
-        let written =
-            tokio::task::spawn_blocking(move || change(&mut shelf.lock().unwrap_or_else(PoisonError::into_inner)));
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.coverage.not_written(&error.to_string(), self.clock.now().mono),
-            Err(error) => self.coverage.not_written(&error.to_string(), self.clock.now().mono),
+    /// What the file says of itself stays as it is while it lacks something: a restart then asks from there on.
+    async fn write_unless_behind(&self, change: impl FnOnce(&mut Shelf) -> rusqlite::Result<()> + Send + 'static) {
+        if !self.unsaved.load(Ordering::Relaxed) {
+            self.write(change).await;
         }
+    }
+
+    /// Changes the file, if there is one; without it a restart lists everything again. Whether nothing is amiss.
+    async fn write(&self, change: impl FnOnce(&mut Shelf) -> rusqlite::Result<()> + Send + 'static) -> bool {
+        let Some(shelf) = self.shelf.clone() else { return true };
+        let writing = tokio::task::spawn_blocking(move || match shelf.try_lock() {
+            Ok(mut shelf) => change(&mut shelf).map_err(|error| error.to_string()),
+            Err(TryLockError::Poisoned(shelf)) => change(&mut shelf.into_inner()).map_err(|error| error.to_string()),
+            Err(TryLockError::WouldBlock) => Err("an earlier change is still being written".to_owned()),
+        });
+        let why = match tokio::time::timeout(self.clock.real(WRITTEN_WITHIN), writing).await {
+            Ok(Ok(Ok(()))) => return true,
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the disk does not answer".to_owned(),
+        };
+        self.coverage.not_written(&why, self.clock.now().mono);
+        false
     }
 }
 
@@ -399,8 +482,16 @@ struct Page {
     ids: Vec<TokenId>,
     /// Those that are ours and can be used.
     versions: Vec<Version>,
-    /// Records of which nothing is known.
-    left_out: usize,
+    /// Records that say nothing of which token they are.
+    without_id: usize,
+    /// Records whose keys are left out, and that could not all be read singly.
+    unread: usize,
+}
+
+impl Location {
+    fn is_due(&self, now: Duration) -> bool {
+        self.seen_to.is_some() && now >= self.next
+    }
 }
 
 /// What a record means to us.

@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Tokens;
 use crate::core::ident::{BusinessId, CodeKey, Mac, TokenId};
 use crate::core::login::Claim;
@@ -14,6 +16,9 @@ use crate::source::Version;
 /// Tokens that are remembered as unreadable; with more, the copy is not complete.
 const UNREADABLE: usize = 10_000;
 
+/// Tokens that are remembered as gone: long enough for their sessions to be ended.
+const GONE: usize = 10_000;
+
 /// The copy. Codes are folded here; which case counts is decided later.
 #[derive(Default)]
 pub(super) struct Held {
@@ -22,6 +27,8 @@ pub(super) struct Held {
     by_device: HashMap<Mac, Tokens>,
     /// Tokens that are there and cannot be read.
     unreadable: HashSet<TokenId>,
+    /// Tokens of which the source said that there are none.
+    gone: HashSet<TokenId>,
     /// Whether it holds every token there is, or was when it was last compared, but for those.
     complete: bool,
     /// Whether that was found out in this process: what a file of before lacks may be new.
@@ -41,10 +48,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(version: &Version, asked: Duration) -> Self {
+    fn new(version: &Version, asked: Duration, latest: Timestamp) -> Self {
+        let updated = version.updated.filter(|updated| *updated <= latest);
         Self {
             token: Arc::clone(&version.token),
-            updated_ms: version.updated.map_or(i64::MIN, jiff::Timestamp::as_millisecond),
+            updated_ms: updated.map_or(i64::MIN, Timestamp::as_millisecond),
             asked_ms: u64::try_from(asked.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -79,7 +87,7 @@ impl Held {
         held.by_code.reserve(tokens.len());
         for token in tokens {
             held.index(&token);
-            held.by_id.insert(token.id, Entry::new(&Version { token, updated: None }, now));
+            held.by_id.insert(token.id, Entry::new(&Version { token, updated: None }, now, Timestamp::MAX));
         }
         held
     }
@@ -95,9 +103,9 @@ impl Held {
         self.by_id.get(&id).map(|entry| &entry.token)
     }
 
-    pub(super) fn updated(&self, id: TokenId) -> Option<jiff::Timestamp> {
+    pub(super) fn updated(&self, id: TokenId) -> Option<Timestamp> {
         let entry = self.by_id.get(&id).filter(|entry| entry.updated_ms != i64::MIN)?;
-        jiff::Timestamp::from_millisecond(entry.updated_ms).ok()
+        Timestamp::from_millisecond(entry.updated_ms).ok()
     }
 
     pub(super) fn version(&self, id: TokenId) -> Option<Version> {
@@ -148,10 +156,12 @@ impl Held {
         }
     }
 
-    /// Takes one version in that was asked for at `asked`, unless a newer one is known; at most `room` tokens are held.
-    pub(super) fn merge(&mut self, version: &Version, asked: Duration, room: usize) -> Merged {
+    /// Takes one version in that was asked for at `asked`, unless a newer one is known; at most `room` tokens are held. An
+    /// `UpdatedOn` after `latest` says nothing.
+    pub(super) fn merge(&mut self, version: &Version, asked: Duration, latest: Timestamp, room: usize) -> Merged {
         let token = &version.token;
-        let entry = Entry::new(version, asked);
+        let entry = Entry::new(version, asked, latest);
+        self.gone.remove(&token.id);
         let full = self.by_id.len() >= room;
         match self.by_id.get_mut(&token.id) {
             Some(known) if entry.is_older(known) => return Merged::Same,
@@ -176,6 +186,7 @@ impl Held {
     /// A token is there and cannot be read. Its former version stays; without one nobody can say that it is gone.
     pub(super) fn is_unreadable(&mut self, id: TokenId) {
         if !self.by_id.contains_key(&id) {
+            self.gone.remove(&id);
             if self.unreadable.len() < UNREADABLE {
                 self.unreadable.insert(id);
             } else {
@@ -184,20 +195,30 @@ impl Held {
         }
     }
 
+    /// Whether it is there and cannot be read.
+    pub(super) fn knows_unreadable(&self, id: TokenId) -> bool {
+        self.unreadable.contains(&id)
+    }
+
     /// Whether the source surely has no such token.
     pub(super) fn lacks(&self, id: TokenId) -> bool {
-        self.complete && self.listed && !self.by_id.contains_key(&id) && !self.unreadable.contains(&id)
+        let lacks_all = self.complete && self.listed && !self.unreadable.contains(&id);
+        !self.by_id.contains_key(&id) && (lacks_all || self.gone.contains(&id))
     }
 
     /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
     pub(super) fn remove(&mut self, id: TokenId, asked: Duration) -> bool {
         let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
-        if self.by_id.get(&id).is_none_or(|entry| entry.asked_ms > asked_ms) {
+        if self.by_id.get(&id).is_some_and(|entry| entry.asked_ms > asked_ms) {
             return false;
         }
+        if self.gone.len() >= GONE {
+            self.gone.clear();
+        }
+        self.gone.insert(id);
+        self.unreadable.remove(&id);
         self.unindex(id);
-        self.by_id.remove(&id);
-        true
+        self.by_id.remove(&id).is_some()
     }
 
     /// Every token that was last asked for before `asked`.
@@ -241,13 +262,14 @@ mod tests {
     use proptest::prelude::*;
 
     const ROOM: usize = 1000;
+    const LATEST: Timestamp = Timestamp::MAX;
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
     fn version(id: i64, code: &str, updated: Option<i64>) -> Version {
-        let updated = updated.map(|second| jiff::Timestamp::from_second(second).unwrap());
+        let updated = updated.map(|second| Timestamp::from_second(second).unwrap());
         Version { token: Arc::new(token(id, code)), updated }
     }
 
@@ -259,19 +281,19 @@ mod tests {
     #[test]
     fn an_older_version_changes_nothing() {
         let mut held = Held::default();
-        assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), ROOM), Merged::Changed);
-        assert_eq!(held.merge(&version(1, "old", Some(99)), s(9), ROOM), Merged::Same, "UpdatedOn tells");
-        assert_eq!(held.merge(&version(1, "page", Some(100)), s(4), ROOM), Merged::Same, "it was asked for earlier");
-        assert_eq!(held.merge(&version(1, "page", None), s(4), ROOM), Merged::Same);
+        assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), LATEST, ROOM), Merged::Changed);
+        assert_eq!(held.merge(&version(1, "old", Some(99)), s(9), LATEST, ROOM), Merged::Same, "UpdatedOn tells");
+        assert_eq!(held.merge(&version(1, "page", Some(100)), s(4), LATEST, ROOM), Merged::Same, "it was asked for earlier");
+        assert_eq!(held.merge(&version(1, "page", None), s(4), LATEST, ROOM), Merged::Same);
         assert_eq!(by_code(&held, "new"), [1]);
-        assert_eq!(held.merge(&version(1, "next", None), s(6), ROOM), Merged::Changed);
+        assert_eq!(held.merge(&version(1, "next", None), s(6), LATEST, ROOM), Merged::Changed);
         assert_eq!((by_code(&held, "new"), by_code(&held, "NEXT")), (vec![], vec![1]));
     }
 
     #[test]
     fn who_was_heard_of_since_is_not_taken_out() {
         let mut held = Held::default();
-        held.merge(&version(1, "a", None), s(5), ROOM);
+        held.merge(&version(1, "a", None), s(5), LATEST, ROOM);
         assert!(!held.remove(TokenId(1), s(4)));
         assert!(held.remove(TokenId(1), s(5)));
         assert!(!held.remove(TokenId(1), s(5)) && held.len() == 0 && by_code(&held, "a").is_empty());
@@ -286,19 +308,19 @@ mod tests {
         assert!(held.lacks(TokenId(1)));
         held.is_unreadable(TokenId(1));
         assert!(!held.lacks(TokenId(1)) && held.lacks(TokenId(2)));
-        held.merge(&version(1, "a", None), s(1), ROOM);
+        held.merge(&version(1, "a", None), s(1), LATEST, ROOM);
         held.remove(TokenId(1), s(1));
         assert!(held.lacks(TokenId(1)));
-        held.merge(&version(3, "c", None), s(2), 0);
+        held.merge(&version(3, "c", None), s(2), LATEST, 0);
         assert!(!held.lacks(TokenId(3)) && !held.is_complete());
     }
 
     #[test]
     fn no_more_than_there_is_room_for() {
         let mut held = Held::default();
-        assert_eq!(held.merge(&version(1, "a", None), s(0), 1), Merged::Changed);
-        assert_eq!(held.merge(&version(2, "b", None), s(0), 1), Merged::Full);
-        assert_eq!(held.merge(&version(1, "c", None), s(0), 1), Merged::Changed, "a change needs none");
+        assert_eq!(held.merge(&version(1, "a", None), s(0), LATEST, 1), Merged::Changed);
+        assert_eq!(held.merge(&version(2, "b", None), s(0), LATEST, 1), Merged::Full);
+        assert_eq!(held.merge(&version(1, "c", None), s(0), LATEST, 1), Merged::Changed, "a change needs none");
         assert_eq!(held.len(), 1);
     }
 
@@ -316,7 +338,7 @@ mod tests {
                 let devices = [Mac::new([2, 0, 0, 0, 0, device])].into();
                 let token = AccessToken { devices, ..token(id, &format!("c{code}")) };
                 real.insert(id, token.clone());
-                held.merge(&Version { token: Arc::new(token), updated: None }, s(now), ROOM);
+                held.merge(&Version { token: Arc::new(token), updated: None }, s(now), LATEST, ROOM);
             }
             prop_assert_eq!(held.len(), real.len());
             for code in 0u8..4 {

@@ -475,3 +475,44 @@ fn no_code_prints() {
     catalogue.replace(copy([token(1, "kx7q-91mp")]));
     assert_eq!(format!("{catalogue:?}"), "Catalogue { tokens: 1, .. }");
 }
+
+fn windows(tokens: &Tokens) -> Vec<Option<Timestamp>> {
+    tokens.iter().map(|token| token.valid_to).collect()
+}
+
+/// A mirror that holds everything, with a code that was looked up and then ended early by an administrator.
+async fn ended_early() -> (Arc<Catalogue>, Arc<Fake>, Clock, Option<Timestamp>) {
+    let source = Arc::new(Fake { does: Mutex::new(Does::Answers(vec![token(1, "abc")])), asked: Mutex::default() });
+    let clock = clock();
+    let catalogue = Arc::new(Catalogue::new(&times(), Some(source.clone()), true, clock.clone()));
+    catalogue.listed(true);
+    // A visitor registered a moment ago.
+    assert_eq!(obtain(&catalogue, &code("abc")).await, Some(vec![1]));
+    clock.advance(millis(20_000));
+    let over: Option<Timestamp> = Some("2026-11-23T11:00:00Z".parse().unwrap());
+    let merge = catalogue.merge(&versions(vec![AccessToken { valid_to: over, ..token(1, "abc") }]), clock.now().mono);
+    assert_eq!(merge.changed.len(), 1);
+    catalogue.compared();
+    (catalogue, source, clock, over)
+}
+
+#[tokio::test]
+async fn a_fresh_single_copy_does_not_hide_what_the_mirror_knows_since() {
+    let (catalogue, _, _, over) = ended_early().await;
+    match catalogue.find(&code("abc")) {
+        Find::Here(tokens) | Find::Ask { stale: Some(tokens) } => assert_eq!(windows(&tokens), [over]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn offline_a_stale_single_copy_does_not_hide_what_the_mirror_knows_since() {
+    let (catalogue, source, clock, over) = ended_early().await;
+    clock.advance(millis(3_600_000));
+    catalogue.compared();
+    source.now(Does::Fails);
+    match catalogue.obtain(&code("abc"), catalogue.patience()).await {
+        Found::Tokens(tokens) => assert_eq!(windows(&tokens), [over]),
+        Found::Unavailable => panic!(),
+    }
+}

@@ -21,6 +21,9 @@ use crate::http::routes::App;
 use crate::http::sessions::SessionAnswer;
 use crate::ledger::Found;
 
+/// Tokens with live sessions that are read singly by one refresh.
+const LIVE: usize = 4;
+
 /// The answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct TokenAnswer {
@@ -113,8 +116,16 @@ pub(super) async fn refresh(
 ) -> Result<Json<TokenAnswer>, Problem> {
     let claim = claim(&code)?;
     let found = app.gate.supply().catalogue.refresh(&claim).await;
-    if let Obtained::Tokens(tokens) = &found {
+    if let (Obtained::Tokens(tokens), Claim::Code(code)) = (&found, &claim) {
         tokens.iter().for_each(|token| app.gate.revise_one(token.id, Some(token), &caller.live));
+        // Whoever is online on what the search does not show: it may be gone, or have another code by now.
+        let (gate, code) = (Arc::clone(&app.gate), code.clone());
+        let used = tokio::task::spawn_blocking(move || gate.ledger.live_under(&code)).await.unwrap_or_default();
+        for id in used.into_iter().filter(|id| tokens.iter().all(|token| token.id != *id)).take(LIVE) {
+            if let Ok(token) = app.gate.supply().catalogue.reread(id).await {
+                app.gate.revise_one(id, token.as_deref(), &caller.live);
+            }
+        }
     }
     shown(&app, &caller, &claim, found)
 }

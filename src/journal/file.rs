@@ -421,7 +421,7 @@ fn failure(code: i32, message: &str) -> rusqlite::Error {
 }
 
 /// Whether the file is to blame, and not the disk, the system or another process.
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         // Unknown is a table or column that is missing.
         Some(code) => matches!(code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown),

@@ -84,6 +84,11 @@ impl Coverage {
         self.change(|state| state.compared_at = Some(now));
     }
 
+    pub(super) fn written(&self) {
+        self.change(|state| state.unwritten = false);
+        tracing::info!("the mirror is written down again");
+    }
+
     pub(super) fn not_written(&self, error: &str, now: Duration) {
         self.change(|state| state.unwritten = true);
         if let Some(held) = self.brake.pass(&"write", now) {

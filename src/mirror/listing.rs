@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Meant, Mirror, SIZE};
+use super::{FAILURES, Meant, Mirror, SIZE};
 use crate::core::ident::TokenId;
 use crate::source::Error;
 
@@ -14,7 +14,7 @@ const LOOKED_FOR: usize = 20;
 const PAGES: u32 = 10_000;
 
 /// A listing under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Listing {
     /// When it began, or began anew for the location it is at (monotonic).
     began: Duration,
@@ -26,21 +26,57 @@ pub(super) struct Listing {
     seen: HashSet<TokenId>,
     /// Records of the locations before.
     before: u64,
-    /// Records of which nothing is known.
+    /// Records of this location so far that say nothing of which token they are.
+    without_id: usize,
+    /// Records whose keys are left out, and that could not all be read singly.
+    unread: usize,
+    /// Tokens that could not be taken in.
     left_out: usize,
+    /// How often in a row its page failed.
+    failures: u32,
+    /// Whether a location was passed over.
+    passed_over: bool,
 }
 
 impl Listing {
     pub(super) fn new(now: Duration) -> Self {
-        Self { began: now, location: 0, page: 1, seen: HashSet::new(), before: 0, left_out: 0 }
+        Self { began: now, location: 0, page: 1, seen: HashSet::new(), before: 0, ..Self::default() }
+    }
+}
+
+impl Listing {
+    /// Goes on to the next of so many locations; whether there is none.
+    fn next_location(&mut self, of: usize) -> bool {
+        self.location += 1;
+        self.page = 1;
+        self.failures = 0;
+        self.without_id = 0;
+        self.before += u64::try_from(self.seen.len()).unwrap_or_default();
+        self.seen.clear();
+        self.location >= of
     }
 }
 
 impl Mirror {
-    /// Reads one page more of the listing under way, and ends it after the last. What failed is tried again.
+    /// Reads one page more of the listing under way, and ends it after the last. What failed is tried again; of several
+    /// locations one that goes on failing is passed over.
     pub(super) async fn list_on(&mut self) -> Result<(), Error> {
         let Some(mut listing) = self.listing.take() else { return Ok(()) };
-        let outcome = self.list_page(&mut listing).await;
+        let mut outcome = self.list_page(&mut listing).await;
+        match &outcome {
+            Ok(_) => listing.failures = 0,
+            Err(error @ Error::Retry { .. }) if self.locations.len() > 1 => {
+                listing.failures += 1;
+                if listing.failures >= FAILURES {
+                    let business = self.locations.get(listing.location).and_then(|location| location.business);
+                    let business = business.map(|business| business.0);
+                    tracing::warn!(business, %error, "this location cannot be listed, and is passed over for now");
+                    listing.passed_over = true;
+                    outcome = Ok(listing.next_location(self.locations.len()));
+                }
+            }
+            Err(_) => {}
+        }
         let ended = matches!(outcome, Ok(true));
         if ended {
             self.end(&listing).await;
@@ -62,7 +98,8 @@ impl Mirror {
         }
         let known = listing.seen.len();
         listing.seen.extend(&read.ids);
-        listing.left_out += read.left_out;
+        listing.without_id += read.without_id;
+        listing.unread += read.unread;
         let is_new = listing.seen.len() > known;
         listing.left_out += self.take(read.versions, read.asked).await;
         let records = listing.before + u64::try_from(listing.seen.len()).unwrap_or_default();
@@ -88,11 +125,12 @@ impl Mirror {
         let older = self.catalogue.older(listing.began);
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
         let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
-        // Few are looked for one by one. Of many, some are: a list that is short for once says nothing, and what the next
-        // one lacks too, an interval later, is gone unless one of those is there.
+        // Few are looked for one by one. Of many, some are, and none after one that cannot be read: a list that is short for
+        // once says nothing, and what the next one lacks too, an interval later, is gone unless one of those is there.
         let (mut gone, mut presumed, mut lacked, mut is_there) = (Vec::new(), Vec::new(), HashSet::new(), false);
+        let mut fails = false;
         for (number, id) in lacks.iter().copied().enumerate() {
-            if number >= LOOKED_FOR {
+            if number >= LOOKED_FOR || fails {
                 if was_lacked.contains(&id) {
                     presumed.push(id);
                 } else {
@@ -107,40 +145,50 @@ impl Mirror {
                     self.take(vec![version], asked).await;
                 }
                 Ok(Some(Meant::Odd)) => is_there = true,
-                // It holds nothing else up: the next listing says.
                 Err(error) => {
                     tracing::debug!(%error, token = id.0, "an access token that a list lacks could not be looked for");
-                    lacked.insert(id);
+                    fails = true;
+                    if was_lacked.contains(&id) {
+                        presumed.push(id);
+                    } else {
+                        lacked.insert(id);
+                    }
                 }
             }
         }
         if lacks.len() > LOOKED_FOR {
             tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
-            if is_there {
-                lacked.clear();
-            } else {
-                gone.append(&mut presumed);
-            }
+        }
+        if is_there {
+            lacked.clear();
+        } else {
+            gone.append(&mut presumed);
         }
         self.remove(&gone, asked).await;
         if let Some(location) = self.locations.get_mut(index) {
             let futile = std::mem::take(&mut location.fewer) && gone.is_empty();
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
             location.lacked = lacked;
+            let held = self.catalogue.count(business);
+            let others = (listing.seen.len() + listing.without_id).saturating_sub(held);
+            location.others = Some(u64::try_from(others).unwrap_or_default());
         }
-        listing.location += 1;
-        listing.page = 1;
-        listing.before += u64::try_from(listing.seen.len()).unwrap_or_default();
-        listing.seen.clear();
-        Ok(listing.location >= self.locations.len())
+        listing.left_out += listing.without_id;
+        Ok(listing.next_location(self.locations.len()))
     }
 
     async fn end(&mut self, listing: &Listing) {
         let now = self.clock.now().mono;
         let config = &self.nexudus.config;
-        let again = self.locations.iter().any(|location| !location.lacked.is_empty());
+        let lacked = self.locations.iter().any(|location| !location.lacked.is_empty());
+        let again = lacked || listing.unread > 0 || listing.passed_over;
         self.next_listing = now + if again { config.mirror_interval } else { config.full_mirror_interval };
-        let complete = listing.left_out == 0;
+        if listing.passed_over {
+            // Of the others everything is known; of all, nothing.
+            return;
+        }
+        let left_out = listing.left_out + listing.unread;
+        let complete = left_out == 0;
         let is_first = complete && !self.catalogue.is_complete();
         self.catalogue.listed(complete);
         self.coverage.listed(now);
@@ -150,7 +198,7 @@ impl Mirror {
         }
         if !complete {
             tracing::warn!(
-                records = listing.left_out,
+                records = left_out,
                 "access tokens of Nexudus cannot be read from its list: these are asked for when a guest comes"
             );
         }

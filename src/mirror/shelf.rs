@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, params};
 
 use crate::core::ident::{BusinessId, Code, Mac, TokenId};
 use crate::core::token::AccessToken;
+use crate::journal::is_damage;
 use crate::source::Version;
 
 /// The file's name under `store.path`.
@@ -47,6 +48,8 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Shelf {
     connection: Connection,
+    /// Whose tokens it holds.
+    of: String,
 }
 
 /// Why nothing is written down.
@@ -75,12 +78,13 @@ impl Shelf {
             let file = |error| ShelfError::File { path: path.to_owned(), error };
             // Made here and not by SQLite, for its mode; the log beside it gets the same.
             OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(file)?;
-            let shelf = Self { connection: prepare(path, of)? };
+            let shelf = Self { connection: prepare(path, of)?, of: of.to_owned() };
             let kept = shelf.read()?;
             Ok((shelf, kept))
         };
         match made(&path) {
-            Err(ShelfError::Sqlite(error)) => {
+            // One that is only locked, or on a disk that fails for once, is as good as before next time.
+            Err(ShelfError::Sqlite(error)) if is_damage(&error) => {
                 tracing::warn!(%error, "the mirror's file cannot be used and is begun anew");
                 for end in ["", "-wal", "-shm"] {
                     match fs::remove_file(folder.join(format!("{NAME}{end}"))) {
@@ -121,7 +125,7 @@ impl Shelf {
 
     /// Writes changed versions, and takes out tokens that are gone. It blocks.
     pub(super) fn put(&mut self, changed: &[Version], gone: &[TokenId]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.transaction()?;
         {
             let mut put = transaction
                 .prepare("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
@@ -149,18 +153,28 @@ impl Shelf {
         transaction.commit()
     }
 
+    /// While it is this account's: after a reload another may have taken the file over.
+    fn transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        let transaction = self.connection.transaction()?;
+        transaction.query_row("SELECT 1 FROM about WHERE of = ?1", [&self.of], |_| Ok(()))?;
+        Ok(transaction)
+    }
+
     /// Notes how far a location was seen. It blocks.
     pub(super) fn seen_to(&mut self, business: Option<BusinessId>, at: Timestamp) -> rusqlite::Result<()> {
         let business = business.map_or(0, |business| business.0);
-        self.connection
-            .execute("INSERT OR REPLACE INTO location VALUES (?1, ?2)", params![business, at.as_millisecond()])
-            .map(drop)
+        let transaction = self.transaction()?;
+        let location = params![business, at.as_millisecond()];
+        transaction.execute("INSERT OR REPLACE INTO location VALUES (?1, ?2)", location)?;
+        transaction.commit()
     }
 
     /// Notes whether the mirror is whole, and that it was compared at `at`. It blocks.
     pub(super) fn compared(&mut self, complete: bool, at: Timestamp) -> rusqlite::Result<()> {
         let about = params![at.as_millisecond(), i64::from(complete)];
-        self.connection.execute("UPDATE about SET compared = ?1, complete = ?2", about).map(drop)
+        let transaction = self.transaction()?;
+        transaction.execute("UPDATE about SET compared = ?1, complete = ?2", about)?;
+        transaction.commit()
     }
 }
 
@@ -196,7 +210,7 @@ fn prepare(path: &Path, of: &str) -> rusqlite::Result<Connection> {
     )?;
     let transaction = connection.transaction()?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let is_ours = |transaction: &rusqlite::Transaction<'_>| -> rusqlite::Result<bool> {
+    let is_ours = |transaction: &Transaction<'_>| -> rusqlite::Result<bool> {
         let known: Option<String> = transaction.query_row("SELECT of FROM about", [], |row| row.get(0)).optional()?;
         Ok(known.as_deref() == Some(of))
     };
@@ -303,5 +317,16 @@ mod tests {
         let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
         assert!(kept.versions.is_empty());
         shelf.put(&[full(1)], &[]).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_locked_for_once_is_not_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        Shelf::open(folder.path(), "a").unwrap().0.put(&[full(1)], &[]).unwrap();
+        let other = Connection::open(folder.path().join(NAME)).unwrap();
+        other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE about SET compared = 1; COMMIT;").unwrap();
+        let _ = Shelf::open(folder.path(), "a");
+        drop(other);
+        assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.versions.len(), 1);
     }
 }

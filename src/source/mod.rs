@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::alarm::Alarm;
+use crate::core::ident::TokenId;
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 
@@ -19,6 +20,12 @@ use crate::core::token::AccessToken;
 pub trait Origin: Send + Sync + 'static {
     /// Every token with this code, or of this device; none: there is no such token.
     fn look_up<'a>(&'a self, claim: &'a Claim) -> LookUp<'a>;
+
+    /// One token by its id; none: the source surely has none, or none of ours.
+    fn read_one(&self, id: TokenId) -> Single<'_> {
+        let what = format!("the source does not read access token {id} by itself");
+        Box::pin(std::future::ready(Err(Error::Retry { what, after: None })))
+    }
 }
 
 /// A token as a source had it at a time.
@@ -32,6 +39,9 @@ pub struct Version {
 
 /// A look-up under way.
 pub type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<Version>, Error>> + Send + 'a>>;
+
+/// One token being read.
+pub type Single<'a> = Pin<Box<dyn Future<Output = Result<Option<Version>, Error>> + Send + 'a>>;
 
 /// Why a source gave no answer. It never means "no such token".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -195,3 +195,80 @@ async fn what_a_file_no_longer_holds_is_taken_off_the_air_too() {
     site.until("off the air", &one, |session| session["state"] == "ended").await;
     assert_eq!(site.session(&two).await["state"], "online");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_was_ended_early_does_not_come_back() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let site = site(&sandbox, 1.0, "").await;
+    // Registered a moment ago, so looked up.
+    sandbox.put_token(record(2, "visitor"));
+    site.online("visitor", 2).await;
+    let session = id(&site.session_of(2).await);
+    sandbox.put_token(with(record(2, "visitor"), json!({"ValidTo": "2026-01-01T00:00:00Z"})));
+    site.until("off the air", &session, |session| session["state"] == "ended").await;
+    assert_eq!(reason(&site.spotgate, "visitor", 2).await, "expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_was_ended_early_does_not_come_back_offline() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let site = site(&sandbox, 1.0, "").await;
+    sandbox.put_token(record(2, "visitor"));
+    site.online("visitor", 2).await;
+    let session = id(&site.session_of(2).await);
+    sandbox.put_token(with(record(2, "visitor"), json!({"ValidTo": "2026-01-01T00:00:00Z"})));
+    site.until("off the air", &session, |session| session["state"] == "ended").await;
+    sandbox.set_fail(Some("down".parse().unwrap()));
+    assert_eq!(reason(&site.spotgate, "visitor", 2).await, "expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_deleted_goes_off_the_air_though_another_record_is_odd() {
+    let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "other")]).await;
+    let mut odd = record(3, "odd");
+    odd["Id"] = "x".into();
+    sandbox.put_raw(odd);
+    let keys = "mirror_interval = \"1s\"\nfull_mirror_interval = \"2s\"\nrequests_per_minute = 100000";
+    let spotgate = Spotgate::start(&configuration(&source(&sandbox, keys), "disconnect_port = 1"));
+    spotgate.until("listed", async || spotgate.metric("spotgate_tokens").await == 2.0).await;
+    let site = Site::around(spotgate).await;
+    site.online("abc-123", 1).await;
+    let session = id(&site.session_of(1).await);
+    sandbox.delete_token(1);
+    site.until("off the air", &session, |session| session["state"] != "online").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_of_what_is_gone_takes_it_off_the_air() {
+    for keys in ["mirror_interval = \"1h\"", "mirror = false"] {
+        let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+        let spotgate = Spotgate::start(&configuration(&source(&sandbox, keys), ""));
+        if keys != "mirror = false" {
+            mirrored(&spotgate, 1.0).await;
+        }
+        assert!(spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+        sandbox.delete_token(1);
+        let post = async |path: &str| spotgate.post(path, Some(crate::support::KEY), String::new()).await;
+        assert_eq!(post("/v1/tokens/abc-123/refresh").await.0, 404, "{keys}");
+        let leaves = async || spotgate.read("/v1/sessions").await.1["sessions"][0]["state"] == "disconnecting";
+        spotgate.until(keys, leaves).await;
+    }
+}
+
+/// The code of a remembered device counts only for the very token it was used on: there is nothing to ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_whose_codes_are_over_do_not_ask_nexudus_for_each_of_them() {
+    let sandbox = sandbox((1..=5).map(|id| record(id, &format!("code-{id}"))).collect()).await;
+    let keys = source(&sandbox, "mirror_interval = \"1h\"");
+    let spotgate = Spotgate::start(&configuration(&keys, "[cache]\nfresh_for = \"0s\""));
+    mirrored(&spotgate, 5.0).await;
+    for id in 1..=5 {
+        assert!(spotgate.hotspot().login_pap(&format!("code-{id}"), "", mac(1)).await.unwrap().accept, "{id}");
+        sandbox.put_token(with(record(id, &format!("code-{id}")), json!({"ValidTo": "2026-01-01T00:00:00Z"})));
+        let refresh = format!("/v1/tokens/code-{id}/refresh");
+        assert_eq!(spotgate.post(&refresh, Some(crate::support::KEY), String::new()).await.0, 200);
+    }
+    let asked = sandbox.count("list");
+    assert!(!spotgate.hotspot().login_mac(mac(1)).await.unwrap().accept);
+    assert_eq!(sandbox.count("list"), asked);
+}

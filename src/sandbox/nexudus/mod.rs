@@ -44,6 +44,10 @@ pub struct Options {
     pub fail_only: Option<&'static str>,
     /// Whether lists are empty, whatever there is.
     pub lists_nothing: bool,
+    /// A location whose lists fail.
+    pub fails_at: Option<i64>,
+    /// Whether lists leave out how long they are.
+    pub no_totals: bool,
     /// Whether text filters match parts; exactly otherwise.
     pub contains: bool,
     /// Life of a bearer token.
@@ -78,6 +82,8 @@ impl Default for Options {
             faults: Vec::new(),
             fail_only: None,
             lists_nothing: false,
+            fails_at: None,
+            no_totals: false,
             contains: false,
             bearer_life: Duration::from_secs(604_799),
             requests_per_minute: None,

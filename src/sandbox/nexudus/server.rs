@@ -254,10 +254,18 @@ async fn list(
         contains: state.options.contains || fault == Some(Mode::MatchTooMuch),
         absent_keys: fault == Some(Mode::AbsentKeys),
     };
-    if state.options.lists_nothing {
-        return Json(Records::default().list(asked)).into_response();
+    let fails = |at: i64| query.iter().any(|(name, value)| name == "AccessToken_Business" && *value == at.to_string());
+    if state.options.fails_at.is_some_and(fails) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    Json(state.records.list(asked)).into_response()
+    let mut list = if state.options.lists_nothing { Records::default().list(asked) } else { state.records.list(asked) };
+    if state.options.no_totals
+        && let Some(list) = list.as_object_mut()
+    {
+        list.remove("TotalItems");
+        list.remove("TotalPages");
+    }
+    Json(list).into_response()
 }
 
 async fn one(Shared(world): Shared<Arc<World>>, Path(id): Path<String>) -> Response {

@@ -99,6 +99,8 @@ pub(crate) struct Effort {
     failures: u32,
     /// Whether a write may have been taken although it failed.
     uncertain: bool,
+    /// Whether its failures are its own: nobody else waits because of them.
+    alone: bool,
     /// Waited so far; bounds the waits even where the clock stands still.
     waited: Duration,
 }
@@ -219,14 +221,20 @@ impl Nexudus {
             allowed: Duration::ZERO,
             failures: ATTEMPTS,
             uncertain: false,
+            alone: false,
             waited: Duration::ZERO,
         }
+    }
+
+    /// What one call about one record may spend that is made once, and whose failure says nothing about other calls.
+    pub(crate) fn effort_alone(&self, share: Share, allowed: Duration) -> Effort {
+        Effort { failures: ATTEMPTS - 1, alone: true, ..self.effort_within(share, allowed) }
     }
 
     /// What work may spend that takes so long at most.
     pub(crate) fn effort_within(&self, share: Share, allowed: Duration) -> Effort {
         let deadline = self.now().mono.saturating_add(allowed);
-        Effort { share, deadline, allowed, failures: 0, uncertain: false, waited: Duration::ZERO }
+        Effort { share, deadline, allowed, failures: 0, uncertain: false, alone: false, waited: Duration::ZERO }
     }
 
     /// Counts a record that is odd, and says so once in a while.
@@ -475,6 +483,7 @@ impl Nexudus {
                 self.down(operation, &error);
                 return Err(error);
             }
+            Fault::Broken { what } if effort.alone && operation == Operation::Get => return Err(Error::Retry { what, after: None }),
             Fault::Broken { what } => (what, None),
             Fault::Throttled { asked } => ("Nexudus asks for a pause".to_owned(), asked),
             Fault::Unauthorized => ("Nexudus does not accept the sign-in".to_owned(), None),

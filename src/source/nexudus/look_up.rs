@@ -73,6 +73,24 @@ impl Nexudus {
         // stand on a page not read, and who is let in must not depend on the order of a list.
         Err(retry("the search matched too much: Nexudus seems to ignore its filter".to_owned()))
     }
+
+    /// One access token; none: there is none, or it is of a location that is not ours.
+    pub async fn read_one(&self, id: TokenId) -> Result<Option<Version>, Error> {
+        let Some(text) = self.get(id, &mut self.effort(Share::Whole)).await? else { return Ok(None) };
+        let odd = |error: Malformed| {
+            self.odd(Some(id), &error.to_string());
+            retry(format!("access token {id} cannot be read: {error}"))
+        };
+        let record = Record::parse(&text).map_err(odd)?;
+        if record.id().map_err(odd)? != id {
+            return Err(retry(format!("Nexudus sent another record than access token {id}")));
+        }
+        if !record.business().is_ok_and(|business| self.config.is_ours(business)) {
+            return Ok(None);
+        }
+        let reading = record.read(&self.config.time_zone).map_err(odd)?;
+        Ok(Some(Version { token: Arc::new(reading.token), updated: reading.updated }))
+    }
 }
 
 impl LookUp<'_> {
