@@ -1,4 +1,5 @@
-//! `spotgate usage`: what was used and is not written back, from the ledger as it is, whether the daemon runs or not.
+//! `spotgate usage`: what was used and is not written back, from the ledger as it is, whether the daemon runs or not. What may
+//! have been written and may not stands apart, so that nobody books it by hand a second time.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,14 @@ use crate::clock::Clock;
 use crate::core::ident::Code;
 use crate::ledger::{Ledger, Usage};
 
+/// What the columns mean, for `--help`.
+const COLUMNS: &str = "\
+unwritten_seconds and unwritten_minutes are what is not written back for sure. open_minutes is what may have been written or not:
+an answer of Nexudus was lost, and with write_back on the daemon finds out by itself. Look at MinutesLeft and LastAccess before
+you book these by hand.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = COLUMNS)]
 pub(super) struct UsageArguments {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/spotgate/spotgate.toml")]
@@ -30,6 +38,7 @@ struct Row<'a> {
     unwritten_seconds: u64,
     unwritten_minutes: u64,
     last_used: Option<Timestamp>,
+    open_minutes: u64,
 }
 
 impl<'a> From<&'a Usage> for Row<'a> {
@@ -41,6 +50,7 @@ impl<'a> From<&'a Usage> for Row<'a> {
             unwritten_seconds: usage.unwritten.0,
             unwritten_minutes: usage.unwritten_minutes,
             last_used: usage.last_used.and_then(|at| Timestamp::from_second(at.as_second()).ok()),
+            open_minutes: usage.open_minutes,
         }
     }
 }
@@ -61,7 +71,7 @@ pub(super) fn run(arguments: &UsageArguments) -> ExitCode {
         }
     };
     let mut usage = ledger.usage(&settings.policy, Clock::system().now().wall);
-    usage.retain(|usage| usage.unwritten.0 > 0);
+    usage.retain(|usage| usage.unwritten.0 > 0 || usage.open_minutes > 0);
     let rows: Vec<_> = usage.iter().map(Row::from).collect();
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&rows).unwrap_or_default()));
@@ -77,12 +87,13 @@ pub(super) fn run(arguments: &UsageArguments) -> ExitCode {
 
 /// CSV as of RFC 4180, but for the ends of lines, which are the system's.
 fn csv(rows: &[Row<'_>]) -> String {
-    let mut lines = vec!["token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used".to_owned()];
+    let mut lines =
+        vec!["token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used,open_minutes".to_owned()];
     lines.extend(rows.iter().map(|row| {
-        let Row { token_id, code, used_seconds, unwritten_seconds, unwritten_minutes, last_used } = row;
+        let Row { token_id, code, used_seconds, unwritten_seconds, unwritten_minutes, last_used, open_minutes } = row;
         let code = code.map(quoted).unwrap_or_default();
         let last_used = last_used.map(|at| at.to_string()).unwrap_or_default();
-        format!("{token_id},{code},{used_seconds},{unwritten_seconds},{unwritten_minutes},{last_used}")
+        format!("{token_id},{code},{used_seconds},{unwritten_seconds},{unwritten_minutes},{last_used},{open_minutes}")
     }));
     lines.join("\n") + "\n"
 }
@@ -104,14 +115,15 @@ mod tests {
             unwritten_seconds: 90,
             unwritten_minutes: 1,
             last_used: Timestamp::from_second(1_790_000_000).ok(),
+            open_minutes: 3,
         };
         let rows = [row(1, Some("0042")), row(2, Some("a,\"b\"")), Row { last_used: None, ..row(3, None) }];
         assert_eq!(
             csv(&rows),
-            "token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used\n\
-             1,0042,690,90,1,2026-09-21T14:13:20Z\n\
-             2,\"a,\"\"b\"\"\",690,90,1,2026-09-21T14:13:20Z\n\
-             3,,690,90,1,\n"
+            "token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used,open_minutes\n\
+             1,0042,690,90,1,2026-09-21T14:13:20Z,3\n\
+             2,\"a,\"\"b\"\"\",690,90,1,2026-09-21T14:13:20Z,3\n\
+             3,,690,90,1,,3\n"
         );
     }
 }

@@ -25,10 +25,13 @@ pub struct Usage {
     pub code: Option<Code>,
     /// Time used, written back or not.
     pub used: Seconds,
-    /// What of it is not written back.
+    /// What of it is not written back, but for what is open.
     pub unwritten: Seconds,
     /// Whole minutes of it that no silence takes back: what would be written now.
     pub unwritten_minutes: u64,
+    /// Minutes of which it is open whether they were written: an answer was lost, or waits to be looked for. Booked by hand they
+    /// might be booked twice.
+    pub open_minutes: u64,
     /// When it was last used.
     pub last_used: Option<Timestamp>,
 }
@@ -125,12 +128,14 @@ impl Ledger {
 }
 
 fn usage_of(token: TokenId, account: &Account, policy: &Policy, now: Timestamp) -> Usage {
+    let open = account.open_settlement().map_or(Seconds::ZERO, |intent| intent.lowers_by());
     Usage {
         token,
         code: account.remembered().map(|(code, _)| code.clone()),
         used: account.usage(policy, now),
-        unwritten: account.unwritten(policy, now),
-        unwritten_minutes: account.certain(policy, now).less(account.written).minutes(),
+        unwritten: account.unwritten(policy, now).less(open),
+        unwritten_minutes: account.certain(policy, now).less(account.written.plus(open)).minutes(),
+        open_minutes: open.minutes(),
         last_used: account.last_used(),
     }
 }

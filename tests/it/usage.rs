@@ -75,8 +75,8 @@ async fn whoever_keeps_write_back_off_has_the_usage_printed() {
     };
     let beside = printed_by(&[]);
     let lines: Vec<_> = beside.lines().collect();
-    assert_eq!(lines[0], "token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used");
-    assert!(lines[1].starts_with("2,\"a,b\",59,59,0,20") && lines[1].ends_with('Z'), "{beside}");
+    assert_eq!(lines[0], "token_id,code,used_seconds,unwritten_seconds,unwritten_minutes,last_used,open_minutes");
+    assert!(lines[1].starts_with("2,\"a,b\",59,59,0,20") && lines[1].ends_with("Z,0"), "{beside}");
     assert!(lines[2].starts_with("7,abc-123,690,690,11,20"), "{beside}");
     assert_eq!(lines.len(), 3, "{beside}");
     assert_eq!(spotgate.metric("spotgate_usage_unwritten_seconds").await, 749.0);
@@ -91,6 +91,7 @@ async fn whoever_keeps_write_back_off_has_the_usage_printed() {
         ("used_seconds", json!(690)),
         ("unwritten_seconds", json!(690)),
         ("unwritten_minutes", json!(11)),
+        ("open_minutes", json!(0)),
     ] {
         assert_eq!(without[0][field], value, "{without}");
     }

@@ -177,6 +177,24 @@ fn usage_is_told_of_each_token_in_the_order_of_their_numbers() {
     assert_eq!(usage[0].last_used, Some(at(0)));
 }
 
+#[test]
+fn what_may_have_been_written_is_told_apart_from_what_was_not() {
+    let ledger = on_tape();
+    let told = |ledger: &Ledger| {
+        let usage = ledger.usage(&policy(), at(2000)).remove(0);
+        (usage.used.0, usage.unwritten.0, usage.unwritten_minutes, usage.open_minutes)
+    };
+    uses(&ledger, &left(1, 60), 630);
+    let lost = begun(&ledger, &left(1, 60)).unwrap();
+    assert_eq!(told(&ledger), (630, 30, 0, 10));
+    assert_eq!(told(&again(&ledger, &policy())), (630, 30, 0, 10), "after a restart without write_back");
+    ended(&ledger, 1, &lost, false);
+    assert_eq!(told(&ledger), (630, 630, 10, 0), "it did not arrive");
+    // Only four minutes are there to take.
+    begun(&ledger, &left(1, 4)).unwrap();
+    assert_eq!(told(&ledger), (630, 390, 6, 4));
+}
+
 #[tokio::test]
 async fn the_view_for_operators_knows_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
