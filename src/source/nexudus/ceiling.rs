@@ -36,6 +36,10 @@ impl Share {
 }
 
 /// The calls of the last minute.
+///
+/// They are not written down: that would be a write to the disk for each call. After a restart nobody knows them, so each share
+/// counts as half used for the first minute ([`Ceiling::half_used`]): a minute across a restart holds at most one and a half
+/// times the ceiling, and two restarts within it another half. A first login needs not wait for that.
 #[derive(Debug)]
 pub(super) struct Ceiling {
     per_minute: usize,
@@ -60,6 +64,20 @@ impl Ceiling {
     pub(super) fn new(per_minute: u32) -> Self {
         let per_minute = usize::try_from(per_minute).unwrap_or(usize::MAX).max(1);
         Self { per_minute, calls: VecDeque::new(), next: 0 }
+    }
+
+    /// Counts half of what each share may call as called just now, at `now`: a former process may have.
+    pub(super) fn half_used(mut self, now: Duration) -> Self {
+        let mut smaller = 0;
+        for share in Share::ALL {
+            let own = share.of(self.per_minute).saturating_sub(smaller);
+            smaller += own;
+            for _ in 0..own / 2 {
+                self.calls.push_back(Call { number: self.next, share, ended: Some(now) });
+                self.next += 1;
+            }
+        }
+        self
     }
 
     /// Changes the ceiling; the calls made count on.
@@ -169,6 +187,23 @@ mod tests {
         let mut one = Ceiling::new(1);
         assert_eq!(call(&mut one, Share::Half, s(0)), Ok(()), "half of one is one");
         assert_eq!(call(&mut one, Share::Whole, s(0)), Err(s(60)));
+    }
+
+    #[test]
+    fn a_restart_leaves_half_of_each_share_for_its_first_minute() {
+        let mut ceiling = Ceiling::new(90).half_used(s(1));
+        let mut made = |share, now| (0..90).take_while(|_| call(&mut ceiling, share, now).is_ok()).count();
+        assert_eq!(made(Share::Half, s(2)), 23, "of 45");
+        assert_eq!(made(Share::Most, s(3)), 12, "of 68 less 45");
+        assert_eq!(made(Share::Whole, s(4)), 11, "of 90 less 68");
+        assert_eq!(made(Share::Whole, s(60)), 0);
+        assert_eq!(made(Share::Whole, s(61)), 90 - 46, "what was counted ahead has gone");
+        for per_minute in 1..10 {
+            let mut ceiling = Ceiling::new(per_minute).half_used(s(0));
+            for _ in 0..per_minute.min(2) {
+                assert_eq!(call(&mut ceiling, Share::Whole, s(0)), Ok(()), "a sign-in and a login, {per_minute}");
+            }
+        }
     }
 
     proptest! {

@@ -174,6 +174,10 @@ impl Nexudus {
         if url.host_str().is_some_and(is_loopback) {
             http = http.no_proxy();
         }
+        // Whoever signs in has something saved once there was another process; who does not cannot tell.
+        let restarted = saved.is_some() || config.auth == config::NexudusAuth::Basic;
+        let ceiling = Ceiling::new(config.requests_per_minute);
+        let ceiling = if restarted { ceiling.half_used(clock.now().mono) } else { ceiling };
         let http = http.build().map_err(|error| refused(format!("no HTTP client: {}", root_cause(&error))))?;
         Ok(Self {
             config: config.clone(),
@@ -181,7 +185,7 @@ impl Nexudus {
             http,
             sign_in: Mutex::new(SignIn::new(config, saved, client_id)),
             signing_in: tokio::sync::Mutex::new(()),
-            ceiling: Arc::new(Mutex::new(Ceiling::new(config.requests_per_minute))),
+            ceiling: Arc::new(Mutex::new(ceiling)),
             back_off: Arc::default(),
             skew: Mutex::default(),
             on_save,

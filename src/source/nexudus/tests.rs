@@ -450,6 +450,30 @@ async fn the_ceiling_holds_and_codes_go_first() {
 }
 
 #[tokio::test]
+async fn a_restart_does_not_allow_the_minute_anew() {
+    let clock = Clock::manual(WALL.parse().unwrap());
+    let sandbox = Sandbox::start_local(Options::default(), clock.clone()).await.unwrap();
+    let config = config::Nexudus { requests_per_minute: 8, ..config(sandbox.base_url()) };
+    let (nexudus, watched) = client(&config, clock.clone(), None);
+    for _ in 0..7 {
+        found(&nexudus, code("x")).await;
+    }
+    retry(&nexudus, code("x")).await;
+    assert_eq!(sandbox.requests().len(), 8);
+    let (again, _) = client(&config, clock.clone(), watched.saved());
+    // The sign-in, and logins without a wait.
+    for _ in 0..3 {
+        found(&again, code("x")).await;
+    }
+    assert_eq!(retry(&again, code("x")).await.1, Some(Duration::from_secs(60)));
+    assert_eq!(sandbox.requests().len(), 8 + 4);
+    clock.advance(Duration::from_secs(60));
+    for _ in 0..8 {
+        found(&again, code("x")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_filter_that_is_ignored_lets_no_wrong_record_in() {
     let (sandbox, nexudus, _) = demo().await;
     for mode in ["ignore-filter", "match-too-much"] {
