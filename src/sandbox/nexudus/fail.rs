@@ -52,6 +52,8 @@ pub enum Mode {
     Gone,
     /// `redirect`: to another host.
     Redirect,
+    /// `portal`: as `redirect`, sign-ins too: a captive portal stands between.
+    Portal,
     /// `failure`: status 200 with `WasSuccessful: false`.
     Failure,
     /// `ignore-filter`: lists hold everything.
@@ -78,7 +80,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode by its name.
-    pub const ALL: [(&'static str, Self); 24] = [
+    pub const ALL: [(&'static str, Self); 25] = [
         ("500", Self::ServerError),
         ("401", Self::Unauthorized),
         ("403", Self::Forbidden),
@@ -92,6 +94,7 @@ impl Mode {
         ("lost", Self::Lost),
         ("gone", Self::Gone),
         ("redirect", Self::Redirect),
+        ("portal", Self::Portal),
         ("failure", Self::Failure),
         ("ignore-filter", Self::IgnoreFilter),
         ("match-too-much", Self::MatchTooMuch),
@@ -108,7 +111,7 @@ impl Mode {
     /// Whether it strikes this operation.
     fn concerns(self, operation: &str) -> bool {
         match self {
-            Self::Down => true,
+            Self::Down | Self::Portal => true,
             Self::TwoFactor | Self::MustReset | Self::Locked => operation == "sign_in",
             Self::Gone => matches!(operation, "get" | "update" | "delete"),
             Self::RoleRead => operation == "get",

@@ -174,7 +174,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
             let body = json!({"Status": 500, "Message": "x", "Value": null, "WasSuccessful": false, "Errors": null});
             return Json(body).into_response();
         }
-        Some(Mode::Redirect) => {
+        Some(Mode::Redirect | Mode::Portal) => {
             let target = format!("{}{}", world.state().options.redirect_to, request.uri());
             let target = HeaderValue::from_str(&target).unwrap_or(HeaderValue::from_static("/"));
             return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, target)]).into_response();

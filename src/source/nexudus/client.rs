@@ -311,7 +311,12 @@ impl Nexudus {
                     effort.uncertain = true;
                     self.pause_after(operation, fault, sent, effort)?;
                 }
-                Err(fault) => self.pause_after(operation, fault, sent, effort)?,
+                Err(fault) => {
+                    if let Fault::Final(error) = &fault {
+                        locked(&self.sign_in).failed_for_good(error, self.now());
+                    }
+                    self.pause_after(operation, fault, sent, effort)?;
+                }
             }
         }
     }
@@ -400,6 +405,12 @@ impl Nexudus {
             // A refusal (400, 401) is for the state to understand, a wrong address too.
             Ok(()) | Err(Fault::Unauthorized) => {}
             Err(Fault::Final(_)) if answer.status.is_client_error() => {}
+            Err(Fault::Final(error)) => {
+                // Whoever redirects was sent the password, and would be with every code that is typed.
+                locked(&self.sign_in).refused(error.clone(), self.now());
+                self.down(Operation::SignIn, &error);
+                return Err(error);
+            }
             Err(fault) => return self.pause_after(Operation::SignIn, fault, sent, effort),
         }
         let body = wire::as_text(&answer.body).unwrap_or_default();

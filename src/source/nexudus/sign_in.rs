@@ -154,11 +154,11 @@ impl SignIn {
 
     /// What comes next at `now`, for a call that needs `role`.
     pub(super) fn step(&self, role: Role, now: Now) -> Step {
-        if self.auth == NexudusAuth::Basic {
-            let missing = self.is_missing(role, now);
-            return if missing { Step::Refused(password_or_role(role)) } else { Step::Call(self.basic()) };
-        }
         let refused = self.quiet.as_ref().filter(|(until, _)| now.mono < *until).map(|(_, error)| error.clone());
+        if self.auth == NexudusAuth::Basic {
+            let missing = self.is_missing(role, now).then(|| password_or_role(role));
+            return refused.or(missing).map_or_else(|| Step::Call(self.basic()), Step::Refused);
+        }
         // Where a role is missing, the bearer token itself is good: calls go on, and find out when the role is given.
         match &self.bearer {
             Some((authorization, until)) if now.mono < *until => return Step::Call(authorization.clone()),
@@ -255,8 +255,21 @@ impl SignIn {
             ),
         };
         let error = Error::Refused { alarm, what: what.to_owned(), remedy: remedy.to_owned() };
-        self.quiet = Some((now.mono + QUIET, error.clone()));
+        self.refused(error.clone(), now);
         Outcome::Refused(error)
+    }
+
+    /// A sign-in was refused, or met something that is not Nexudus: none is tried for a while.
+    pub(super) fn refused(&mut self, error: Error, now: Now) {
+        self.quiet = Some((now.mono + QUIET, error));
+    }
+
+    /// A call met what no attempt will help with. Where each call carries the password, it is a sign-in too: something that
+    /// is not Nexudus is not told the password with every code that is typed.
+    pub(super) fn failed_for_good(&mut self, error: &Error, now: Now) {
+        if self.auth == NexudusAuth::Basic && error.alarm() == Some(Alarm::WrongAddress) {
+            self.refused(error.clone(), now);
+        }
     }
 
     fn take_token(&mut self, body: &str, now: Now) -> Outcome {

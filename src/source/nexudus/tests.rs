@@ -262,6 +262,7 @@ async fn every_alarm_signs_in_once_and_then_every_five_minutes() {
         ("2fa", "demo", seed, "one_time_password_wrong", "clock", 4),
         ("must-reset", "demo", no_seed, "must_reset", "new password", 4),
         ("locked", "demo", no_seed, "locked", "unlock", 4),
+        ("portal", "demo", no_seed, "wrong_address", "base_url", 4),
         // The first time it is a bearer token that may have ended.
         ("role", "demo", no_seed, "role_missing", "AccessToken-List", 5),
         ("role-list", "demo", no_seed, "role_missing", "AccessToken-List", 5),
@@ -573,6 +574,30 @@ async fn a_redirect_is_not_followed() {
     assert!(error.contains(&format!("base_url = \"{origin}\"")) && !error.contains("DEMO-HOUR"), "{error}");
     let knocked = tokio::time::timeout(Duration::ZERO, elsewhere.accept()).await;
     assert!(knocked.is_err(), "nobody may call there");
+}
+
+#[tokio::test]
+async fn something_else_at_the_address_is_not_told_the_password_with_every_code() {
+    for (auth, mode) in
+        [(NexudusAuth::OAuth, "portal"), (NexudusAuth::Basic, "portal"), (NexudusAuth::Basic, "redirect")]
+    {
+        let clock = Clock::manual(WALL.parse().unwrap());
+        let sandbox = Sandbox::start_local(Options::default(), clock.clone()).await.unwrap();
+        fail(&sandbox, mode);
+        let (nexudus, watched) = client(&config::Nexudus { auth, ..config(sandbox.base_url()) }, clock.clone(), None);
+        for quiet in 1..=2 {
+            for _ in 0..20 {
+                assert!(refused(&nexudus, code("typed")).await.contains("redirects"));
+                assert_eq!(watched.alarms(), ["wrong_address"]);
+                clock.advance(Duration::from_secs(10));
+            }
+            assert_eq!(sandbox.requests().len(), quiet, "{auth:?}");
+            clock.advance(Duration::from_secs(100));
+        }
+        sandbox.set_fail(None);
+        assert_eq!(found(&nexudus, code("typed")).await, [0i64; 0]);
+        assert_eq!(watched.alarms(), [""; 0]);
+    }
 }
 
 /// What was logged, at every level, by every crate.

@@ -24,7 +24,7 @@
 //! | what a webhook's signature is made of | `hook::tests::either_digest_in_either_case`; `http::webhook::tests` |
 //! | sizes and spellings of numbers | `wire::tests::whole_numbers_in_every_spelling`, `codes_are_text_even_where_they_are_numbers`; `tests::odd_spellings_arrive_as_meant` |
 //! | fractions, a missing zone, year 0001 | `date::tests::dates_as_they_are_written`, `no_bound` |
-//! | redirects | `tests::a_redirect_is_not_followed`; [`a_sign_in_is_not_redirected_either`] |
+//! | redirects | `tests::a_redirect_is_not_followed`, `something_else_at_the_address_is_not_told_the_password_with_every_code`; [`a_sign_in_is_not_redirected_either`] |
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
