@@ -7,7 +7,7 @@
 //!
 //! [`core::settle`]: crate::core::settle
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::core::token::AccessToken;
 use crate::ledger::Ledger;
 use crate::live::Current;
 use crate::source::nexudus::wire::Record;
-use crate::source::nexudus::{Effort, Nexudus, Share, edited};
+use crate::source::nexudus::{Effort, Nexudus, Share, Wrote, edited};
 use crate::source::{Error, Version};
 
 /// How often it is looked who owes whole minutes, or each `mirror_interval` if that is less: they are to be written within a
@@ -36,14 +36,23 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(120);
 /// The pause after a refusal: a role is missing, say.
 const QUIET: Duration = Duration::from_secs(300);
 
-/// How long a token rests that owes and could not be lowered: it is gone, malformed, or has nothing left to take.
+/// How long a token rests that owes and could not be lowered: it is gone, malformed, refused, or has nothing left to take.
 const REST: Duration = Duration::from_secs(600);
 
 /// Tokens in a row that fail before it is the source that does.
 const FAILURES: u32 = 3;
 
-/// The longest pause otherwise.
+/// The longest pause otherwise, and the first rest of a token that fails. Each further one is twice as long, up to [`REST`].
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// So many writes in a row are not taken before that is said.
+const IN_VAIN: u32 = 3;
+
+/// How often a token is refused before `/readyz` speaks of it: not for what ten minutes mend.
+const REFUSALS: u32 = 2;
+
+/// Tokens refused at a time that the log names.
+const LINES: usize = 20;
 
 /// Why nothing is written back although it should be.
 #[derive(Debug, Default)]
@@ -69,12 +78,40 @@ pub struct WriteBack {
     live: Current,
     clock: Clock,
     trouble: Arc<Trouble>,
-    /// Tokens that rest, until when (monotonic).
-    resting: HashMap<TokenId, Duration>,
+    /// Tokens that owe and were not settled when it was tried last.
+    unsettled: HashMap<TokenId, Unsettled>,
+    /// What the source's last refusal says, until it is over.
+    refused: Option<String>,
+    /// What Nexudus turned out not to keep.
+    not_kept: BTreeSet<&'static str>,
+    /// Writes in a row that were answered as of a token that is not there, and it was.
+    not_taken: u32,
     /// Whether minutes are, or still are, written.
     minutes: bool,
     /// Whether devices learnt still are written, where they are to be.
     devices: bool,
+}
+
+/// A token that owes and was not settled.
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// Until when it rests (monotonic).
+    until: Duration,
+    /// Failures in a row of its own, not of the source.
+    failures: u32,
+    /// How often in a row it was refused for what its record holds.
+    refusals: u32,
+}
+
+/// What a try to settle a token came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// It is written, or it was found out what became of a write.
+    Settled,
+    /// There is nothing to write: it is gone, or has nothing left to take.
+    Nothing,
+    /// Nexudus says that there is no such token, and there is.
+    NotTaken,
 }
 
 /// Why a token is not settled.
@@ -82,16 +119,24 @@ pub struct WriteBack {
 enum Fault {
     /// The source failed; what is open is resolved later.
     Source(Error),
+    /// Nothing was sent: there was no room under the ceiling, or in a pause.
+    Held {
+        /// When to try again, if that is known.
+        after: Option<Duration>,
+    },
     /// The disk did: nothing may be written that it does not know of.
     Disk(crate::journal::Error),
     /// The record makes no sense, or belongs to another token; it is left alone.
     Record,
+    /// Nexudus does not take the record for what it holds.
+    Refused(String),
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Source(error)
-    }
+/// Tokens that failed in one look, and when (monotonic).
+#[derive(Debug, Default)]
+struct Failed {
+    tokens: Vec<(TokenId, Duration)>,
+    others_went_well: bool,
 }
 
 /// A record as it was read.
@@ -115,7 +160,20 @@ impl WriteBack {
         trouble: Arc<Trouble>,
         minutes: bool,
     ) -> Self {
-        Self { nexudus, catalogue, ledger, live, clock, trouble, resting: HashMap::new(), minutes, devices: true }
+        Self {
+            nexudus,
+            catalogue,
+            ledger,
+            live,
+            clock,
+            trouble,
+            unsettled: HashMap::new(),
+            refused: None,
+            not_kept: BTreeSet::new(),
+            not_taken: 0,
+            minutes,
+            devices: true,
+        }
     }
 
     /// Settles whoever owes; never ends.
@@ -126,16 +184,13 @@ impl WriteBack {
             self.clock.sleep(LOOK_EVERY.min(self.nexudus.config.mirror_interval)).await;
             let Err(fault) = self.look().await else { continue };
             let pause = match &fault {
-                Fault::Source(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).min(PAUSE),
-                Fault::Source(error @ Error::Refused { .. }) => {
-                    self.trouble.set(Some(error.to_string()));
-                    QUIET
-                }
+                Fault::Source(Error::Retry { after, .. }) | Fault::Held { after } => after.unwrap_or(PAUSE).min(PAUSE),
+                Fault::Source(Error::Refused { .. }) => QUIET,
                 Fault::Disk(error) => {
                     tracing::debug!(%error, "nothing is written back that the ledger cannot note first");
                     PAUSE
                 }
-                Fault::Record => PAUSE,
+                Fault::Record | Fault::Refused(_) => PAUSE,
             };
             tracing::debug!(?fault, pause_s = pause.as_secs(), "writing back pauses");
             // What was sent and not answered may arrive as long as this.
@@ -146,60 +201,188 @@ impl WriteBack {
     /// Settles once everybody who owes by now, one after another.
     async fn look(&mut self) -> Result<(), Fault> {
         let policy = self.live.borrow().settings.policy.clone();
-        let now = self.clock.now().mono;
-        self.resting.retain(|_, until| *until > now);
-        let (mut failed, mut in_a_row) = (None, 0);
-        for id in self.owing(&policy).await {
-            if !(self.minutes || self.learns(&policy)) {
+        let due = self.due(&policy).await;
+        if due.is_empty() {
+            // Nothing would be refused now.
+            self.refused = None;
+        }
+        if due.is_empty() && self.unsettled.is_empty() {
+            self.not_taken = 0;
+        }
+        self.say();
+        let mut failed = Failed::default();
+        let outcome = self.settle_each(due, &policy, &mut failed).await;
+        self.let_rest(failed);
+        self.say();
+        outcome
+    }
+
+    async fn settle_each(&mut self, due: Vec<TokenId>, policy: &Policy, failed: &mut Failed) -> Result<(), Fault> {
+        let (mut latest, mut in_a_row) = (None, 0);
+        for id in due {
+            if !(self.minutes || self.learns(policy)) {
                 break;
             }
-            match self.settle(id, &policy).await {
-                Ok(true) => in_a_row = 0,
-                Ok(false) | Err(Fault::Record) => {
-                    self.resting.insert(id, now + REST);
-                    in_a_row = 0;
+            let fault = match self.settle(id, policy).await {
+                Ok(tried) => {
+                    self.tried(id, tried);
+                    None
                 }
-                // Perhaps it is this token's alone: it makes room for others. What was sent may arrive until then.
-                Err(fault @ Fault::Source(Error::Retry { .. })) if in_a_row < FAILURES => {
-                    self.resting.insert(id, now + PAUSE.max(self.nexudus.config.request_timeout * 2));
-                    in_a_row += 1;
-                    failed = Some(fault);
-                    continue;
+                Err(Fault::Record) => {
+                    self.rests(id, REST);
+                    None
                 }
-                Err(fault) => return Err(fault),
+                Err(Fault::Refused(what)) => {
+                    self.is_refused(id, &what);
+                    None
+                }
+                Err(fault @ (Fault::Disk(_) | Fault::Source(Error::Refused { .. }))) => {
+                    if let Fault::Source(error) = &fault {
+                        self.refused = Some(error.to_string());
+                    }
+                    return Err(fault);
+                }
+                Err(fault) => Some(fault),
+            };
+            let Some(fault) = fault else {
+                in_a_row = 0;
+                failed.others_went_well = true;
+                self.refused = None;
+                self.say();
+                continue;
+            };
+            match &fault {
+                Fault::Held { after } => self.rests(id, after.unwrap_or(PAUSE).min(PAUSE)),
+                _ => failed.tokens.push((id, self.clock.now().mono)),
             }
-            if self.minutes && self.devices {
-                self.trouble.set(None);
+            // Perhaps it is this token's alone: it makes room for others.
+            if in_a_row == FAILURES {
+                return Err(fault);
+            }
+            in_a_row += 1;
+            latest = Some(fault);
+        }
+        latest.map_or(Ok(()), Err)
+    }
+
+    /// Notes what a try came to.
+    fn tried(&mut self, id: TokenId, tried: Tried) {
+        match tried {
+            Tried::Settled => drop(self.unsettled.remove(&id)),
+            Tried::Nothing => self.rests(id, REST),
+            Tried::NotTaken => {
+                self.not_taken = self.not_taken.saturating_add(1);
+                if self.not_taken == IN_VAIN {
+                    tracing::warn!(token = id.0, "{}", in_vain());
+                }
+                self.fails(id, self.clock.now().mono);
             }
         }
-        failed.map_or(Ok(()), Err)
+    }
+
+    /// It is tried again after so long.
+    fn rests(&mut self, id: TokenId, time: Duration) {
+        self.unsettled.entry(id).or_default().until = self.clock.now().mono.saturating_add(time);
+    }
+
+    /// It failed `at` a time, once more: it rests the longer the more often it does.
+    fn fails(&mut self, id: TokenId, at: Duration) {
+        let shortest = self.shortest_rest();
+        let unsettled = self.unsettled.entry(id).or_default();
+        let rest = shortest.saturating_mul(2u32.saturating_pow(unsettled.failures)).min(REST.max(shortest));
+        unsettled.failures = unsettled.failures.saturating_add(1);
+        unsettled.until = at.saturating_add(rest);
+    }
+
+    /// Lets those rest that failed. Where others went well meanwhile it was theirs alone, and the rest grows; else it was the
+    /// source's, and nobody is to wait long once that is well again.
+    fn let_rest(&mut self, failed: Failed) {
+        for (id, at) in failed.tokens {
+            if failed.others_went_well {
+                self.fails(id, at);
+            } else {
+                let until = at.saturating_add(self.shortest_rest());
+                self.unsettled.entry(id).or_default().until = until;
+            }
+        }
+    }
+
+    /// What was sent may arrive until then.
+    fn shortest_rest(&self) -> Duration {
+        PAUSE.max(self.nexudus.config.request_timeout * 2)
+    }
+
+    /// Nexudus refuses what its record holds: that is this token's alone.
+    fn is_refused(&mut self, id: TokenId, what: &str) {
+        self.rests(id, REST);
+        let unsettled = self.unsettled.entry(id).or_default();
+        unsettled.refusals = unsettled.refusals.saturating_add(1);
+        let first = unsettled.refusals == 1;
+        let refused = self.unsettled.values().filter(|unsettled| unsettled.refusals > 0).count();
+        if first && refused <= LINES {
+            let minutes = REST.as_secs() / 60;
+            tracing::warn!(
+                token = id.0,
+                "Nexudus refuses what is written back to this token: {what}; see its record in Nexudus; it is tried again every \
+                 {minutes} minutes"
+            );
+        }
+    }
+
+    /// Says what keeps minutes from being written back.
+    fn say(&self) {
+        let mut troubles: Vec<String> = self.not_kept.iter().map(|what| (*what).to_owned()).collect();
+        troubles.extend(self.refused.clone());
+        if self.not_taken >= IN_VAIN {
+            troubles.push(in_vain().to_owned());
+        }
+        let refused = self.unsettled.values().filter(|unsettled| unsettled.refusals >= REFUSALS).count();
+        if refused > 0 {
+            let tokens = if refused == 1 { "token" } else { "tokens" };
+            troubles.push(format!("Nexudus refuses what is written back to {refused} {tokens}: see the log"));
+        }
+        self.trouble.set((!troubles.is_empty()).then(|| troubles.join("; ")));
     }
 
     fn learns(&self, policy: &Policy) -> bool {
         self.devices && policy.bind_device == BindDevice::Learn
     }
 
-    /// Whoever owes minutes, or has a device that its token does not name. All accounts may be many: not on a thread that
-    /// answers.
-    async fn owing(&self, policy: &Policy) -> Vec<TokenId> {
+    /// Whoever owes and does not rest: those first that were settled when it was tried last, so that no others hold them up.
+    async fn due(&mut self, policy: &Policy) -> Vec<TokenId> {
+        let at_most = AT_ONCE + self.unsettled.len();
+        let mut due = self.owing(policy, at_most).await;
+        if due.len() < at_most {
+            // That is everybody: who is not there owes nothing any more.
+            let owing: HashSet<TokenId> = due.iter().copied().collect();
+            self.unsettled.retain(|id, _| owing.contains(id));
+        }
+        let now = self.clock.now().mono;
+        due.retain(|id| self.unsettled.get(id).is_none_or(|unsettled| unsettled.until <= now));
+        due.sort_by_key(|id| self.unsettled.contains_key(id));
+        due.truncate(AT_ONCE);
+        due
+    }
+
+    /// Whoever owes minutes, or has a device that its token does not name; at most so many. All accounts may be many: not on a
+    /// thread that answers.
+    async fn owing(&self, policy: &Policy, at_most: usize) -> Vec<TokenId> {
         let (ledger, catalogue, policy) = (Arc::clone(&self.ledger), Arc::clone(&self.catalogue), policy.clone());
-        let resting: HashSet<TokenId> = self.resting.keys().copied().collect();
         let (now, minutes, learns) = (self.clock.now().wall, self.minutes, self.learns(&policy));
         let looking = tokio::task::spawn_blocking(move || {
-            let mut owing = if minutes { ledger.owing(&policy, now, AT_ONCE + resting.len()) } else { Vec::new() };
+            let mut owing = if minutes { ledger.owing(&policy, now, at_most) } else { Vec::new() };
             if learns {
                 let unbound = |id: &TokenId| matches!(catalogue.standing(*id), Some(Standing::Held(token)) if token.devices.is_empty());
                 let devices = ledger.first_devices().into_iter().map(|(id, _)| id).filter(unbound);
-                owing.extend(devices.filter(|id| !owing.contains(id)).take(AT_ONCE).collect::<Vec<_>>());
+                owing.extend(devices.filter(|id| !owing.contains(id)).take(at_most).collect::<Vec<_>>());
             }
-            owing.retain(|id| !resting.contains(id));
             owing
         });
         looking.await.unwrap_or_default()
     }
 
-    /// Settles one token; whether there was anything to write, or to find out about.
-    async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<bool, Fault> {
+    /// Tries to settle one token.
+    async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<Tried, Fault> {
         let mut effort = self.nexudus.effort_within(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
         let Some(read) = self.read(id, &mut effort).await? else {
@@ -207,16 +390,15 @@ impl WriteBack {
             if let Some(intent) = open {
                 self.end(id, &intent, true, None, policy);
             }
-            return Ok(false);
+            return Ok(Tried::Nothing);
         };
         if let Some(intent) = &open {
             // From before a crash, or with its answer lost.
             self.resolve(id, intent, &read, false, policy);
         }
-        let token = &read.version.token;
         let device = self.learnt(id, &read, policy);
         let intent = if self.minutes {
-            match self.ledger.begin_settlement(token, policy, self.clock.now().wall) {
+            match self.ledger.begin_settlement(&read.version.token, policy, self.clock.now().wall) {
                 Some((intent, written)) => match written.settled().await {
                     Ok(()) => Some(intent),
                     Err(error) => {
@@ -231,24 +413,49 @@ impl WriteBack {
         };
         let changes = changes(intent.as_ref(), device);
         if changes.is_empty() {
-            return Ok(open.is_some());
+            return Ok(if open.is_some() { Tried::Settled } else { Tried::Nothing });
         }
-        let record = edited(&read.text, &changes).ok_or(Fault::Record)?;
+        let Some(record) = edited(&read.text, &changes) else {
+            if let Some(intent) = &intent {
+                self.end(id, intent, false, None, policy);
+            }
+            return Err(Fault::Record);
+        };
         // Now or not at all: whatever waits between the read and this could be an administrator's change.
         let mut once = self.nexudus.at_once(Share::Most);
         let taken = match self.nexudus.update(&record, &mut once).await {
-            Ok(taken) => taken,
+            Ok(Wrote::Taken) => true,
+            Ok(Wrote::NoRecord) => false,
+            Ok(Wrote::Refused(refusal)) => {
+                if let Some(intent) = &intent {
+                    if refusal.certain {
+                        self.end(id, intent, false, None, policy);
+                    } else if let Some(after) = self.read(id, &mut effort).await?
+                        && self.resolve(id, intent, &after, false, policy).counts()
+                    {
+                        return Ok(Tried::Settled);
+                    }
+                }
+                return Err(Fault::Refused(refusal.what));
+            }
             Err(error) => {
                 if let Some(intent) = intent.as_ref().filter(|_| !once.is_uncertain()) {
                     self.end(id, intent, false, None, policy);
                 }
-                return Err(error.into());
+                return Err(fault(error, &once));
             }
         };
-        let Some(after) = self.read(id, &mut effort).await? else { return Ok(true) };
-        if let Some(intent) = intent {
-            self.resolve(id, &intent, &after, taken, policy);
+        if taken {
+            self.not_taken = 0;
         }
+        let Some(after) = self.read(id, &mut effort).await? else {
+            // It went in this moment. Where it was taken before, that is found out when it is looked for.
+            if let Some(intent) = intent.as_ref().filter(|_| !taken) {
+                self.end(id, intent, false, None, policy);
+            }
+            return Ok(if taken { Tried::Settled } else { Tried::Nothing });
+        };
+        let arrived = intent.is_some_and(|intent| self.resolve(id, &intent, &after, taken, policy).counts());
         if let Some(device) = device
             && taken
             && after.unbound
@@ -256,16 +463,17 @@ impl WriteBack {
             self.devices = false;
             let what = "Nexudus does not keep MacAddress: devices learnt are not written to it until the next start";
             tracing::warn!(token = id.0, mac = %device, "{what}");
-            self.trouble.set(Some(what.to_owned()));
+            self.not_kept.insert(what);
         }
         self.keep(&after);
-        Ok(true)
+        Ok(if taken || arrived { Tried::Settled } else { Tried::NotTaken })
     }
 
     /// Reads a token; none: there is no such token.
     async fn read(&self, id: TokenId, effort: &mut Effort) -> Result<Option<Read>, Fault> {
         let asked = self.clock.now().mono;
-        let Some(text) = self.nexudus.get(id, effort).await? else { return Ok(None) };
+        let answered = self.nexudus.get(id, effort).await.map_err(|error| fault(error, effort))?;
+        let Some(text) = answered else { return Ok(None) };
         let record = Record::parse(&text).map_err(|_| Fault::Record)?;
         let reading = record.read(&self.nexudus.config.time_zone).map_err(|_| Fault::Record)?;
         if reading.token.id != id {
@@ -283,7 +491,7 @@ impl WriteBack {
     }
 
     /// Closes a settlement by what a look shows.
-    fn resolve(&mut self, id: TokenId, intent: &Intent, read: &Read, accepted: bool, policy: &Policy) {
+    fn resolve(&mut self, id: TokenId, intent: &Intent, read: &Read, accepted: bool, policy: &Policy) -> Outcome {
         let outcome = intent.resolve(&read.version.token, accepted);
         match outcome {
             Outcome::Arrived | Outcome::NotArrived => {}
@@ -292,7 +500,7 @@ impl WriteBack {
                 let what = "Nexudus does not keep MinutesLeft: nothing is written back until the next start, and spotgate's \
                             own account goes on to be enforced";
                 tracing::warn!(token = id.0, "{what}");
-                self.trouble.set(Some(what.to_owned()));
+                self.not_kept.insert(what);
             }
             Outcome::Unclear => tracing::warn!(
                 token = id.0,
@@ -304,6 +512,7 @@ impl WriteBack {
         // The copies first: by the account they are known to have it, or not.
         self.keep(read);
         self.end(id, intent, outcome.counts(), Some(&read.version.token), policy);
+        outcome
     }
 
     fn end(&self, id: TokenId, intent: &Intent, applied: bool, read: Option<&AccessToken>, policy: &Policy) {
@@ -317,6 +526,18 @@ impl WriteBack {
             self.catalogue.heard(&read.version, read.asked);
         }
     }
+}
+
+/// What a call that failed says.
+fn fault(error: Error, effort: &Effort) -> Fault {
+    match error {
+        Error::Retry { after, .. } if !effort.is_sent() => Fault::Held { after },
+        error => Fault::Source(error),
+    }
+}
+
+const fn in_vain() -> &'static str {
+    "Nexudus does not take changes: it says of tokens that are there that they are not; spotgate's own account goes on to be enforced"
 }
 
 /// What is changed of a record, as JSON.

@@ -107,10 +107,10 @@ impl World {
     /// Looks until nobody owes anything, with the pauses between.
     async fn settle(&self, write_back: &mut WriteBack) {
         self.clock.advance(Duration::from_secs(60));
-        for _ in 0..10 {
+        for _ in 0..12 {
             let outcome = write_back.look().await;
             self.clock.advance(Duration::from_secs(60));
-            if outcome.is_ok() && write_back.owing(&self.policy).await.is_empty() {
+            if outcome.is_ok() && write_back.owing(&self.policy, AT_ONCE).await.is_empty() {
                 return;
             }
         }
@@ -376,4 +376,138 @@ async fn a_power_cut_at_any_step_has_no_minute_written_twice() {
         }
         assert!(cuts >= 5, "{cuts} steps");
     }
+}
+
+/// As `run` does, but for the start.
+async fn rounds(world: &World, write_back: &mut WriteBack, rounds: u32) {
+    for _ in 0..rounds {
+        world.clock.advance(LOOK_EVERY);
+        let Err(fault) = write_back.look().await else { continue };
+        let pause = match &fault {
+            Fault::Source(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).min(PAUSE),
+            Fault::Source(Error::Refused { .. }) => QUIET,
+            _ => PAUSE,
+        };
+        world.clock.advance(pause.max(write_back.nexudus.config.request_timeout * 2));
+    }
+}
+
+impl World {
+    /// Tokens 11 and on, used more than the first, whose records fail the server's own validation.
+    fn refused_tokens(&self, write_back: &WriteBack, ids: std::ops::RangeInclusive<u8>) {
+        let now = self.clock.now().wall;
+        for id in ids {
+            let code = format!("bad-{id}");
+            self.sandbox.put_token(Self::refused_record(id, None));
+            let token = AccessToken { minutes_included: None, ..token(id.into(), &code) };
+            let online = (crate::core::budget::Seconds(1200).before(now), now);
+            uses(&write_back.ledger, &token, id, 1200, &self.policy, online);
+        }
+    }
+
+    fn refused_record(id: u8, included: Option<i64>) -> Value {
+        json!({"Id": id, "AccessCode": format!("bad-{id}"), "BusinessId": 1, "MinutesIncluded": included, "MinutesLeft": 60})
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_nexudus_refuses_do_not_starve_the_others() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.refused_tokens(&write_back, 11..=14);
+    world.uses(&write_back, 1, 600);
+    rounds(&world, &mut write_back, 40).await;
+    assert_eq!(world.minutes(), Some(50), "updates: {}", world.sandbox.count("update"));
+    assert_eq!(world.sandbox.count("update"), 1 + 4, "ten minutes");
+}
+
+#[tokio::test]
+async fn what_nexudus_refuses_is_said_while_it_lasts() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.refused_tokens(&write_back, 11..=12);
+    let words = |write_back: &WriteBack| write_back.trouble.words();
+    write_back.look().await.unwrap();
+    assert_eq!((world.sandbox.count("update"), words(&write_back)), (2, None), "once is not for long");
+    assert_eq!(write_back.ledger.open_settlement(TokenId(11)), None, "it was surely not taken");
+    rounds(&world, &mut write_back, 41).await;
+    assert_eq!(world.sandbox.count("update"), 4);
+    assert!(words(&write_back).unwrap().contains("2 tokens: see the log"), "{:?}", words(&write_back));
+
+    world.sandbox.put_token(World::refused_record(11, Some(60)));
+    rounds(&world, &mut write_back, 41).await;
+    assert_eq!(world.sandbox.token(11).unwrap()["MinutesLeft"], 40);
+    assert!(words(&write_back).unwrap().contains("1 token: see the log"), "{:?}", words(&write_back));
+    // Nobody owes any more.
+    let _ = write_back.ledger.forget_usage(TokenId(12), &world.policy, world.clock.now().wall);
+    write_back.look().await.unwrap();
+    assert_eq!(words(&write_back), None);
+}
+
+#[tokio::test]
+async fn a_failure_that_is_reported_is_looked_at_and_not_counted_against_the_source() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("failure"));
+    write_back.look().await.unwrap();
+    assert_eq!((world.sandbox.count("get"), world.sandbox.count("update")), (2, 1));
+    assert_eq!(write_back.ledger.open_settlement(ID), None, "the record is as before");
+    rounds(&world, &mut write_back, 41).await;
+    assert!(write_back.trouble.words().unwrap().contains("1 token"));
+    world.writes_fail(None);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back), write_back.trouble.words()), (Some(50), 0, None));
+}
+
+#[tokio::test]
+async fn whoever_fails_alone_rests_longer_each_time_and_comes_after_the_others() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    let (failing, minute) = (TokenId(11), Duration::from_secs(60));
+    world.refused_tokens(&write_back, 11..=11);
+    world.uses(&write_back, 1, 600);
+    assert_eq!(write_back.due(&world.policy).await, [failing, ID], "most first");
+    let mut rests = |others_went_well| {
+        let at = world.clock.now().mono;
+        write_back.let_rest(Failed { tokens: vec![(failing, at)], others_went_well });
+        write_back.unsettled[&failing].until - at
+    };
+    assert_eq!([(); 5].map(|()| rests(true)), [minute, minute * 2, minute * 4, minute * 8, REST]);
+    assert_eq!(rests(false), minute, "nobody knows whose fault it is");
+    assert_eq!(rests(true), REST);
+    assert_eq!(write_back.due(&world.policy).await, [ID]);
+    world.clock.advance(REST);
+    assert_eq!(write_back.due(&world.policy).await, [ID, failing]);
+}
+
+#[tokio::test]
+async fn writes_that_are_never_taken_are_not_repeated_without_a_word() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("gone"));
+    rounds(&world, &mut write_back, 10).await;
+    assert_eq!((world.sandbox.count("update"), write_back.trouble.words()), (2, None));
+    rounds(&world, &mut write_back, 30).await;
+    let updates = world.sandbox.count("update");
+    assert!(updates <= 5, "{updates} writes in ten minutes");
+    assert!(write_back.trouble.words().unwrap().contains("does not take changes"));
+    world.writes_fail(None);
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back), write_back.trouble.words()), (Some(50), 0, None));
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_said_any_more_when_there_is_nothing_left_to_refuse() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("role"));
+    write_back.look().await.unwrap_err();
+    assert!(write_back.trouble.words().unwrap().contains("AccessToken-Edit"));
+    let _ = write_back.ledger.forget_usage(ID, &world.policy, world.clock.now().wall);
+    world.clock.advance(QUIET);
+    write_back.look().await.unwrap();
+    assert_eq!(write_back.trouble.words(), None);
 }

@@ -51,6 +51,12 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, role: Role, now: Ti
     }
 }
 
+/// Whether an answer to a write is about the record that was sent, and not about the sign-in, the address or the pace: a
+/// validation that failed, say. Such a write was surely not taken.
+pub(super) fn refuses_the_record(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 404 | 405 | 407 | 408 | 409 | 429)
+}
+
 /// The user lacks this role.
 pub(super) fn role_missing(role: Role) -> Error {
     let what = match role {
@@ -133,6 +139,13 @@ mod tests {
         }
         assert_eq!(judged(403, &none), Err(Fault::Final(role_missing(Role::Edit))));
         assert!(matches!(judged(400, &none), Err(Fault::Final(Error::Retry { .. }))));
+    }
+
+    #[test]
+    fn what_is_about_the_record_and_not_about_us() {
+        let refused = |status| refuses_the_record(StatusCode::from_u16(status).unwrap());
+        assert!([400, 410, 413, 415, 422].into_iter().all(refused));
+        assert!(![200, 302, 401, 403, 404, 405, 407, 408, 409, 429, 500, 503].into_iter().any(refused));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
-use super::answer::{Fault, date, judge};
+use super::answer::{Fault, date, judge, refuses_the_record};
 use super::back_off::BackOff;
 use super::ceiling::{Ceiling, Share, Ticket};
 use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
@@ -97,6 +97,8 @@ pub(crate) struct Effort {
     /// How long it may take in all.
     allowed: Duration,
     failures: u32,
+    /// Whether anything was sent.
+    sent: bool,
     /// Whether a write may have been taken although it failed.
     uncertain: bool,
     /// Whether its failures are its own: nobody else waits because of them.
@@ -112,6 +114,44 @@ pub(crate) struct Heard {
     pub(crate) text: String,
     /// When, by its own clock (`Date`).
     pub(crate) date: Option<Timestamp>,
+}
+
+/// What became of a write that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    /// There is no such record, says Nexudus.
+    NoRecord,
+    /// It is refused for what the record holds.
+    Refused(Refusal),
+    /// It was taken.
+    Taken,
+}
+
+/// Why a record is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// In words without secrets.
+    pub(crate) what: String,
+    /// Whether it was surely not taken. With a success that reports a failure nobody knows.
+    pub(crate) certain: bool,
+}
+
+impl Refusal {
+    fn of(answer: &Answer, certain: bool) -> Self {
+        let status = answer.status.as_u16();
+        let fields = wire::refused_fields(wire::as_text(&answer.body).unwrap_or_default());
+        let because = if fields.is_empty() { String::new() } else { format!(", because of {}", fields.join(", ")) };
+        let way = if certain { "answers with" } else { "reports a failure with" };
+        Self { what: format!("it {way} status {status}{because}"), certain }
+    }
+}
+
+/// What a good answer says.
+enum Said {
+    Heard(Heard),
+    /// There is no such record.
+    Nothing,
+    Refused(Refusal),
 }
 
 struct Answer {
@@ -224,6 +264,7 @@ impl Nexudus {
             deadline,
             allowed: Duration::ZERO,
             failures: ATTEMPTS,
+            sent: false,
             uncertain: false,
             alone: false,
             waited: Duration::ZERO,
@@ -238,7 +279,7 @@ impl Nexudus {
     /// What work may spend that takes so long at most.
     pub(crate) fn effort_within(&self, share: Share, allowed: Duration) -> Effort {
         let deadline = self.now().mono.saturating_add(allowed);
-        Effort { share, deadline, allowed, failures: 0, uncertain: false, alone: false, waited: Duration::ZERO }
+        Effort { share, deadline, allowed, failures: 0, sent: false, uncertain: false, alone: false, waited: Duration::ZERO }
     }
 
     /// Counts a record that is odd, and says so once in a while.
@@ -256,22 +297,32 @@ impl Nexudus {
     /// `GET` of a list; its text, which `wire::List` can read.
     pub(crate) async fn list(&self, query: &[(&str, &str)], effort: &mut Effort) -> Result<Heard, Error> {
         let request = |url: &str| self.http.get(url).query(query);
-        let heard = self.call(Operation::List, "", request, effort).await?;
-        // Only a single record can be missing.
-        heard.ok_or_else(|| Error::Retry { what: "Nexudus knows no list".to_owned(), after: None })
+        match self.call(Operation::List, "", request, effort).await? {
+            Said::Heard(heard) => Ok(heard),
+            // Only a single record can be missing, or refused.
+            Said::Nothing | Said::Refused(_) => {
+                Err(Error::Retry { what: "Nexudus knows no list".to_owned(), after: None })
+            }
+        }
     }
 
     /// `GET` of a single record; its text, or none if there is no such record.
     pub(crate) async fn get(&self, id: TokenId, effort: &mut Effort) -> Result<Option<String>, Error> {
-        let heard = self.call(Operation::Get, &format!("/{id}"), |url| self.http.get(url), effort).await?;
-        Ok(heard.map(|heard| heard.text))
+        match self.call(Operation::Get, &format!("/{id}"), |url| self.http.get(url), effort).await? {
+            Said::Heard(heard) => Ok(Some(heard.text)),
+            Said::Nothing | Said::Refused(_) => Ok(None),
+        }
     }
 
     /// `PUT` of a whole record. After an error nobody knows whether it was taken, and a look tells; it is not sent twice
-    /// but where the first was surely not taken. Whether it was taken; if not, there is no such record any more.
-    pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<bool, Error> {
+    /// but where the first was surely not taken.
+    pub(crate) async fn update(&self, record: &str, effort: &mut Effort) -> Result<Wrote, Error> {
         let request = |url: &str| self.http.put(url).header(CONTENT_TYPE, "application/json").body(record.to_owned());
-        Ok(self.call(Operation::Update, "", request, effort).await?.is_some())
+        Ok(match self.call(Operation::Update, "", request, effort).await? {
+            Said::Heard(_) => Wrote::Taken,
+            Said::Nothing => Wrote::NoRecord,
+            Said::Refused(refusal) => Wrote::Refused(refusal),
+        })
     }
 
     async fn call(
@@ -280,7 +331,7 @@ impl Nexudus {
         path: &str,
         request: impl Fn(&str) -> RequestBuilder,
         effort: &mut Effort,
-    ) -> Result<Option<Heard>, Error> {
+    ) -> Result<Said, Error> {
         let url = format!("{}/api/spaces/accesstokens{path}", self.config.base_url);
         let mut signed_in_anew = false;
         loop {
@@ -292,12 +343,14 @@ impl Nexudus {
             let sent = self.now().mono;
             let answered = self.send(operation, request, effort).await;
             match answered.and_then(|answer| self.read(operation, &answer)) {
-                Ok(body) => {
-                    self.compare_clocks(body.as_ref().and_then(|heard| heard.date), sent);
+                Ok(said) => {
+                    if let Said::Heard(heard) = &said {
+                        self.compare_clocks(heard.date, sent);
+                    }
                     locked(&self.sign_in).accepted(operation.role());
                     locked(&self.back_off).succeeded();
                     self.observer.answered(operation.as_str(), Ok(()));
-                    return Ok(body);
+                    return Ok(said);
                 }
                 Err(Fault::Unauthorized) => {
                     let now = self.now();
@@ -344,15 +397,18 @@ impl Nexudus {
         self.clock.correct(by);
     }
 
-    /// What a good answer says; none for a record that does not exist.
-    fn read(&self, operation: Operation, answer: &Answer) -> Result<Option<Heard>, Fault> {
+    /// What a good answer says.
+    fn read(&self, operation: Operation, answer: &Answer) -> Result<Said, Fault> {
         if matches!(operation, Operation::Get | Operation::Update) && answer.status == StatusCode::NOT_FOUND {
             // "Not found" as a JSON string, or nothing; a web page that is not there at all is something else.
             let text = answer.text()?;
             if text.trim().is_empty() || serde_json::from_str::<serde_json::Value>(text).is_ok() {
-                return Ok(None);
+                return Ok(Said::Nothing);
             }
             return Err(Fault::Broken { what: "Nexudus answered with status 404 and no word of its own".to_owned() });
+        }
+        if operation == Operation::Update && refuses_the_record(answer.status) {
+            return Ok(Said::Refused(Refusal::of(answer, true)));
         }
         judge(answer.status, &answer.headers, operation.role(), self.now().wall)?;
         let text = answer.text()?;
@@ -361,7 +417,8 @@ impl Nexudus {
             Operation::Get | Operation::Update | Operation::SignIn => wire::reported_failure(text),
         };
         match checked {
-            Ok(()) => Ok(Some(Heard { text: text.to_owned(), date: date(&answer.headers) })),
+            Ok(()) => Ok(Said::Heard(Heard { text: text.to_owned(), date: date(&answer.headers) })),
+            Err(NotAList::Failure) if operation == Operation::Update => Ok(Said::Refused(Refusal::of(answer, false))),
             Err(NotAList::Json { .. }) if text.trim_start().starts_with('<') => {
                 Err(Fault::Broken { what: "Nexudus answered with a web page instead of JSON".to_owned() })
             }
@@ -451,6 +508,7 @@ impl Nexudus {
         effort: &mut Effort,
     ) -> Result<Answer, Fault> {
         let place = self.enter(operation, effort).await.map_err(Fault::Held)?;
+        effort.sent = true;
         let left = effort.left(self.now().mono).min(self.config.request_timeout);
         let exchanged = exchange(request().timeout(self.clock.real(left)), operation.limit()).await;
         drop(place);
@@ -523,6 +581,11 @@ impl Nexudus {
 }
 
 impl Effort {
+    /// Whether anything was sent. If not, what failed says nothing about Nexudus.
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.sent
+    }
+
     /// Whether a write may have been taken although it failed.
     pub(crate) const fn is_uncertain(&self) -> bool {
         self.uncertain

@@ -15,8 +15,8 @@ pub(crate) mod totp;
 pub mod wire;
 
 pub(crate) use ceiling::Share;
-pub(crate) use client::Effort;
 pub use client::Nexudus;
+pub(crate) use client::{Effort, Wrote};
 pub(crate) use edit::edited;
 pub use hint::Hint;
 pub use hook::Signature;

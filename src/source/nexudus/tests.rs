@@ -577,6 +577,26 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_refused_is_no_trouble_of_the_source() {
+    let (sandbox, nexudus, watched) = demo().await;
+    let record = json!({"Id": 1001, "BusinessId": 1, "AccessCode": "kx7q", "MinutesIncluded": null}).to_string();
+    for (mode, certain, what) in [
+        ("500:0", true, "it answers with status 400, because of MinutesIncluded"),
+        ("failure:1", false, "it reports a failure with status 200"),
+    ] {
+        fail(&sandbox, mode);
+        let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most)).await.unwrap();
+        let Wrote::Refused(refusal) = wrote else { panic!("{wrote:?}") };
+        assert_eq!((refusal.what.as_str(), refusal.certain), (what, certain));
+        assert_eq!(watched.is_up(), Some(true), "it answers");
+    }
+    sandbox.delete_token(1001);
+    let record = record.replace("null", "1");
+    let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most)).await.unwrap();
+    assert_eq!(wrote, Wrote::NoRecord);
+}
+
+#[tokio::test]
 async fn something_else_at_the_address_is_not_told_the_password_with_every_code() {
     for (auth, mode) in
         [(NexudusAuth::OAuth, "portal"), (NexudusAuth::Basic, "portal"), (NexudusAuth::Basic, "redirect")]

@@ -337,6 +337,29 @@ pub fn reported_failure(body: &str) -> Result<(), NotAList> {
     if failed || status.is_some_and(|status| status >= 400) { Err(NotAList::Failure) } else { Ok(()) }
 }
 
+/// The fields of an AccessToken that a refusal names. Nothing else of it is repeated: it may quote what it refuses.
+pub(super) fn refused_fields(body: &str) -> Vec<&'static str> {
+    const FIELDS: [&str; 13] = [
+        "AccessCode",
+        "BookingGuid",
+        "BusinessId",
+        "Description",
+        "LastAccess",
+        "MacAddress",
+        "MinutesIncluded",
+        "MinutesLeft",
+        "SystemId",
+        "UserLimit",
+        "ValidFrom",
+        "ValidTo",
+        "VisitorGuid",
+    ];
+    let Ok(body) = serde_json::from_str::<serde_json::Value>(body) else { return Vec::new() };
+    let errors = body.get("Errors").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let named: Vec<&str> = errors.filter_map(|error| error.get("PropertyName")?.as_str()).collect();
+    FIELDS.into_iter().filter(|field| named.contains(field)).collect()
+}
+
 fn broken(error: &serde_json::Error) -> NotAList {
     NotAList::Json { line: error.line(), column: error.column() }
 }

@@ -265,3 +265,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_names_fields_and_quotes_nothing() {
+    let error =
+        |name: &str| format!(r#"{{"AttemptedValue": "kx7q", "Message": "kx7q is taken", "PropertyName": {name}}}"#);
+    for (errors, fields) in [
+        (error("\"AccessCode\""), vec!["AccessCode"]),
+        (format!("{}, {}", error("\"ValidTo\""), error("\"MinutesLeft\"")), vec!["MinutesLeft", "ValidTo"]),
+        (error("\"kx7q\""), vec![]),
+        (error("7"), vec![]),
+        ("7".to_owned(), vec![]),
+    ] {
+        assert_eq!(refused_fields(&format!(r#"{{"Errors": [{errors}]}}"#)), fields, "{errors}");
+    }
+    for body in ["", "<html>", "[]", "{}", r#"{"Errors": null}"#] {
+        assert_eq!(refused_fields(body), [""; 0], "{body}");
+    }
+}
