@@ -45,7 +45,11 @@ const FAILURES: u32 = 3;
 /// The longest pause otherwise, and the first rest of a token that fails. Each further one is twice as long, up to [`REST`].
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// So many writes in a row are not taken before that is said.
+/// How long what was read may wait here before it is put back, or half of what a call may take if that is more: what is older
+/// could overwrite an administrator's change.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Of so many writes in a row nothing came, for the same reason, before that is said.
 const IN_VAIN: u32 = 3;
 
 /// How often a token is refused before `/readyz` speaks of it: not for what ten minutes mend.
@@ -86,6 +90,8 @@ pub struct WriteBack {
     not_kept: BTreeSet<&'static str>,
     /// Writes in a row that were answered as of a token that is not there, and it was.
     not_taken: u32,
+    /// Settlements in a row that waited too long for the disk.
+    late: u32,
     /// Whether minutes are, or still are, written.
     minutes: bool,
     /// Whether devices learnt still are written, where they are to be.
@@ -126,6 +132,8 @@ enum Fault {
     },
     /// The disk did: nothing may be written that it does not know of.
     Disk(crate::journal::Error),
+    /// The disk took so long that what was read is no longer fresh; nothing was sent.
+    Late,
     /// The record makes no sense, or belongs to another token; it is left alone.
     Record,
     /// Nexudus does not take the record for what it holds.
@@ -144,6 +152,8 @@ struct Read {
     text: String,
     version: Version,
     asked: Duration,
+    /// When it was here.
+    came: Duration,
     /// Whether it names no device, in whatever way.
     unbound: bool,
 }
@@ -171,6 +181,7 @@ impl WriteBack {
             refused: None,
             not_kept: BTreeSet::new(),
             not_taken: 0,
+            late: 0,
             minutes,
             devices: true,
         }
@@ -190,7 +201,7 @@ impl WriteBack {
                     tracing::debug!(%error, "nothing is written back that the ledger cannot note first");
                     PAUSE
                 }
-                Fault::Record | Fault::Refused(_) => PAUSE,
+                Fault::Late | Fault::Record | Fault::Refused(_) => PAUSE,
             };
             tracing::debug!(?fault, pause_s = pause.as_secs(), "writing back pauses");
             // What was sent and not answered may arrive as long as this.
@@ -207,7 +218,7 @@ impl WriteBack {
             self.refused = None;
         }
         if due.is_empty() && self.unsettled.is_empty() {
-            self.not_taken = 0;
+            (self.not_taken, self.late) = (0, 0);
         }
         self.say();
         let mut failed = Failed::default();
@@ -253,6 +264,10 @@ impl WriteBack {
             };
             match &fault {
                 Fault::Held { after } => self.rests(id, after.unwrap_or(PAUSE).min(PAUSE)),
+                Fault::Late => {
+                    self.late = self.late.saturating_add(1);
+                    self.rests(id, PAUSE);
+                }
                 _ => failed.tokens.push((id, self.clock.now().mono)),
             }
             // Perhaps it is this token's alone: it makes room for others.
@@ -341,7 +356,16 @@ impl WriteBack {
             let tokens = if refused == 1 { "token" } else { "tokens" };
             troubles.push(format!("Nexudus refuses what is written back to {refused} {tokens}: see the log"));
         }
+        if self.late >= IN_VAIN {
+            let within = self.fresh().as_secs_f64();
+            troubles.push(format!("the disk of store.path takes more than {within} s to note what is to be written"));
+        }
         self.trouble.set((!troubles.is_empty()).then(|| troubles.join("; ")));
+    }
+
+    /// How long what was read may wait here.
+    fn fresh(&self) -> Duration {
+        FRESH.max(self.nexudus.config.request_timeout / 2)
     }
 
     fn learns(&self, policy: &Policy) -> bool {
@@ -397,20 +421,8 @@ impl WriteBack {
             self.resolve(id, intent, &read, false, policy);
         }
         let device = self.learnt(id, &read, policy);
-        let intent = if self.minutes {
-            match self.ledger.begin_settlement(&read.version.token, policy, self.clock.now().wall) {
-                Some((intent, written)) => match written.settled().await {
-                    Ok(()) => Some(intent),
-                    Err(error) => {
-                        self.end(id, &intent, false, None, policy);
-                        return Err(Fault::Disk(error));
-                    }
-                },
-                None => None,
-            }
-        } else {
-            None
-        };
+        let until = read.came.saturating_add(self.fresh());
+        let intent = if self.minutes { self.begin(id, &read, until, policy).await? } else { None };
         let changes = changes(intent.as_ref(), device);
         if changes.is_empty() {
             return Ok(if open.is_some() { Tried::Settled } else { Tried::Nothing });
@@ -422,7 +434,7 @@ impl WriteBack {
             return Err(Fault::Record);
         };
         // Now or not at all: whatever waits between the read and this could be an administrator's change.
-        let mut once = self.nexudus.at_once(Share::Most);
+        let mut once = self.nexudus.at_once(Share::Most, until);
         let taken = match self.nexudus.update(&record, &mut once).await {
             Ok(Wrote::Taken) => true,
             Ok(Wrote::NoRecord) => false,
@@ -446,7 +458,7 @@ impl WriteBack {
             }
         };
         if taken {
-            self.not_taken = 0;
+            (self.not_taken, self.late) = (0, 0);
         }
         let Some(after) = self.read(id, &mut effort).await? else {
             // It went in this moment. Where it was taken before, that is found out when it is looked for.
@@ -469,10 +481,29 @@ impl WriteBack {
         Ok(if taken || arrived { Tried::Settled } else { Tried::NotTaken })
     }
 
+    /// Has the ledger note the write that is to be made of what was read; none: nothing is to be written. After `until` it is not
+    /// waited for any more.
+    async fn begin(&self, id: TokenId, read: &Read, until: Duration, policy: &Policy) -> Result<Option<Intent>, Fault> {
+        let now = self.clock.now();
+        let Some((intent, written)) = self.ledger.begin_settlement(&read.version.token, policy, now.wall) else {
+            return Ok(None);
+        };
+        let left = self.clock.real(until.saturating_sub(now.mono));
+        let fault = match tokio::time::timeout(left, written.settled()).await {
+            Ok(Ok(())) if self.clock.now().mono <= until => return Ok(Some(intent)),
+            Ok(Ok(())) | Err(_) => Fault::Late,
+            Ok(Err(error)) => Fault::Disk(error),
+        };
+        // Nothing was sent, so whatever the disk has of it comes to nothing.
+        self.end(id, &intent, false, None, policy);
+        Err(fault)
+    }
+
     /// Reads a token; none: there is no such token.
     async fn read(&self, id: TokenId, effort: &mut Effort) -> Result<Option<Read>, Fault> {
         let asked = self.clock.now().mono;
         let answered = self.nexudus.get(id, effort).await.map_err(|error| fault(error, effort))?;
+        let came = self.clock.now().mono;
         let Some(text) = answered else { return Ok(None) };
         let record = Record::parse(&text).map_err(|_| Fault::Record)?;
         let reading = record.read(&self.nexudus.config.time_zone).map_err(|_| Fault::Record)?;
@@ -481,7 +512,7 @@ impl WriteBack {
         }
         let unbound = reading.token.devices.is_empty() && !reading.odd_devices;
         let version = Version { token: Arc::new(reading.token), updated: reading.updated };
-        Ok(Some(Read { text, version, asked, unbound }))
+        Ok(Some(Read { text, version, asked, came, unbound }))
     }
 
     /// The device that the token is to name: nobody else's name is overwritten, whatever it says.

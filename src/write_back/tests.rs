@@ -22,6 +22,7 @@ struct World {
     clock: Clock,
     policy: Policy,
     business_ids: Vec<BusinessId>,
+    request_timeout: Duration,
     folder: tempfile::TempDir,
 }
 
@@ -37,7 +38,14 @@ impl World {
             "Description": "café", "CustomFields": {"Deep": [1, {"er": 2}]}, "FromLater": "kept"});
         let sandbox = Sandbox::start_local(Options { tokens: vec![record], ..options }, clock.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { sandbox, clock, policy: Policy::default(), business_ids: Vec::new(), folder }
+        Self {
+            sandbox,
+            clock,
+            policy: Policy::default(),
+            business_ids: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            folder,
+        }
     }
 
     fn open(&self, folder: &std::path::Path) -> WriteBack {
@@ -51,6 +59,7 @@ impl World {
         settings.policy = self.policy.clone();
         let config::Source::Nexudus(config) = &mut settings.source else { panic!() };
         config.business_ids.clone_from(&self.business_ids);
+        config.request_timeout = self.request_timeout;
         let nexudus = Nexudus::new(config, self.clock.clone(), None, Box::new(|_| ()), Box::new(())).unwrap();
         let catalogue = Catalogue::new(&settings.cache, None, true, self.clock.clone());
         let ledger::Opened { ledger, .. } = Ledger::open(folder, &self.policy, self.clock.now().wall).unwrap();
@@ -510,4 +519,57 @@ async fn a_refusal_is_not_said_any_more_when_there_is_nothing_left_to_refuse() {
     world.clock.advance(QUIET);
     write_back.look().await.unwrap();
     assert_eq!(write_back.trouble.words(), None);
+}
+
+/// Keeps the disk of a ledger from taking anything.
+fn stalled(folder: &std::path::Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(folder.join("ledger.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[tokio::test]
+async fn what_waited_for_the_disk_is_read_again_before_it_is_written() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    write_back.ledger.all_written().settled().await.unwrap();
+    let disk = stalled(world.folder.path());
+    let ledger = Arc::clone(&write_back.ledger);
+    let (outcome, ()) = tokio::join!(write_back.look(), async {
+        while ledger.open_settlement(ID).is_none() {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(Duration::from_secs(10));
+        // An administrator meanwhile.
+        world.set_minutes(160);
+        drop(disk);
+    });
+    assert!(matches!(outcome, Err(Fault::Late)), "{outcome:?}");
+    assert_eq!((world.sandbox.count("update"), ledger.open_settlement(ID)), (0, None), "nothing was sent");
+    world.settle(&mut write_back).await;
+    assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(150), 0));
+}
+
+#[tokio::test]
+async fn a_disk_that_stalls_is_not_waited_for_without_end() {
+    let mut world = World::new().await;
+    // Half a second for the disk, really: less than it is busy for.
+    world.clock = Clock::fast(WALL.parse().unwrap(), 60);
+    world.request_timeout = Duration::from_secs(60);
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    write_back.ledger.all_written().settled().await.unwrap();
+    let disk = stalled(world.folder.path());
+    for _ in 0..IN_VAIN {
+        write_back.unsettled.clear();
+        let outcome = write_back.look().await;
+        assert!(matches!(outcome, Err(Fault::Late)), "{outcome:?}");
+    }
+    assert_eq!((world.sandbox.count("update"), write_back.ledger.open_settlement(ID)), (0, None));
+    assert!(write_back.trouble.words().unwrap().contains("the disk of store.path takes more than 30 s"));
+    drop(disk);
+    write_back.unsettled.clear();
+    write_back.look().await.unwrap();
+    assert_eq!((world.minutes(), world.unwritten(&write_back), write_back.trouble.words()), (Some(50), 0, None));
 }

@@ -97,6 +97,8 @@ pub(crate) struct Effort {
     /// How long it may take in all.
     allowed: Duration,
     failures: u32,
+    /// When nothing is sent any more (monotonic).
+    until: Duration,
     /// Whether anything was sent.
     sent: bool,
     /// Whether a write may have been taken although it failed.
@@ -256,14 +258,15 @@ impl Nexudus {
         self.effort_within(share, self.config.request_timeout.saturating_mul(2))
     }
 
-    /// What one call may spend that is made now or not at all.
-    pub(crate) fn at_once(&self, share: Share) -> Effort {
+    /// What one call may spend that is made now or not at all, and not after `until` (monotonic), whatever comes between.
+    pub(crate) fn at_once(&self, share: Share, until: Duration) -> Effort {
         let deadline = self.now().mono.saturating_add(self.config.request_timeout);
         Effort {
             share,
             deadline,
             allowed: Duration::ZERO,
             failures: ATTEMPTS,
+            until,
             sent: false,
             uncertain: false,
             alone: false,
@@ -279,7 +282,17 @@ impl Nexudus {
     /// What work may spend that takes so long at most.
     pub(crate) fn effort_within(&self, share: Share, allowed: Duration) -> Effort {
         let deadline = self.now().mono.saturating_add(allowed);
-        Effort { share, deadline, allowed, failures: 0, sent: false, uncertain: false, alone: false, waited: Duration::ZERO }
+        Effort {
+            share,
+            deadline,
+            allowed,
+            failures: 0,
+            until: Duration::MAX,
+            sent: false,
+            uncertain: false,
+            alone: false,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Counts a record that is odd, and says so once in a while.
@@ -527,6 +540,9 @@ impl Nexudus {
         let share = if operation == Operation::SignIn { Share::Whole } else { effort.share };
         loop {
             let now = self.now().mono;
+            if now > effort.until {
+                return Err(Error::Retry { what: "it is too late for this call".to_owned(), after: None });
+            }
             let (wait, what) = match locked(&self.back_off).wait(now) {
                 Duration::ZERO => match locked(&self.ceiling).enter(share, now) {
                     Ok(ticket) => return Ok(Place { nexudus: self, ticket }),

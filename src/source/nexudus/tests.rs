@@ -580,20 +580,24 @@ async fn a_redirect_is_not_followed() {
 async fn a_record_that_is_refused_is_no_trouble_of_the_source() {
     let (sandbox, nexudus, watched) = demo().await;
     let record = json!({"Id": 1001, "BusinessId": 1, "AccessCode": "kx7q", "MinutesIncluded": null}).to_string();
+    let until = Duration::MAX;
     for (mode, certain, what) in [
         ("500:0", true, "it answers with status 400, because of MinutesIncluded"),
         ("failure:1", false, "it reports a failure with status 200"),
     ] {
         fail(&sandbox, mode);
-        let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most)).await.unwrap();
+        let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most, until)).await.unwrap();
         let Wrote::Refused(refusal) = wrote else { panic!("{wrote:?}") };
         assert_eq!((refusal.what.as_str(), refusal.certain), (what, certain));
         assert_eq!(watched.is_up(), Some(true), "it answers");
     }
     sandbox.delete_token(1001);
     let record = record.replace("null", "1");
-    let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most)).await.unwrap();
+    let wrote = nexudus.update(&record, &mut nexudus.at_once(Share::Most, until)).await.unwrap();
     assert_eq!(wrote, Wrote::NoRecord);
+    let (mut late, before) = (nexudus.at_once(Share::Most, Duration::ZERO), sandbox.requests().len());
+    assert!(nexudus.update(&record, &mut late).await.is_err() && !late.is_sent());
+    assert_eq!(sandbox.requests().len(), before, "it was too late for it");
 }
 
 #[tokio::test]
