@@ -36,7 +36,7 @@ const MAX_IN_FLIGHT: usize = 1024;
 const MERGED_AT_ONCE: usize = 64;
 
 /// Tokens that one search lacks and that are read singly.
-const MISSED: usize = 4;
+const MISSED: usize = 2;
 
 /// An `UpdatedOn` so far ahead of our clock is no date to tell versions by: it would outlast every later change.
 const AHEAD: Duration = Duration::from_secs(300);
@@ -276,6 +276,12 @@ impl Catalogue {
         self.read().updated(id)
     }
 
+    /// When the version held was asked for (monotonic).
+    #[must_use]
+    pub fn asked(&self, id: TokenId) -> Option<Duration> {
+        self.read().asked(id)
+    }
+
     /// How a token stands in the copy of everything; none: nobody can say, for there is no such copy.
     #[must_use]
     pub fn standing(&self, id: TokenId) -> Option<Standing> {
@@ -459,9 +465,10 @@ impl Catalogue {
         let claim = claim.clone();
         tokio::spawn(async move {
             let asked = landing.catalogue.clock.now().mono;
-            let answer = origin.look_up(&claim).await;
-            if let Ok(found) = &answer {
-                landing.catalogue.miss(&claim, found).await;
+            let mut answer = origin.look_up(&claim).await;
+            if let Ok(found) = &mut answer {
+                let missed = landing.catalogue.miss(&claim, found).await;
+                found.extend(missed);
             }
             let outcome = answer.map(|found| landing.catalogue.keep(&landing.key, &found, asked));
             drop(landing);
@@ -471,18 +478,25 @@ impl Catalogue {
     }
 
     /// A search lacks what is held under the very code: that may be gone, have another code by now, or be left out for once.
-    async fn miss(&self, claim: &Claim, found: &[Version]) {
-        let Claim::Code(code) = claim else { return };
+    /// Gives those that are there under this code all the same.
+    async fn miss(&self, claim: &Claim, found: &[Version]) -> Vec<Version> {
+        let mut missed = Vec::new();
+        let Claim::Code(code) = claim else { return missed };
         let known = self.read().find(claim).cloned().unwrap_or_default();
         // Nobody knows how the server's filter folds case.
         let missing = known.iter().filter(|token| token.code == *code).map(|token| token.id);
         let missing = missing.filter(|id| found.iter().all(|version| version.token.id != *id));
         for id in missing.take(MISSED).collect::<Vec<_>>() {
-            if let Err(error) = self.reread(id).await {
-                tracing::debug!(%error, token = id.0, "an access token that a search lacks could not be looked for");
-                return;
+            match self.reread(id).await {
+                Ok(Some(version)) if version.token.code.key() == code.key() => missed.push(version),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, token = id.0, "an access token that a search lacks could not be looked for");
+                    break;
+                }
             }
         }
+        missed
     }
 
     /// Reads one token anew by its id; none: the source has no such token.
@@ -490,7 +504,7 @@ impl Catalogue {
     /// # Errors
     ///
     /// The source does not say.
-    pub async fn reread(&self, id: TokenId) -> Result<Option<Arc<AccessToken>>, Error> {
+    pub async fn reread(&self, id: TokenId) -> Result<Option<Version>, Error> {
         let Some(origin) = &self.origin else {
             return Err(Error::Retry { what: "a file is read as a whole".to_owned(), after: None });
         };
@@ -500,10 +514,11 @@ impl Catalogue {
                 self.remove(&[id], asked);
                 self.note_singly([id]);
             }
-            return Ok(None);
+            // It may have been heard of since.
+            return Ok(self.read().version(id));
         };
         self.heard(&version, asked);
-        Ok(Some(version.token))
+        Ok(Some(version))
     }
 
     /// Keeps what the source answered, and gives it.

@@ -9,7 +9,7 @@ mod coverage;
 mod listing;
 mod shelf;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -49,6 +49,9 @@ const FUTILE: u8 = 3;
 /// Failures after which no more single records are read for now, or a location is passed over in a listing.
 const FAILURES: u32 = 3;
 
+/// Tokens put down in one change of the file, where many wait.
+const PUT_AT_ONCE: usize = 1000;
+
 /// How long a change of the file may take before it is done without.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -69,10 +72,10 @@ struct Location {
     others: Option<u64>,
     /// When it is asked next what changed (monotonic).
     next: Duration,
-    /// Whether that failed when it was asked last.
-    failed: bool,
-    /// What the latest listing lacked, where that was too much to be believed at once.
-    lacked: HashSet<TokenId>,
+    /// How often in a row that failed.
+    failures: u32,
+    /// What listings lack and is not known to be gone, and since when (monotonic).
+    lacked: HashMap<TokenId, Duration>,
 }
 
 /// The mirror of one source.
@@ -91,6 +94,11 @@ pub struct Mirror {
     hint: Arc<Hint>,
     /// Something is held that is not in the file.
     unsaved: AtomicBool,
+    /// Steps in a row that failed.
+    in_vain: u32,
+    /// Listings in a row that left something open, and how many tokens were held after the latest.
+    again: u32,
+    held: u64,
     /// Whether it was said that lists do not tell how long they are.
     untold: bool,
 }
@@ -129,8 +137,8 @@ impl Mirror {
             futile: 0,
             others: None,
             next: Duration::ZERO,
-            failed: false,
-            lacked: HashSet::new(),
+            failures: 0,
+            lacked: HashMap::new(),
         };
         let locations = businesses.into_iter().map(location).collect();
         put_back(&catalogue, &kept, &clock);
@@ -144,6 +152,9 @@ impl Mirror {
             listed_since: true,
             hint,
             unsaved: AtomicBool::new(false),
+            in_vain: 0,
+            again: 0,
+            held: 0,
             untold: false,
             nexudus,
             clock,
@@ -154,9 +165,11 @@ impl Mirror {
     pub async fn run(mut self) {
         let hint = Arc::clone(&self.hint);
         loop {
-            let pause = match self.step().await {
+            let outcome = self.step().await;
+            self.in_vain = if outcome.is_ok() { 0 } else { self.in_vain.saturating_add(1) };
+            let pause = match outcome {
                 Ok(pause) => pause,
-                Err(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).max(Duration::from_millis(100)),
+                Err(Error::Retry { after, .. }) => after.unwrap_or(self.pause(self.in_vain)).max(Duration::from_millis(100)),
                 // The client itself keeps quiet for longer.
                 Err(Error::Refused { .. }) => PAUSE * 6,
             };
@@ -200,8 +213,14 @@ impl Mirror {
         config.mirror_interval.max(Duration::from_secs(60).saturating_mul(calls) / share)
     }
 
+    /// How long to wait after so many failures in a row: logins do not wait because of them, so the mirror must.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6));
+        doubled.min(self.interval().max(PAUSE))
+    }
+
     fn effort(&self) -> Effort {
-        self.nexudus.effort_within(Share::Half, CALL_WITHIN)
+        self.nexudus.effort_alone(Share::Half, CALL_WITHIN)
     }
 
     /// Asks each location whose turn it is what changed. One that fails holds no other up.
@@ -213,14 +232,12 @@ impl Mirror {
                 continue;
             }
             let outcome = self.changes_of(index).await;
-            let (then, interval) = (self.clock.now().mono, self.interval());
-            let pause = match &outcome {
-                Ok(()) => interval,
-                Err(Error::Retry { after, .. }) => after.unwrap_or(PAUSE).max(PAUSE).min(interval.max(PAUSE)),
-                Err(Error::Refused { .. }) => PAUSE,
-            };
+            let failures = self.locations.get(index).map_or(0, |location| location.failures);
+            let failures = if outcome.is_ok() { 0 } else { failures.saturating_add(1) };
+            let pause = if outcome.is_ok() { self.interval() } else { self.pause(failures) };
+            let then = self.clock.now().mono;
             if let Some(location) = self.locations.get_mut(index) {
-                (location.next, location.failed) = (then + pause, outcome.is_err());
+                (location.next, location.failures) = (then + pause, failures);
             }
             looked += 1;
             match outcome {
@@ -229,7 +246,7 @@ impl Mirror {
                 Ok(()) => {}
             }
         }
-        if self.locations.iter().all(|location| location.seen_to.is_some() && !location.failed) {
+        if self.locations.iter().all(|location| location.seen_to.is_some() && location.failures == 0) {
             self.catalogue.compared();
             self.note_compared().await;
         }
@@ -328,15 +345,15 @@ impl Mirror {
                     Meant::Odd => odd.push(id),
                 }
             } else if !self.is_known(id, record.updated()) {
-                wanting.push((self.catalogue.is_unreadable(id), id));
+                wanting.push((self.catalogue.is_unreadable(id), self.catalogue.asked(id), id));
             }
         }
-        // Those that could not be read before come last, so that they keep no other out.
+        // Those that could not be read before come last, and those read lately late, so that they keep no other out.
         wanting.sort_unstable();
         let (mut singles, mut failures) = (0, 0);
-        for (known, id) in wanting {
+        for (unreadable, asked, id) in wanting {
             if singles >= SINGLES || failures >= FAILURES {
-                read.unread += usize::from(!known);
+                read.unread += usize::from(!unreadable && asked.is_none());
                 continue;
             }
             singles += 1;
@@ -358,8 +375,7 @@ impl Mirror {
 
     /// Reads one token singly; none: there is no such record. It is tried once, and logins do not wait because it failed.
     async fn single(&self, id: TokenId) -> Result<Option<Meant>, Error> {
-        let mut effort = self.nexudus.effort_alone(Share::Half, CALL_WITHIN);
-        let Some(text) = self.nexudus.get(id, &mut effort).await? else { return Ok(None) };
+        let Some(text) = self.nexudus.get(id, &mut self.effort()).await? else { return Ok(None) };
         let record = Record::parse(&text).inspect_err(|error| self.odd(Some(id), error));
         let record = record.ok().filter(|record| record.id() == Ok(id));
         Ok(Some(record.map_or(Meant::Odd, |record| self.version(&record))))
@@ -406,8 +422,11 @@ impl Mirror {
     /// written before.
     async fn write_singly(&self) {
         let (changed, gone) = self.catalogue.changed_singly();
-        let nothing = changed.is_empty() && gone.is_empty();
-        if (nothing || self.put_down(changed, gone).await) && self.unsaved.swap(false, Ordering::Relaxed) {
+        let mut written = gone.is_empty() || self.put_down(Vec::new(), gone).await;
+        for some in changed.chunks(PUT_AT_ONCE) {
+            written &= self.put_down(some.to_vec(), Vec::new()).await;
+        }
+        if written && self.unsaved.swap(false, Ordering::Relaxed) {
             self.coverage.written();
         }
     }

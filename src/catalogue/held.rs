@@ -28,7 +28,8 @@ pub(super) struct Held {
     /// Tokens that are there and cannot be read.
     unreadable: HashSet<TokenId>,
     /// Tokens of which the source said that there are none.
-    gone: HashSet<TokenId>,
+    /// When it was asked (monotonic, in milliseconds) says which news is older.
+    gone: HashMap<TokenId, u64>,
     /// Whether it holds every token there is, or was when it was last compared, but for those.
     complete: bool,
     /// Whether that was found out in this process: what a file of before lacks may be new.
@@ -108,6 +109,11 @@ impl Held {
         Timestamp::from_millisecond(entry.updated_ms).ok()
     }
 
+    /// When it was asked for last (monotonic).
+    pub(super) fn asked(&self, id: TokenId) -> Option<Duration> {
+        self.by_id.get(&id).map(|entry| Duration::from_millis(entry.asked_ms))
+    }
+
     pub(super) fn version(&self, id: TokenId) -> Option<Version> {
         let token = Arc::clone(self.get(id)?);
         Some(Version { token, updated: self.updated(id) })
@@ -161,6 +167,9 @@ impl Held {
     pub(super) fn merge(&mut self, version: &Version, asked: Duration, latest: Timestamp, room: usize) -> Merged {
         let token = &version.token;
         let entry = Entry::new(version, asked, latest);
+        if self.gone.get(&token.id).is_some_and(|gone| entry.asked_ms < *gone) {
+            return Merged::Same;
+        }
         self.gone.remove(&token.id);
         let full = self.by_id.len() >= room;
         match self.by_id.get_mut(&token.id) {
@@ -203,7 +212,7 @@ impl Held {
     /// Whether the source surely has no such token.
     pub(super) fn lacks(&self, id: TokenId) -> bool {
         let lacks_all = self.complete && self.listed && !self.unreadable.contains(&id);
-        !self.by_id.contains_key(&id) && (lacks_all || self.gone.contains(&id))
+        !self.by_id.contains_key(&id) && (lacks_all || self.gone.contains_key(&id))
     }
 
     /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
@@ -215,7 +224,7 @@ impl Held {
         if self.gone.len() >= GONE {
             self.gone.clear();
         }
-        self.gone.insert(id);
+        self.gone.insert(id, asked_ms);
         self.unreadable.remove(&id);
         self.unindex(id);
         self.by_id.remove(&id).is_some()

@@ -122,8 +122,8 @@ pub(super) async fn refresh(
         let (gate, code) = (Arc::clone(&app.gate), code.clone());
         let used = tokio::task::spawn_blocking(move || gate.ledger.live_under(&code)).await.unwrap_or_default();
         for id in used.into_iter().filter(|id| tokens.iter().all(|token| token.id != *id)).take(LIVE) {
-            if let Ok(token) = app.gate.supply().catalogue.reread(id).await {
-                app.gate.revise_one(id, token.as_deref(), &caller.live);
+            if let Ok(version) = app.gate.supply().catalogue.reread(id).await {
+                app.gate.revise_one(id, version.as_ref().map(|version| &*version.token), &caller.live);
             }
         }
     }

@@ -1,14 +1,18 @@
 //! Listing everything, a page at a time, so that changes are asked for in between; and finding out what is gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::{FAILURES, Meant, Mirror, SIZE};
+use crate::catalogue::Catalogue;
 use crate::core::ident::TokenId;
 use crate::source::Error;
 
 /// Tokens that a listing lacks and that are looked for singly; of more, the next listing decides.
 const LOOKED_FOR: usize = 20;
+
+/// How long lists must lack a token that cannot be looked for before it is taken to be gone.
+const LACKED_FOR: Duration = Duration::from_secs(3600);
 
 /// Pages of one location; a list that is longer has no end.
 const PAGES: u32 = 10_000;
@@ -106,7 +110,9 @@ impl Mirror {
         self.coverage.listing(records, read.total.filter(|_| self.locations.len() == 1), self.clock.now().mono);
         if read.has_next_page {
             if !is_new || listing.page >= PAGES {
-                *listing = Listing::new(self.clock.now().mono);
+                listing.page = 1;
+                listing.without_id = 0;
+                listing.seen.clear();
                 let what = "Nexudus sends the same page of its list again and again".to_owned();
                 return Err(Error::Retry { what, after: Some(self.nexudus.config.mirror_interval) });
             }
@@ -126,16 +132,17 @@ impl Mirror {
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
         let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
         // Few are looked for one by one. Of many, some are, and none after one that cannot be read: a list that is short for
-        // once says nothing, and what the next one lacks too, an interval later, is gone unless one of those is there.
-        let (mut gone, mut presumed, mut lacked, mut is_there) = (Vec::new(), Vec::new(), HashSet::new(), false);
+        // once says nothing, and what the next one lacks too, an interval later, is gone if some of those are and none is there.
+        let (mut gone, mut lacked, mut is_there) = (Vec::new(), HashMap::new(), false);
         let mut fails = false;
+        // Since when it is lacking, and not heard of by other ways.
+        let since = |catalogue: &Catalogue, id: TokenId| {
+            let heard = catalogue.asked(id).unwrap_or_default();
+            was_lacked.get(&id).copied().filter(|since| heard < *since).unwrap_or(asked)
+        };
         for (number, id) in lacks.iter().copied().enumerate() {
             if number >= LOOKED_FOR || fails {
-                if was_lacked.contains(&id) {
-                    presumed.push(id);
-                } else {
-                    lacked.insert(id);
-                }
+                lacked.insert(id, since(&self.catalogue, id));
                 continue;
             }
             match self.single(id).await {
@@ -148,21 +155,25 @@ impl Mirror {
                 Err(error) => {
                     tracing::debug!(%error, token = id.0, "an access token that a list lacks could not be looked for");
                     fails = true;
-                    if was_lacked.contains(&id) {
-                        presumed.push(id);
-                    } else {
-                        lacked.insert(id);
-                    }
+                    lacked.insert(id, since(&self.catalogue, id));
                 }
             }
         }
         if lacks.len() > LOOKED_FOR {
             tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
         }
+        // Where none can be looked for, a few that lists lack for long are gone; many would be a list that is wrong.
+        let few = lacks.len() <= LOOKED_FOR && lacks.len() < listing.seen.len();
+        let waited = match (is_there, gone.is_empty()) {
+            (true, _) => None,
+            (false, false) => Some(Duration::ZERO),
+            (false, true) => few.then_some(LACKED_FOR),
+        };
         if is_there {
             lacked.clear();
-        } else {
-            gone.append(&mut presumed);
+        } else if let Some(waited) = waited {
+            let presumed = lacked.extract_if(|_, since| *since < asked && *since + waited <= asked);
+            gone.extend(presumed.map(|(id, _)| id));
         }
         self.remove(&gone, asked).await;
         if let Some(location) = self.locations.get_mut(index) {
@@ -182,7 +193,14 @@ impl Mirror {
         let config = &self.nexudus.config;
         let lacked = self.locations.iter().any(|location| !location.lacked.is_empty());
         let again = lacked || listing.unread > 0 || listing.passed_over;
-        self.next_listing = now + if again { config.mirror_interval } else { config.full_mirror_interval };
+        // Soon, while that brings something; ever later where it does not.
+        let held = self.catalogue.tokens();
+        if !again || std::mem::replace(&mut self.held, held) != held {
+            self.again = 0;
+        }
+        let soon = config.mirror_interval.saturating_mul(1 << self.again.min(10)).min(config.full_mirror_interval);
+        self.again += u32::from(again);
+        self.next_listing = now + if again { soon } else { config.full_mirror_interval };
         if listing.passed_over {
             // Of the others everything is known; of all, nothing.
             return;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalogue::{Changes, Find, Standing};
+use crate::catalogue::{Changes, Find, Found, Standing};
 use crate::config::{self, NexudusAuth};
 use crate::core::ident::Code;
 use crate::core::login::Claim;
@@ -346,7 +346,7 @@ async fn a_code_that_was_over_may_have_been_given_out_anew() {
     assert!(matches!(kept.catalogue.find(&claim), Find::Ask { stale: Some(tokens) } if tokens.len() == 1));
     world.put(3, "44444", 1);
     let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
-    assert!(matches!(found, crate::catalogue::Found::Tokens(tokens) if tokens.len() == 2));
+    assert!(matches!(found, Found::Tokens(tokens) if tokens.len() == 2));
     assert!(matches!(kept.catalogue.find(&claim), Find::Here(_)), "nor is it asked again for each try");
 }
 
@@ -390,7 +390,7 @@ async fn a_look_up_changes_the_mirror_too() {
     world.put(4, "just-now", 1);
     let claim = Claim::Code(Code::parse("just-now").unwrap());
     let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
-    assert!(matches!(found, crate::catalogue::Found::Tokens(tokens) if tokens.len() == 1));
+    assert!(matches!(found, Found::Tokens(tokens) if tokens.len() == 1));
     kept.clock.advance(Duration::from_secs(3600));
     assert!(kept.holds("just-now"), "it is the mirror's by now");
 }
@@ -579,8 +579,114 @@ async fn a_deleted_token_whose_single_read_fails_keeps_nobody_out_and_goes_some_
         tried += 1;
         let claim = Claim::Code(Code::parse(&format!("cold-{tried}")).unwrap());
         let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
-        denied += i32::from(matches!(found, crate::catalogue::Found::Unavailable));
+        denied += i32::from(matches!(found, Found::Unavailable));
     }
     let there = (1..=3).filter(|id| !matches!(kept.catalogue.standing(TokenId(*id)), Some(Standing::Gone))).count();
     assert_eq!((denied, there), (0, 0));
+}
+
+/// Whether single reads fail, or the role for them is missing: without one answer that says so, nobody is gone.
+#[tokio::test]
+async fn lists_that_are_empty_while_nothing_can_be_read_singly_take_nobody_away() {
+    for fails in ["500", "401"] {
+        let world = World::new(300).await;
+        let mut kept = world.mirror();
+        kept.settle().await;
+        world.sandbox.change(|options| {
+            options.lists_nothing = true;
+            options.fail_only = Some("get");
+        });
+        world.fail(Some(fails));
+        for _ in 0..200 {
+            let pause = kept.mirror.step().await.unwrap_or(PAUSE);
+            kept.clock.advance(pause);
+        }
+        assert_eq!(kept.catalogue.tokens(), 300, "{fails}");
+        assert!(world.sandbox.count("get") < 40, "{fails}: {}", world.sandbox.count("get"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_asked_for_before_a_token_went_does_not_bring_it_back() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    let Some(Standing::Held(token)) = kept.catalogue.standing(TokenId(2)) else { panic!() };
+    let asked = kept.clock.now().mono;
+    kept.clock.advance(Duration::from_secs(5));
+    world.sandbox.delete_token(2);
+    assert_eq!(kept.catalogue.reread(TokenId(2)).await, Ok(None));
+    kept.catalogue.merge(&[Version { token, updated: None }], asked);
+    assert!(!kept.holds("code-2"));
+}
+
+#[tokio::test]
+async fn who_is_found_singly_is_let_in_though_a_search_left_him_out() {
+    let world = World::new(3).await;
+    world.sandbox.put_raw(json!({"Id": "x", "AccessCode": "odd", "BusinessId": 1, "MinutesIncluded": 60}));
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| options.lists_nothing = true);
+    let claim = Claim::Code(Code::parse("code-1").unwrap());
+    for _ in 0..2 {
+        let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+        assert!(matches!(&found, Found::Tokens(tokens) if tokens.len() == 1), "{found:?}");
+        kept.clock.advance(Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_location_is_no_proof_that_a_token_is_gone() {
+    let world = World::new(3).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.put_raw(json!({"Id": 2, "AccessCode": "code-2", "BusinessId": "x", "MinutesIncluded": 60}));
+    assert!(kept.catalogue.reread(TokenId(2)).await.is_err());
+    assert!(matches!(kept.catalogue.standing(TokenId(2)), Some(Standing::Held(_))));
+}
+
+/// Their versions cannot be told apart, so that each is read again and again: all of them, in turn.
+#[tokio::test]
+async fn undated_records_of_lists_that_omit_keys_are_all_read_some_time() {
+    let world = World::new(1).await;
+    for id in 10..60 {
+        world.sandbox.put_raw(json!({"Id": id, "AccessCode": format!("u-{id}"), "BusinessId": 1, "MinutesIncluded": 60}));
+    }
+    world.fail(Some("absent-keys"));
+    let mut kept = world.mirror();
+    kept.settle().await;
+    for _ in 0..5 {
+        kept.after(INTERVAL).await;
+    }
+    assert!(kept.catalogue.tokens() == 51 && kept.catalogue.is_complete(), "{}", kept.catalogue.tokens());
+}
+
+#[tokio::test]
+async fn a_location_that_fails_delays_no_other_and_no_login() {
+    let mut world = World::new(20_000).await;
+    world.config.business_ids = vec![BusinessId(2), BusinessId(1)];
+    world.config.requests_per_minute = 60;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| options.fails_at = Some(2));
+    let listed = world.sandbox.count("list");
+    let (began, mut looked, mut tried) = (kept.clock.now().mono, kept.clock.now().mono, kept.clock.now().mono);
+    while kept.clock.now().mono - began < Duration::from_secs(3600) {
+        let next = kept.mirror.locations[1].next;
+        let pause = kept.mirror.step().await.unwrap_or(PAUSE);
+        let now = kept.clock.now().mono;
+        if kept.mirror.locations[1].next != next {
+            assert!(now - looked < Duration::from_secs(90), "{:?} without a look", now - looked);
+            looked = now;
+        }
+        if now - tried > Duration::from_secs(20) {
+            tried = now;
+            let claim = Claim::Code(Code::parse(&format!("cold-{}", now.as_millis())).unwrap());
+            let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+            assert!(matches!(found, Found::Tokens(_)), "after {:?}", now - began);
+        }
+        kept.clock.advance(pause);
+    }
+    let listed = world.sandbox.count("list") - listed;
+    assert!(listed < 700, "{listed} calls in an hour");
 }

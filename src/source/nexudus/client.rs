@@ -274,7 +274,8 @@ impl Nexudus {
         }
     }
 
-    /// What one call about one record may spend that is made once, and whose failure says nothing about other calls.
+    /// What one call may spend that is made once, and after whose failure nobody else waits: one about one record, or one of
+    /// the mirror's, which has pauses of its own.
     pub(crate) fn effort_alone(&self, share: Share, allowed: Duration) -> Effort {
         Effort { failures: ATTEMPTS - 1, alone: true, ..self.effort_within(share, allowed) }
     }
@@ -572,7 +573,13 @@ impl Nexudus {
                 self.down(operation, &error);
                 return Err(error);
             }
-            Fault::Broken { what } if effort.alone && operation == Operation::Get => return Err(Error::Retry { what, after: None }),
+            Fault::Broken { what } if effort.alone && operation != Operation::SignIn => {
+                let error = Error::Retry { what, after: None };
+                if operation == Operation::List {
+                    self.down(operation, &error);
+                }
+                return Err(error);
+            }
             Fault::Broken { what } => (what, None),
             Fault::Throttled { asked } => ("Nexudus asks for a pause".to_owned(), asked),
             Fault::Unauthorized => ("Nexudus does not accept the sign-in".to_owned(), None),

@@ -76,7 +76,9 @@ impl Nexudus {
 
     /// One access token; none: there is none, or it is of a location that is not ours.
     pub async fn read_one(&self, id: TokenId) -> Result<Option<Version>, Error> {
-        let Some(text) = self.get(id, &mut self.effort(Share::Whole)).await? else { return Ok(None) };
+        // Whoever waits for it has been answered by a search, and nobody else is to wait because it fails.
+        let mut effort = self.effort_alone(Share::Whole, self.config.request_timeout);
+        let Some(text) = self.get(id, &mut effort).await? else { return Ok(None) };
         let odd = |error: Malformed| {
             self.odd(Some(id), &error.to_string());
             retry(format!("access token {id} cannot be read: {error}"))
@@ -85,7 +87,7 @@ impl Nexudus {
         if record.id().map_err(odd)? != id {
             return Err(retry(format!("Nexudus sent another record than access token {id}")));
         }
-        if !record.business().is_ok_and(|business| self.config.is_ours(business)) {
+        if !self.config.is_ours(record.business().map_err(odd)?) {
             return Ok(None);
         }
         let reading = record.read(&self.config.time_zone).map_err(odd)?;
