@@ -1,3 +1,5 @@
-//! The guest's door. So far: what a hotspot tells a login page that is not its own, and how the login goes back to it.
+//! The guest's door. So far: what a hotspot tells a login page that is not its own, how the login goes back to it, and the
+//! words that guests read.
 
 pub mod handover;
+pub mod language;
