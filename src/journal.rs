@@ -25,8 +25,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-pub(crate) use file::is_damage;
 pub use file::OpenError;
+pub(crate) use file::is_damage;
 use queue::{Queue, Work};
 
 /// Appends that may wait to be written: sixteen commits, under two seconds on a card that takes 100 ms for each. After

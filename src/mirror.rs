@@ -24,6 +24,7 @@ use self::shelf::{Kept, Shelf};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::core::ident::{BusinessId, TokenId};
+use crate::source::alarm::Alarm;
 use crate::source::nexudus::wire::{List, Malformed, Record};
 use crate::source::nexudus::{Effort, Hint, Nexudus, Share};
 use crate::source::{Error, Version};
@@ -48,6 +49,9 @@ const FUTILE: u8 = 3;
 
 /// Failures after which no more single records are read for now, or a location is passed over in a listing.
 const FAILURES: u32 = 3;
+
+/// Tokens of which is remembered that they could not be read.
+const TRIED: usize = 10_000;
 
 /// Tokens put down in one change of the file, where many wait.
 const PUT_AT_ONCE: usize = 1000;
@@ -96,9 +100,11 @@ pub struct Mirror {
     unsaved: AtomicBool,
     /// Steps in a row that failed.
     in_vain: u32,
-    /// Listings in a row that left something open, and how many tokens were held after the latest.
+    /// Listings in a row that left something open and brought nothing, and how much the latest left.
     again: u32,
-    held: u64,
+    open: usize,
+    /// When tokens were tried that could not be read singly (monotonic).
+    tried: HashMap<TokenId, Duration>,
     /// Whether it was said that lists do not tell how long they are.
     untold: bool,
 }
@@ -154,7 +160,8 @@ impl Mirror {
             unsaved: AtomicBool::new(false),
             in_vain: 0,
             again: 0,
-            held: 0,
+            open: 0,
+            tried: HashMap::new(),
             untold: false,
             nexudus,
             clock,
@@ -169,7 +176,9 @@ impl Mirror {
             self.in_vain = if outcome.is_ok() { 0 } else { self.in_vain.saturating_add(1) };
             let pause = match outcome {
                 Ok(pause) => pause,
-                Err(Error::Retry { after, .. }) => after.unwrap_or(self.pause(self.in_vain)).max(Duration::from_millis(100)),
+                Err(Error::Retry { after, .. }) => {
+                    after.unwrap_or(self.pause(self.in_vain)).max(Duration::from_millis(100))
+                }
                 // The client itself keeps quiet for longer.
                 Err(Error::Refused { .. }) => PAUSE * 6,
             };
@@ -241,7 +250,8 @@ impl Mirror {
             }
             looked += 1;
             match outcome {
-                Err(error @ Error::Refused { .. }) => return Err(error),
+                // A right may be missing at one location alone; what else is refused concerns all.
+                Err(Error::Refused { alarm, .. }) if !matches!(alarm, Alarm::RoleMissing(_)) => return outcome,
                 Err(error) => failed.push(error),
                 Ok(()) => {}
             }
@@ -286,7 +296,9 @@ impl Mirror {
         let Some(others) = others.filter(|_| location.futile < FUTILE) else { return Ok(()) };
         let Some(total) = self.page(business, 1, &[], "1").await?.total else {
             if !std::mem::replace(&mut self.untold, true) {
-                tracing::warn!("Nexudus does not say how long its lists are: what is deleted shows with a full listing only");
+                tracing::warn!(
+                    "Nexudus does not say how long its lists are: what is deleted shows with a full listing only"
+                );
             }
             return Ok(());
         };
@@ -302,7 +314,7 @@ impl Mirror {
 
     /// One page, its records read.
     async fn page(
-        &self,
+        &mut self,
         business: Option<BusinessId>,
         page: u32,
         filter: &[(&str, &str)],
@@ -345,25 +357,29 @@ impl Mirror {
                     Meant::Odd => odd.push(id),
                 }
             } else if !self.is_known(id, record.updated()) {
-                wanting.push((self.catalogue.is_unreadable(id), self.catalogue.asked(id), id));
+                wanting.push((self.catalogue.is_unreadable(id), self.last_tried(id), id));
             }
         }
         // Those that could not be read before come last, and those read lately late, so that they keep no other out.
         wanting.sort_unstable();
         let (mut singles, mut failures) = (0, 0);
-        for (unreadable, asked, id) in wanting {
+        for (unreadable, tried, id) in wanting {
             if singles >= SINGLES || failures >= FAILURES {
-                read.unread += usize::from(!unreadable && asked.is_none());
+                read.unread += usize::from(!unreadable && tried.is_none());
                 continue;
             }
             singles += 1;
             // What is gone by now is missing in the next listing.
             match self.single(id).await {
                 Ok(Some(Meant::Ours(version))) => read.versions.push(version),
-                Ok(Some(Meant::Odd)) => odd.push(id),
+                Ok(Some(Meant::Odd)) => {
+                    self.tried(id);
+                    odd.push(id);
+                }
                 // One that cannot be read singly holds nothing else up.
                 Err(_) => {
                     failures += 1;
+                    self.tried(id);
                     odd.push(id);
                 }
                 Ok(Some(Meant::Other) | None) => {}
@@ -371,6 +387,18 @@ impl Mirror {
         }
         self.catalogue.unreadable(&odd);
         Ok(read)
+    }
+
+    /// When a token was read last, or tried to.
+    fn last_tried(&self, id: TokenId) -> Option<Duration> {
+        self.catalogue.asked(id).max(self.tried.get(&id).copied())
+    }
+
+    fn tried(&mut self, id: TokenId) {
+        if self.tried.len() >= TRIED {
+            self.tried.clear();
+        }
+        self.tried.insert(id, self.clock.now().mono);
     }
 
     /// Reads one token singly; none: there is no such record. It is tried once, and logins do not wait because it failed.

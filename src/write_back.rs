@@ -39,6 +39,9 @@ const QUIET: Duration = Duration::from_secs(300);
 /// How long a token rests that owes and could not be lowered: it is gone, malformed, refused, or has nothing left to take.
 const REST: Duration = Duration::from_secs(600);
 
+/// The longest rest of one that is refused again and again: writes are counted by the day (facts/nexudus.md §4).
+const REFUSED_REST: Duration = Duration::from_secs(6 * 3600);
+
 /// Tokens in a row that fail before it is the source that does.
 const FAILURES: u32 = 3;
 
@@ -250,6 +253,8 @@ impl WriteBack {
                 Err(fault @ (Fault::Disk(_) | Fault::Source(Error::Refused { .. }))) => {
                     if let Fault::Source(error) = &fault {
                         self.refused = Some(error.to_string());
+                        // It may be this token alone that may not be read: next time it comes last.
+                        self.fails(id, self.clock.now().mono);
                     }
                     return Err(fault);
                 }
@@ -329,7 +334,8 @@ impl WriteBack {
 
     /// Nexudus refuses what its record holds: that is this token's alone.
     fn is_refused(&mut self, id: TokenId, what: &str) {
-        self.rests(id, REST);
+        let refusals = self.unsettled.get(&id).map_or(0, |unsettled| unsettled.refusals);
+        self.rests(id, REST.saturating_mul(2u32.saturating_pow(refusals)).min(REFUSED_REST));
         let unsettled = self.unsettled.entry(id).or_default();
         unsettled.refusals = unsettled.refusals.saturating_add(1);
         let first = unsettled.refusals == 1;
@@ -338,8 +344,8 @@ impl WriteBack {
             let minutes = REST.as_secs() / 60;
             tracing::warn!(
                 token = id.0,
-                "Nexudus refuses what is written back to this token: {what}; see its record in Nexudus; it is tried again every \
-                 {minutes} minutes"
+                "Nexudus refuses what is written back to this token: {what}; see its record in Nexudus; it is tried again in \
+                 {minutes} minutes, and later each time"
             );
         }
     }
@@ -407,7 +413,7 @@ impl WriteBack {
 
     /// Tries to settle one token.
     async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<Tried, Fault> {
-        let mut effort = self.nexudus.effort_within(Share::Most, TOKEN_WITHIN);
+        let mut effort = self.nexudus.effort_alone(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
         let Some(read) = self.read(id, &mut effort).await? else {
             // Gone: there is nothing to lower. What was open can no longer be told.

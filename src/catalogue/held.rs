@@ -292,7 +292,11 @@ mod tests {
         let mut held = Held::default();
         assert_eq!(held.merge(&version(1, "new", Some(100)), s(5), LATEST, ROOM), Merged::Changed);
         assert_eq!(held.merge(&version(1, "old", Some(99)), s(9), LATEST, ROOM), Merged::Same, "UpdatedOn tells");
-        assert_eq!(held.merge(&version(1, "page", Some(100)), s(4), LATEST, ROOM), Merged::Same, "it was asked for earlier");
+        assert_eq!(
+            held.merge(&version(1, "page", Some(100)), s(4), LATEST, ROOM),
+            Merged::Same,
+            "it was asked for earlier"
+        );
         assert_eq!(held.merge(&version(1, "page", None), s(4), LATEST, ROOM), Merged::Same);
         assert_eq!(by_code(&held, "new"), [1]);
         assert_eq!(held.merge(&version(1, "next", None), s(6), LATEST, ROOM), Merged::Changed);

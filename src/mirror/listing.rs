@@ -69,7 +69,7 @@ impl Mirror {
         let mut outcome = self.list_page(&mut listing).await;
         match &outcome {
             Ok(_) => listing.failures = 0,
-            Err(error @ Error::Retry { .. }) if self.locations.len() > 1 => {
+            Err(error) if self.locations.len() > 1 => {
                 listing.failures += 1;
                 if listing.failures >= FAILURES {
                     let business = self.locations.get(listing.location).and_then(|location| location.business);
@@ -130,18 +130,20 @@ impl Mirror {
         let was_lacked = std::mem::take(&mut location.lacked);
         let older = self.catalogue.older(listing.began);
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
-        let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
-        // Few are looked for one by one. Of many, some are, and none after one that cannot be read: a list that is short for
+        let mut lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
+        // Each gets its turn, though some are never listed, or fail each time.
+        lacks.sort_by_cached_key(|id| (self.last_tried(*id), *id));
+        // Few are looked for one by one. Of many, some are, and none after some that cannot be read: a list that is short for
         // once says nothing, and what the next one lacks too, an interval later, is gone if some of those are and none is there.
         let (mut gone, mut lacked, mut is_there) = (Vec::new(), HashMap::new(), false);
-        let mut fails = false;
+        let mut failures = 0;
         // Since when it is lacking, and not heard of by other ways.
         let since = |catalogue: &Catalogue, id: TokenId| {
             let heard = catalogue.asked(id).unwrap_or_default();
             was_lacked.get(&id).copied().filter(|since| heard < *since).unwrap_or(asked)
         };
         for (number, id) in lacks.iter().copied().enumerate() {
-            if number >= LOOKED_FOR || fails {
+            if number >= LOOKED_FOR || failures >= FAILURES {
                 lacked.insert(id, since(&self.catalogue, id));
                 continue;
             }
@@ -154,7 +156,8 @@ impl Mirror {
                 Ok(Some(Meant::Odd)) => is_there = true,
                 Err(error) => {
                     tracing::debug!(%error, token = id.0, "an access token that a list lacks could not be looked for");
-                    fails = true;
+                    failures += 1;
+                    self.tried(id);
                     lacked.insert(id, since(&self.catalogue, id));
                 }
             }
@@ -194,8 +197,9 @@ impl Mirror {
         let lacked = self.locations.iter().any(|location| !location.lacked.is_empty());
         let again = lacked || listing.unread > 0 || listing.passed_over;
         // Soon, while that brings something; ever later where it does not.
-        let held = self.catalogue.tokens();
-        if !again || std::mem::replace(&mut self.held, held) != held {
+        let lacked: usize = self.locations.iter().map(|location| location.lacked.len()).sum();
+        let open = lacked + listing.unread + usize::from(listing.passed_over);
+        if !again || open < std::mem::replace(&mut self.open, open) {
             self.again = 0;
         }
         let soon = config.mirror_interval.saturating_mul(1 << self.again.min(10)).min(config.full_mirror_interval);

@@ -324,7 +324,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Shelf::open(folder.path(), "a").unwrap().0.put(&[full(1)], &[]).unwrap();
         let other = Connection::open(folder.path().join(NAME)).unwrap();
-        other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE about SET compared = 1; COMMIT;").unwrap();
+        other
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE about SET compared = 1; COMMIT;")
+            .unwrap();
         let _ = Shelf::open(folder.path(), "a");
         drop(other);
         assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.versions.len(), 1);

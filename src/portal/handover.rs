@@ -119,7 +119,10 @@ fn web(text: &str) -> Result<Url, Refused> {
     let plain = text.len() <= LONGEST && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'\\');
     let url = if plain { Url::parse(text).ok() } else { None };
     let is_web = |url: &Url| {
-        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none() && url.has_host()
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.has_host()
     };
     url.filter(is_web).ok_or(Refused::NotOfTheWeb)
 }
@@ -210,7 +213,8 @@ mod tests {
     /// The example of facts/hotspot.md §5.2.
     #[test]
     fn a_challenge_is_answered_as_the_hotspots_own_page_does() {
-        let chap = Chap::parse("\\371", "\\133\\012\\235\\341\\102\\167\\063\\310\\037\\320\\252\\144\\022\\351\\213\\007");
+        let chap =
+            Chap::parse("\\371", "\\133\\012\\235\\341\\102\\167\\063\\310\\037\\320\\252\\144\\022\\351\\213\\007");
         assert_eq!(chap.unwrap().response("kx7q-91mp"), "33b1ec440cdbb48a28ca00096f49aaff");
     }
 

@@ -443,7 +443,10 @@ async fn what_nexudus_refuses_is_said_while_it_lasts() {
     assert_eq!(world.sandbox.count("update"), 4);
     assert!(words(&write_back).unwrap().contains("2 tokens: see the log"), "{:?}", words(&write_back));
 
+    // It is tried later each time.
     world.sandbox.put_token(World::refused_record(11, Some(60)));
+    rounds(&world, &mut write_back, 41).await;
+    assert_eq!(world.sandbox.count("update"), 4);
     rounds(&world, &mut write_back, 41).await;
     assert_eq!(world.sandbox.token(11).unwrap()["MinutesLeft"], 40);
     assert!(words(&write_back).unwrap().contains("1 token: see the log"), "{:?}", words(&write_back));
@@ -465,7 +468,7 @@ async fn a_failure_that_is_reported_is_looked_at_and_not_counted_against_the_sou
     rounds(&world, &mut write_back, 41).await;
     assert!(write_back.trouble.words().unwrap().contains("1 token"));
     world.writes_fail(None);
-    world.settle(&mut write_back).await;
+    rounds(&world, &mut write_back, 82).await;
     assert_eq!((world.minutes(), world.unwritten(&write_back), write_back.trouble.words()), (Some(50), 0, None));
 }
 

@@ -46,6 +46,8 @@ pub struct Options {
     pub lists_nothing: bool,
     /// A location whose lists fail.
     pub fails_at: Option<i64>,
+    /// The status of those.
+    pub fails_with: u16,
     /// Whether lists leave out how long they are.
     pub no_totals: bool,
     /// Whether text filters match parts; exactly otherwise.
@@ -83,6 +85,7 @@ impl Default for Options {
             fail_only: None,
             lists_nothing: false,
             fails_at: None,
+            fails_with: 500,
             no_totals: false,
             contains: false,
             bearer_life: Duration::from_secs(604_799),

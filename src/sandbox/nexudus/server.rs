@@ -256,7 +256,9 @@ async fn list(
     };
     let fails = |at: i64| query.iter().any(|(name, value)| name == "AccessToken_Business" && *value == at.to_string());
     if state.options.fails_at.is_some_and(fails) {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        return StatusCode::from_u16(state.options.fails_with)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
     }
     let mut list = if state.options.lists_nothing { Records::default().list(asked) } else { state.records.list(asked) };
     if state.options.no_totals

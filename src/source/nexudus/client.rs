@@ -264,18 +264,18 @@ impl Nexudus {
         Effort {
             share,
             deadline,
-            allowed: Duration::ZERO,
+            allowed: until.saturating_sub(self.now().mono),
             failures: ATTEMPTS,
             until,
             sent: false,
             uncertain: false,
-            alone: false,
+            alone: true,
             waited: Duration::ZERO,
         }
     }
 
     /// What one call may spend that is made once, and after whose failure nobody else waits: one about one record, or one of
-    /// the mirror's, which has pauses of its own.
+    /// the mirror or the writing back, which have pauses of their own.
     pub(crate) fn effort_alone(&self, share: Share, allowed: Duration) -> Effort {
         Effort { failures: ATTEMPTS - 1, alone: true, ..self.effort_within(share, allowed) }
     }
