@@ -2,9 +2,10 @@
 //!
 //! Two kinds of copies live here. A copy of everything answers for every token it holds. That of a file also answers that a
 //! code does not exist; that of a mirror does not, nor for a code whose tokens are all over, since a visitor may have been
-//! registered a moment ago. Single copies, looked up
-//! upstream one code or device at a time, are served while fresh, and while stale only when the source does not answer; "no
-//! such code" is remembered for a short while. That a search failed never means that there is no such code.
+//! registered a moment ago. Single copies, looked up upstream one code or device at a time, are served while fresh, and while
+//! stale only when the source does not answer; their tokens are seen as the mirror has them by then. "No such code" is
+//! remembered for a short while. That a search failed never means that there is no such code, nor that it lacks a token that
+//! this is gone.
 
 mod changes;
 mod held;

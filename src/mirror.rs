@@ -2,8 +2,11 @@
 //! deleted shows nowhere else (facts/nexudus.md §4).
 //!
 //! Nothing of an answer is trusted further than it goes. A list need not have filtered, and its pages move while they are
-//! read: a token that a listing lacks is gone only if it is not found singly either, or the next listing lacks it too. An
-//! older state never takes the place of a newer one ([`Catalogue::merge`]).
+//! read: a token that a listing lacks is gone only if it is not found by its id either; or, of many, if the next listing lacks
+//! it too, some of them are found to be gone and none to be there; or, of a few where nothing can be read by its id, after an
+//! hour. An older state never takes the place of a newer one ([`Catalogue::merge`]).
+//!
+//! Its calls are tried once and have pauses of their own, so that no login waits because one of them failed.
 
 mod coverage;
 mod listing;

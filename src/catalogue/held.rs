@@ -27,8 +27,8 @@ pub(super) struct Held {
     by_device: HashMap<Mac, Tokens>,
     /// Tokens that are there and cannot be read.
     unreadable: HashSet<TokenId>,
-    /// Tokens of which the source said that there are none.
-    /// When it was asked (monotonic, in milliseconds) says which news is older.
+    /// Tokens that the source has no more, and when it was asked for them (monotonic, in milliseconds): what was asked for
+    /// before brings none of them back.
     gone: HashMap<TokenId, u64>,
     /// Whether it holds every token there is, or was when it was last compared, but for those.
     complete: bool,

@@ -8,7 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::core::ident::TokenId;
 use crate::source::Error;
 
-/// Tokens that a listing lacks and that are looked for singly; of more, the next listing decides.
+/// Tokens that a listing lacks and that are looked for by their ids; of more, the next listing decides with what these showed.
 const LOOKED_FOR: usize = 20;
 
 /// How long lists must lack a token that cannot be looked for before it is taken to be gone.

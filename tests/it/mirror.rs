@@ -197,7 +197,7 @@ async fn what_a_file_no_longer_holds_is_taken_off_the_air_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_that_was_ended_early_does_not_come_back() {
+async fn a_code_that_was_ended_early_does_not_come_back_with_or_without_internet() {
     let sandbox = sandbox(vec![record(1, "abc-123")]).await;
     let site = site(&sandbox, 1.0, "").await;
     // Registered a moment ago, so looked up.
@@ -207,17 +207,6 @@ async fn a_code_that_was_ended_early_does_not_come_back() {
     sandbox.put_token(with(record(2, "visitor"), json!({"ValidTo": "2026-01-01T00:00:00Z"})));
     site.until("off the air", &session, |session| session["state"] == "ended").await;
     assert_eq!(reason(&site.spotgate, "visitor", 2).await, "expired");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_that_was_ended_early_does_not_come_back_offline() {
-    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
-    let site = site(&sandbox, 1.0, "").await;
-    sandbox.put_token(record(2, "visitor"));
-    site.online("visitor", 2).await;
-    let session = id(&site.session_of(2).await);
-    sandbox.put_token(with(record(2, "visitor"), json!({"ValidTo": "2026-01-01T00:00:00Z"})));
-    site.until("off the air", &session, |session| session["state"] == "ended").await;
     sandbox.set_fail(Some("down".parse().unwrap()));
     assert_eq!(reason(&site.spotgate, "visitor", 2).await, "expired");
 }
