@@ -1,5 +1,6 @@
 //! The one place that reads a clock. Everything else is handed a [`Now`].
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,15 @@ pub struct Now {
     pub wall: Timestamp,
     /// Time since the clock was made; never falls.
     pub mono: Duration,
+}
+
+/// How long the machine has been up, and since which start of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// Names this start; without white space.
+    pub id: String,
+    /// Time since then, to 10 ms, sleep included.
+    pub up: Duration,
 }
 
 /// A source of [`Now`]: the system's, or one that a test moves by hand. Clones share what is corrected.
@@ -152,6 +162,22 @@ impl Clock {
         }
     }
 
+    /// How long the machine has been up (proc_uptime(5), random(4)); of a clock that is not the machine's, how long that was.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say.
+    pub fn boot(&self) -> io::Result<Boot> {
+        if !matches!(self.kind, Kind::System { .. }) {
+            return Ok(Boot { id: "none".to_owned(), up: self.now().mono });
+        }
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        let uptime = std::fs::read_to_string("/proc/uptime")?;
+        let up = uptime.split(' ').next().and_then(|seconds| Duration::try_from_secs_f64(seconds.parse().ok()?).ok());
+        let up = up.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/uptime holds no number"))?;
+        Ok(Boot { id, up })
+    }
+
     /// Sets a manual clock's wall clock, as an operator does.
     pub fn set(&self, wall: Timestamp) {
         if let Kind::Manual(now) = &self.kind {
@@ -202,6 +228,14 @@ mod tests {
         assert_eq!(clone.now().wall, at("2026-11-24T11:00:00Z"));
         clock.correct(None);
         assert_eq!(clone.now().wall, at("2026-11-24T12:00:00Z"));
+    }
+
+    #[test]
+    fn the_machine_says_how_long_it_is_up() {
+        let clock = Clock::system();
+        let (first, second) = (clock.boot().unwrap(), clock.boot().unwrap());
+        assert!(first.up > Duration::ZERO && second.up >= first.up, "{first:?} {second:?}");
+        assert_eq!((first.id.len(), &first.id), (36, &second.id));
     }
 
     #[test]

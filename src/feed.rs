@@ -1,6 +1,6 @@
 //! What keeps the gate supplied with tokens: a file that is followed, or the Nexudus API with its sign-in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -249,7 +249,7 @@ async fn knock(nexudus: Arc<Nexudus>, health: Arc<Health>, clock: Clock) {
 }
 
 fn client(nexudus: &config::Nexudus, state: &Arc<StateFile>, watch: Watch, clock: &Clock) -> Result<Nexudus, Error> {
-    let (state, saved) = (Arc::clone(state), state.kept().nexudus);
+    let (state, saved, folder) = (Arc::clone(state), state.kept().nexudus, state.folder().map(Path::to_owned));
     let latest = Arc::new(Mutex::new(None));
     let on_save = Box::new(move |saved: &Saved| {
         *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved.clone());
@@ -262,7 +262,11 @@ fn client(nexudus: &config::Nexudus, state: &Arc<StateFile>, watch: Watch, clock
             }
         });
     });
-    Nexudus::new(nexudus, clock.clone(), saved, on_save, Box::new(watch))
+    let client = Nexudus::new(nexudus, clock.clone(), saved, on_save, Box::new(watch))?;
+    Ok(match folder {
+        Some(folder) => client.noting_calls(&folder),
+        None => client,
+    })
 }
 
 /// Counts and notes how calls of Nexudus go.

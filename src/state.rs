@@ -64,6 +64,12 @@ impl StateFile {
         Self { folder: None, kept: Mutex::default() }
     }
 
+    /// The folder it is in; none: nothing outlives this process.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// What is kept.
     #[must_use]
     pub fn kept(&self) -> Kept {

@@ -413,6 +413,10 @@ impl WriteBack {
 
     /// Tries to settle one token.
     async fn settle(&mut self, id: TokenId, policy: &Policy) -> Result<Tried, Fault> {
+        let pause = self.nexudus.writes_pause();
+        if pause > Duration::ZERO {
+            return Err(Fault::Held { after: Some(pause) });
+        }
         let mut effort = self.nexudus.effort_alone(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
         let Some(read) = self.read(id, &mut effort).await? else {

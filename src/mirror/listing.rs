@@ -14,6 +14,9 @@ const LOOKED_FOR: usize = 20;
 /// How long lists must lack a token that cannot be looked for before it is taken to be gone.
 const LACKED_FOR: Duration = Duration::from_secs(3600);
 
+/// How soon the next listing begins where that tells of many that went at once: their sessions still run.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
+
 /// Pages of one location; a list that is longer has no end.
 const PAGES: u32 = 10_000;
 
@@ -40,6 +43,8 @@ pub(super) struct Listing {
     failures: u32,
     /// Whether a location was passed over.
     passed_over: bool,
+    /// Whether some are gone, none that it lacks is there, and one listing more tells of the rest.
+    confirm: bool,
 }
 
 impl Listing {
@@ -134,7 +139,7 @@ impl Mirror {
         // Each gets its turn, though some are never listed, or fail each time.
         lacks.sort_by_cached_key(|id| (self.last_tried(*id), *id));
         // Few are looked for one by one. Of many, some are, and none after some that cannot be read: a list that is short for
-        // once says nothing, and what the next one lacks too, an interval later, is gone if some of those are and none is there.
+        // once says nothing, and what the next one lacks too is gone if some of those are and none is there.
         let (mut gone, mut lacked, mut is_there) = (Vec::new(), HashMap::new(), false);
         let mut failures = 0;
         // Since when it is lacking, and not heard of by other ways.
@@ -178,6 +183,7 @@ impl Mirror {
             let presumed = lacked.extract_if(|_, since| *since < asked && *since + waited <= asked);
             gone.extend(presumed.map(|(id, _)| id));
         }
+        listing.confirm |= !lacked.is_empty() && waited == Some(Duration::ZERO);
         self.remove(&gone, asked).await;
         if let Some(location) = self.locations.get_mut(index) {
             let futile = std::mem::take(&mut location.fewer) && gone.is_empty();
@@ -203,6 +209,7 @@ impl Mirror {
             self.again = 0;
         }
         let soon = config.mirror_interval.saturating_mul(1 << self.again.min(10)).min(config.full_mirror_interval);
+        let soon = if listing.confirm { CONFIRMED_AFTER } else { soon };
         self.again += u32::from(again);
         self.next_listing = now + if again { soon } else { config.full_mirror_interval };
         if listing.passed_over {

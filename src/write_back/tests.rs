@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::core::ident::BusinessId;
+use crate::core::ident::{BusinessId, Code};
+use crate::core::login::Claim;
 use crate::core::token::tests::token;
 use crate::ledger::any::uses;
 use crate::live::Live;
@@ -221,6 +222,26 @@ async fn a_write_that_must_wait_is_not_made_of_what_was_read_before() {
     world.sandbox.put_token(record);
     world.settle(&mut write_back).await;
     assert_eq!((world.minutes(), world.record()["UserLimit"].clone()), (Some(150), json!(9)));
+}
+
+#[tokio::test]
+async fn a_write_that_is_refused_for_now_makes_no_login_wait() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    world.uses(&write_back, 1, 600);
+    world.writes_fail(Some("429:1"));
+    assert!(write_back.look().await.is_err());
+    let pause = write_back.nexudus.writes_pause();
+    assert!(pause > Duration::ZERO);
+    let (reads, before) = (world.sandbox.count("get"), world.clock.now().mono);
+    write_back.nexudus.look_up(&Claim::Code(Code::parse("SHARED").unwrap())).await.unwrap();
+    assert_eq!(world.clock.now().mono, before, "a login goes at once");
+    // Nor is anything read that could not be put back.
+    write_back.unsettled.clear();
+    assert!(matches!(write_back.look().await, Err(Fault::Held { .. })));
+    assert_eq!((world.sandbox.count("get"), world.sandbox.count("update")), (reads, 1));
+    world.settle(&mut write_back).await;
+    assert_eq!(world.minutes(), Some(50));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub(super) fn delay(attempt: u32, random: u32) -> Duration {
     half + Duration::from_micros((spread * u64::from(random)) >> 32)
 }
 
-/// The pause that is under way, shared by all calls.
+/// A pause that is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BackOff {
     /// Failures in a row.
@@ -61,6 +61,35 @@ impl BackOff {
     /// A call succeeded: the next failure is a first one.
     pub(super) const fn succeeded(&mut self) {
         self.failures = 0;
+    }
+}
+
+/// The pause of all calls, and one of writes alone: whoever may not write for now (writes have limits of their own,
+/// facts/nexudus.md §4) may read, and guests wait for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pauses {
+    all: BackOff,
+    writes: BackOff,
+}
+
+impl Pauses {
+    /// How long a call must wait at `now`.
+    pub(super) fn wait(&self, writes: bool, now: Duration) -> Duration {
+        let all = self.all.wait(now);
+        if writes { all.max(self.writes.wait(now)) } else { all }
+    }
+
+    /// [`BackOff::failed`], of a write or of any other call.
+    pub(super) fn failed(&mut self, writes: bool, sent: Duration, now: Duration, asked: Option<Duration>, random: u32) {
+        if writes { &mut self.writes } else { &mut self.all }.failed(sent, now, asked, random);
+    }
+
+    /// [`BackOff::succeeded`]. That others do says nothing of writes.
+    pub(super) const fn succeeded(&mut self, writes: bool) {
+        self.all.succeeded();
+        if writes {
+            self.writes.succeeded();
+        }
     }
 }
 
@@ -109,6 +138,19 @@ mod tests {
         assert_eq!(pause.wait(ms(1_000)), ms(6_000), "a shorter wish does not shorten a longer one");
         pause.failed(ms(0), ms(1_000), Some(Duration::MAX), 0);
         assert_eq!(pause.wait(ms(1_000)), ms(300_000));
+    }
+
+    #[test]
+    fn a_write_that_is_refused_for_now_makes_nobody_else_wait() {
+        let mut pauses = Pauses::default();
+        pauses.failed(true, ms(0), ms(100), Some(ms(5000)), 0);
+        assert_eq!((pauses.wait(false, ms(100)), pauses.wait(true, ms(100))), (ms(0), ms(5000)));
+        pauses.failed(false, ms(0), ms(200), Some(ms(9000)), 0);
+        assert_eq!((pauses.wait(false, ms(200)), pauses.wait(true, ms(200))), (ms(9000), ms(9000)));
+        pauses.failed(true, ms(300), ms(400), None, 0);
+        pauses.succeeded(false);
+        pauses.failed(true, ms(6000), ms(9200), None, 0);
+        assert_eq!(pauses.wait(true, ms(9200)), ms(250), "the second in a row");
     }
 
     proptest! {

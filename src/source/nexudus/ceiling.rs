@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-const WINDOW: Duration = Duration::from_secs(60);
+/// How long a call counts after its end.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// Who calls: logins by code before writing back, and that before the mirror. Whoever comes later has the smaller share, and
 /// every share holds the smaller ones; each is one call at least.
@@ -33,13 +34,23 @@ impl Share {
             Self::Whole => per_minute,
         }
     }
+
+    /// For a file.
+    pub(super) const fn digit(self) -> &'static str {
+        match self {
+            Self::Half => "0",
+            Self::Most => "1",
+            Self::Whole => "2",
+        }
+    }
+
+    /// The share of that digit.
+    pub(super) fn of_digit(digit: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|share| share.digit() == digit)
+    }
 }
 
 /// The calls of the last minute.
-///
-/// They are not written down: that would be a write to the disk for each call. After a restart nobody knows them, so each share
-/// counts as half used for the first minute ([`Ceiling::half_used`]): a minute across a restart holds at most one and a half
-/// times the ceiling, and two restarts within it another half. A first login needs not wait for that.
 #[derive(Debug)]
 pub(super) struct Ceiling {
     per_minute: usize,
@@ -51,8 +62,17 @@ pub(super) struct Ceiling {
 struct Call {
     number: u64,
     share: Share,
-    /// None: under way.
-    ended: Option<Duration>,
+    /// From when on it does not count any more; none: it is under way.
+    frees: Option<Duration>,
+}
+
+/// A call of a former process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Former {
+    /// Whose it was.
+    pub(super) share: Share,
+    /// In how long it does not count any more.
+    pub(super) frees_in: Duration,
 }
 
 /// A call that was let through.
@@ -66,18 +86,21 @@ impl Ceiling {
         Self { per_minute, calls: VecDeque::new(), next: 0 }
     }
 
-    /// Counts half of what each share may call as called just now, at `now`: a former process may have.
-    pub(super) fn half_used(mut self, now: Duration) -> Self {
-        let mut smaller = 0;
-        for share in Share::ALL {
-            let own = share.of(self.per_minute).saturating_sub(smaller);
-            smaller += own;
-            for _ in 0..own / 2 {
-                self.calls.push_back(Call { number: self.next, share, ended: Some(now) });
-                self.next += 1;
-            }
+    /// Counts calls of a former process, as of `now`.
+    pub(super) fn with_former(mut self, former: impl IntoIterator<Item = Former>, now: Duration) -> Self {
+        for Former { share, frees_in } in former {
+            self.calls.push_back(Call { number: self.next, share, frees: Some(now + frees_in) });
+            self.next += 1;
         }
         self
+    }
+
+    /// What counts at `now`, for the process after this one; what is under way takes `at_most` longer.
+    pub(super) fn counting(&self, now: Duration, at_most: Duration) -> impl Iterator<Item = Former> {
+        self.calls.iter().filter_map(move |call| {
+            let frees = call.frees.unwrap_or(now + at_most + WINDOW);
+            Some(Former { share: call.share, frees_in: frees.checked_sub(now)? })
+        })
     }
 
     /// Changes the ceiling; the calls made count on.
@@ -87,14 +110,14 @@ impl Ceiling {
 
     /// Lets a call through at `now`, or says how long to wait before asking again.
     pub(super) fn enter(&mut self, share: Share, now: Duration) -> Result<Ticket, Duration> {
-        self.calls.retain(|call| call.ended.is_none_or(|ended| ended + WINDOW > now));
+        self.calls.retain(|call| call.frees.is_none_or(|frees| frees > now));
         let mut wait = Duration::ZERO;
         for bound in Share::ALL.into_iter().filter(|bound| *bound >= share) {
             let within = self.calls.iter().filter(|call| call.share <= bound);
             // As many calls as are too many must have left the log.
             let excess = (within.clone().count() + 1).saturating_sub(bound.of(self.per_minute));
-            if let Some(end) = nth_end(within, excess, now) {
-                wait = wait.max((end + WINDOW).saturating_sub(now));
+            if let Some(frees) = nth_to_free(within, excess, now) {
+                wait = wait.max(frees.saturating_sub(now));
             }
         }
         if wait > Duration::ZERO {
@@ -102,23 +125,23 @@ impl Ceiling {
         }
         let number = self.next;
         self.next += 1;
-        self.calls.push_back(Call { number, share, ended: None });
+        self.calls.push_back(Call { number, share, frees: None });
         Ok(Ticket(number))
     }
 
     /// The call ended, in whatever way.
     pub(super) fn leave(&mut self, Ticket(number): Ticket, now: Duration) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.number == number) {
-            call.ended = Some(now);
+            call.frees = Some(now + WINDOW);
         }
     }
 }
 
-/// When the `n`th of the calls to end has ended; a call under way ends at the soonest now. None for `n` = 0.
-fn nth_end<'a>(calls: impl Iterator<Item = &'a Call>, n: usize, now: Duration) -> Option<Duration> {
-    let mut ends: Vec<Duration> = calls.map(|call| call.ended.unwrap_or(now)).collect();
-    ends.sort_unstable();
-    ends.get(n.checked_sub(1)?).copied()
+/// When the `n`th of the calls to leave does; a call under way ends at the soonest now. None for `n` = 0.
+fn nth_to_free<'a>(calls: impl Iterator<Item = &'a Call>, n: usize, now: Duration) -> Option<Duration> {
+    let mut frees: Vec<Duration> = calls.map(|call| call.frees.unwrap_or(now + WINDOW)).collect();
+    frees.sort_unstable();
+    frees.get(n.checked_sub(1)?).copied()
 }
 
 #[cfg(test)]
@@ -190,20 +213,23 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_leaves_half_of_each_share_for_its_first_minute() {
-        let mut ceiling = Ceiling::new(90).half_used(s(1));
-        let mut made = |share, now| (0..90).take_while(|_| call(&mut ceiling, share, now).is_ok()).count();
-        assert_eq!(made(Share::Half, s(2)), 23, "of 45");
-        assert_eq!(made(Share::Most, s(3)), 12, "of 68 less 45");
-        assert_eq!(made(Share::Whole, s(4)), 11, "of 90 less 68");
-        assert_eq!(made(Share::Whole, s(60)), 0);
-        assert_eq!(made(Share::Whole, s(61)), 90 - 46, "what was counted ahead has gone");
-        for per_minute in 1..10 {
-            let mut ceiling = Ceiling::new(per_minute).half_used(s(0));
-            for _ in 0..per_minute.min(2) {
-                assert_eq!(call(&mut ceiling, Share::Whole, s(0)), Ok(()), "a sign-in and a login, {per_minute}");
-            }
-        }
+    fn calls_of_a_former_process_count_on() {
+        let mut before = Ceiling::new(3);
+        assert_eq!(call(&mut before, Share::Half, s(100)), Ok(()));
+        let _under_way = before.enter(Share::Whole, s(110)).unwrap();
+        let former: Vec<Former> = before.counting(s(120), s(5)).collect();
+        let [listed, typed] = former[..] else { panic!("{former:?}") };
+        assert_eq!(
+            (listed.share, listed.frees_in, typed.share, typed.frees_in),
+            (Share::Half, s(40), Share::Whole, s(65))
+        );
+
+        let mut after = Ceiling::new(3).with_former(former, s(1));
+        assert_eq!(call(&mut after, Share::Half, s(1)), Err(s(40)), "one of one");
+        assert_eq!(call(&mut after, Share::Whole, s(1)), Ok(()));
+        assert_eq!(call(&mut after, Share::Whole, s(1)), Err(s(40)));
+        assert_eq!(call(&mut after, Share::Whole, s(41)), Ok(()));
+        assert_eq!(after.counting(s(66), s(5)).count(), 2, "what has left is not handed on");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Calls of the Nexudus API: signed in, under the ceiling, with pauses after failures, and within a deadline.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
 use super::answer::{Fault, date, judge, refuses_the_record};
-use super::back_off::BackOff;
+use super::back_off::Pauses;
+use super::call_log::CallLog;
 use super::ceiling::{Ceiling, Share, Ticket};
 use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
 use super::skew::Skew;
@@ -32,6 +34,9 @@ const SINGLE_BYTES: usize = 1 << 20;
 const LINE_EVERY: Duration = Duration::from_secs(60);
 const LINES_KEPT: usize = 256;
 
+/// How long a call waits for being written down.
+const NOTED_WITHIN: Duration = Duration::from_millis(250);
+
 /// Attempts in one look-up, over all its calls.
 const ATTEMPTS: u32 = 3;
 
@@ -44,7 +49,9 @@ pub struct Nexudus {
     /// Held while signing in, so that callers share one sign-in.
     signing_in: tokio::sync::Mutex<()>,
     ceiling: Arc<Mutex<Ceiling>>,
-    back_off: Arc<Mutex<BackOff>>,
+    pauses: Arc<Mutex<Pauses>>,
+    /// What a restart finds of the calls; none: nothing.
+    call_log: Option<Arc<CallLog>>,
     skew: Mutex<Skew>,
     on_save: Box<dyn Fn(&Saved) + Send + Sync>,
     observer: Box<dyn Observer>,
@@ -216,10 +223,6 @@ impl Nexudus {
         if url.host_str().is_some_and(is_loopback) {
             http = http.no_proxy();
         }
-        // Whoever signs in has something saved once there was another process; who does not cannot tell.
-        let restarted = saved.is_some() || config.auth == config::NexudusAuth::Basic;
-        let ceiling = Ceiling::new(config.requests_per_minute);
-        let ceiling = if restarted { ceiling.half_used(clock.now().mono) } else { ceiling };
         let http = http.build().map_err(|error| refused(format!("no HTTP client: {}", root_cause(&error))))?;
         Ok(Self {
             config: config.clone(),
@@ -227,8 +230,9 @@ impl Nexudus {
             http,
             sign_in: Mutex::new(SignIn::new(config, saved, client_id)),
             signing_in: tokio::sync::Mutex::new(()),
-            ceiling: Arc::new(Mutex::new(ceiling)),
-            back_off: Arc::default(),
+            ceiling: Arc::new(Mutex::new(Ceiling::new(config.requests_per_minute))),
+            pauses: Arc::default(),
+            call_log: None,
             skew: Mutex::default(),
             on_save,
             observer,
@@ -241,8 +245,29 @@ impl Nexudus {
     pub fn after(mut self, former: &Self) -> Self {
         if self.config.base_url == former.config.base_url && self.config.username == former.config.username {
             locked(&former.ceiling).allow(self.config.requests_per_minute);
-            (self.ceiling, self.back_off) = (Arc::clone(&former.ceiling), Arc::clone(&former.back_off));
+            (self.ceiling, self.pauses) = (Arc::clone(&former.ceiling), Arc::clone(&former.pauses));
+            self.call_log = former.call_log.clone();
         }
+        self
+    }
+
+    /// Writes its calls down under `folder`, and counts those that a former process wrote down. It blocks.
+    #[must_use]
+    pub fn noting_calls(mut self, folder: &Path) -> Self {
+        let now = self.clock.now().mono;
+        let per_minute = usize::try_from(self.config.requests_per_minute).unwrap_or(usize::MAX);
+        let former = match CallLog::open(folder, &self.clock, per_minute) {
+            Ok((log, former)) => {
+                self.call_log = Some(Arc::new(log));
+                former
+            }
+            Err(error) => {
+                tracing::warn!(%error, "which calls of Nexudus were made before a restart is not known");
+                Vec::new()
+            }
+        };
+        let ceiling = Ceiling::new(self.config.requests_per_minute).with_former(former, now);
+        self.ceiling = Arc::new(Mutex::new(ceiling));
         self
     }
 
@@ -362,7 +387,7 @@ impl Nexudus {
                         self.compare_clocks(heard.date, sent);
                     }
                     locked(&self.sign_in).accepted(operation.role());
-                    locked(&self.back_off).succeeded();
+                    locked(&self.pauses).succeeded(operation == Operation::Update);
                     self.observer.answered(operation.as_str(), Ok(()));
                     return Ok(said);
                 }
@@ -522,6 +547,7 @@ impl Nexudus {
         effort: &mut Effort,
     ) -> Result<Answer, Fault> {
         let place = self.enter(operation, effort).await.map_err(Fault::Held)?;
+        self.note_call().await;
         effort.sent = true;
         let left = effort.left(self.now().mono).min(self.config.request_timeout);
         let exchanged = exchange(request().timeout(self.clock.real(left)), operation.limit()).await;
@@ -535,6 +561,24 @@ impl Nexudus {
         exchanged.map_err(|(_, what)| Fault::Broken { what })
     }
 
+    /// Writes down what counts under the ceiling, the call that is about to be made among it.
+    async fn note_call(&self) {
+        let Some(log) = self.call_log.clone() else { return };
+        let (ceiling, at_most) = (Arc::clone(&self.ceiling), self.config.request_timeout);
+        let noting = tokio::task::spawn_blocking(move || {
+            if let Err(error) = log.note(&ceiling, at_most) {
+                tracing::debug!(%error, "a call of Nexudus could not be written down");
+            }
+        });
+        // A disk that hangs keeps no guest from going online.
+        let _ = tokio::time::timeout(NOTED_WITHIN, noting).await;
+    }
+
+    /// How long nothing may be written, because Nexudus asked for that.
+    pub(crate) fn writes_pause(&self) -> Duration {
+        locked(&self.pauses).wait(true, self.now().mono)
+    }
+
     /// Waits for the pause and for the ceiling, as long as the look-up may.
     async fn enter(&self, operation: Operation, effort: &mut Effort) -> Result<Place<'_>, Error> {
         // Everybody waits for a sign-in, so it is nobody's share.
@@ -544,7 +588,7 @@ impl Nexudus {
             if now > effort.until {
                 return Err(Error::Retry { what: "it is too late for this call".to_owned(), after: None });
             }
-            let (wait, what) = match locked(&self.back_off).wait(now) {
+            let (wait, what) = match locked(&self.pauses).wait(operation == Operation::Update, now) {
                 Duration::ZERO => match locked(&self.ceiling).enter(share, now) {
                     Ok(ticket) => return Ok(Place { nexudus: self, ticket }),
                     Err(wait) => (wait, "source.nexudus.requests_per_minute is used up"),
@@ -586,9 +630,9 @@ impl Nexudus {
         };
         let now = self.now().mono;
         let after = {
-            let mut back_off = locked(&self.back_off);
-            back_off.failed(sent, now, asked, getrandom::u32().unwrap_or_default());
-            back_off.wait(now)
+            let (mut pauses, writes) = (locked(&self.pauses), operation == Operation::Update);
+            pauses.failed(writes, sent, now, asked, getrandom::u32().unwrap_or_default());
+            pauses.wait(writes, now)
         };
         effort.failures += 1;
         let error = Error::Retry { what, after: Some(after) };

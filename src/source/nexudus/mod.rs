@@ -2,6 +2,7 @@
 
 mod answer;
 mod back_off;
+mod call_log;
 mod ceiling;
 mod client;
 pub(crate) mod date;

@@ -452,26 +452,34 @@ async fn the_ceiling_holds_and_codes_go_first() {
 
 #[tokio::test]
 async fn a_restart_does_not_allow_the_minute_anew() {
+    let folder = tempfile::tempdir().unwrap();
     let clock = Clock::manual(WALL.parse().unwrap());
     let sandbox = Sandbox::start_local(Options::default(), clock.clone()).await.unwrap();
     let config = config::Nexudus { requests_per_minute: 8, ..config(sandbox.base_url()) };
-    let (nexudus, watched) = client(&config, clock.clone(), None);
-    for _ in 0..7 {
+    let start = |saved| {
+        let (nexudus, watched) = client(&config, clock.clone(), saved);
+        (nexudus.noting_calls(folder.path()), watched)
+    };
+    let (nexudus, watched) = start(None);
+    for _ in 0..3 {
         found(&nexudus, code("x")).await;
     }
-    retry(&nexudus, code("x")).await;
-    assert_eq!(sandbox.requests().len(), 8);
-    let (again, _) = client(&config, clock.clone(), watched.saved());
-    // The sign-in, and logins without a wait.
+    clock.advance(Duration::from_secs(20));
+    for _ in 0..2 {
+        found(&nexudus, code("x")).await;
+    }
+    assert_eq!(sandbox.requests().len(), 6, "with the sign-in");
+    // However the process ends: nothing is told.
+    let (again, watched) = start(watched.saved());
+    // A sign-in, and one login.
+    found(&again, code("x")).await;
+    assert_eq!((retry(&again, code("x")).await.1, sandbox.requests().len()), (Some(Duration::from_secs(40)), 8));
+    clock.advance(Duration::from_secs(40));
+    let (again, _) = start(watched.saved());
     for _ in 0..3 {
         found(&again, code("x")).await;
     }
-    assert_eq!(retry(&again, code("x")).await.1, Some(Duration::from_secs(60)));
-    assert_eq!(sandbox.requests().len(), 8 + 4);
-    clock.advance(Duration::from_secs(60));
-    for _ in 0..8 {
-        found(&again, code("x")).await;
-    }
+    assert_eq!((retry(&again, code("x")).await.1, sandbox.requests().len()), (Some(Duration::from_secs(20)), 12));
 }
 
 #[tokio::test]
