@@ -307,6 +307,12 @@ impl Catalogue {
         self.read().is_complete()
     }
 
+    /// Whether there is a copy of everything, and every code in it passes `test`. It may look through all of them.
+    pub fn every_code(&self, test: impl Fn(&Code) -> bool) -> bool {
+        let held = self.read();
+        held.is_complete() && held.codes().all(test)
+    }
+
     /// Whether any login can be decided without the source.
     #[must_use]
     pub fn is_usable(&self) -> bool {

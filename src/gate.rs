@@ -12,12 +12,13 @@ use crate::config;
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
 use crate::core::event::{News, Progress};
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
-use crate::core::login::Claim;
+use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
 use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
+use crate::portal::ticket::Tickets;
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
@@ -31,6 +32,19 @@ pub enum Via {
     Radius,
     /// `POST /v1/authorize`.
     Http,
+    /// The guest's pages.
+    Portal,
+}
+
+/// What a decision is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The guest goes online.
+    Admit,
+    /// The guest wants to know, and comes back by way of the router: a failure counts as one.
+    Check,
+    /// Somebody else wants to know why: nothing comes of it.
+    Explain,
 }
 
 impl Via {
@@ -40,6 +54,7 @@ impl Via {
         match self {
             Self::Radius => "radius",
             Self::Http => "http",
+            Self::Portal => "portal",
         }
     }
 }
@@ -55,8 +70,8 @@ pub struct Visit<'a> {
     pub via: Via,
     /// When the request came in.
     pub received: Duration,
-    /// Decide without admitting and without counting failures.
-    pub dry_run: bool,
+    /// What the decision is for.
+    pub purpose: Purpose,
 }
 
 /// A decision, and the session it opened.
@@ -112,6 +127,8 @@ pub struct Gate {
     pub ledger: Arc<Ledger>,
     /// Failed codes.
     pub throttle: Throttle,
+    /// Passwords that are good for once.
+    pub tickets: Tickets,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -123,7 +140,7 @@ impl Gate {
     #[must_use]
     pub fn new(supply: Arc<Supply>, ledger: Arc<Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let supply = RwLock::new(supply);
-        Self { supply, ledger, throttle: Throttle::default(), metrics, clock }
+        Self { supply, ledger, throttle: Throttle::default(), tickets: Tickets::default(), metrics, clock }
     }
 
     /// Where tokens come from now. A login keeps to one supply from its beginning to its end.
@@ -289,6 +306,15 @@ impl Gate {
         answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
     }
 
+    /// The login with the code that its ticket stands for, if it holds one.
+    #[must_use]
+    pub fn redeemed<'a>(&self, login: Login<'a>, nas: &NasName) -> Login<'a> {
+        match self.tickets.redeem(&login, nas, self.clock.now().mono) {
+            Some(code) => Login { claim: Claim::Code(code), proof: Proof::NotAsked, ..login },
+            None => login,
+        }
+    }
+
     /// Takes news of a session in.
     pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> Accounted {
         let (question, now) = (&visit.question, self.clock.now().wall);
@@ -380,7 +406,7 @@ impl Gate {
     }
 
     fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {
-        if visit.dry_run {
+        if visit.purpose != Purpose::Admit {
             return Answer { decision: self.ledger.judge(token, &visit.question, now, trail), session: None };
         }
         let id = new_session(now);
@@ -393,7 +419,7 @@ impl Gate {
     }
 
     fn record(&self, visit: &Visit<'_>, answer: &Answer, now: Now) {
-        if visit.dry_run {
+        if visit.purpose == Purpose::Explain {
             return;
         }
         let login = visit.question.login;

@@ -346,6 +346,21 @@ impl Ledger {
         sessions
     }
 
+    /// Shows every live session to `look`. It looks through every account, and blocks.
+    pub fn each_session(&self, mut look: impl FnMut(TokenId, &Session)) {
+        for shard in self.shards.each() {
+            for (token, account) in shard.accounts() {
+                account.sessions().iter().for_each(|session| look(token, session));
+            }
+        }
+    }
+
+    /// Whether this token has a live session of this name.
+    #[must_use]
+    pub fn is_live(&self, token: TokenId, id: SessionId) -> bool {
+        self.account(token).is_some_and(|account| account.sessions().iter().any(|session| session.id == id))
+    }
+
     /// The tokens on which somebody is online who logged in with this code, whatever its case. It looks through every account,
     /// and blocks.
     #[must_use]

@@ -11,8 +11,9 @@ use crate::core::decide::Question;
 use crate::core::ident::NasName;
 use crate::core::login::Login;
 use crate::core::policy::NasRules;
-use crate::gate::{Via, Visit};
+use crate::gate::{Purpose, Via, Visit};
 use crate::http::server;
+use crate::portal::pages::Pages;
 use crate::radius::clients::Clients;
 
 /// One state of the configuration, as every door sees it.
@@ -24,6 +25,8 @@ pub struct Live {
     pub clients: Clients,
     /// Certificate and key of HTTP, as they were in their files when this state came into force.
     pub tls: Option<Acceptor>,
+    /// The pages of guests; none: they are switched off.
+    pub pages: Option<Arc<Pages>>,
 }
 
 /// Accepts TLS connections.
@@ -43,7 +46,14 @@ impl Live {
     /// Derives what requests need; reads certificate and key of HTTP, if there are any.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let tls = settings.http.tls.as_ref().map(server::tls).transpose()?.map(Acceptor);
-        Ok(Self { clients: Clients::new(&settings.nas), tls, settings })
+        let pages = settings.portal.enabled.then(|| {
+            let (pages, troubles) = Pages::new(&settings.portal);
+            for trouble in troubles {
+                tracing::error!("the guests' pages: {trouble}");
+            }
+            Arc::new(pages)
+        });
+        Ok(Self { clients: Clients::new(&settings.nas), tls, pages, settings })
     }
 
     /// The rules of the NAS with this name.
@@ -72,6 +82,6 @@ impl Live {
         received: std::time::Duration,
     ) -> Visit<'a> {
         let question = Question { login, nas, policy: &self.settings.policy };
-        Visit { question, limits: &self.settings.throttle, via, received, dry_run: false }
+        Visit { question, limits: &self.settings.throttle, via, received, purpose: Purpose::Admit }
     }
 }

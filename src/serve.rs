@@ -25,6 +25,7 @@ use crate::http::routes::App;
 use crate::journal::{CLOSE_WITHIN, OpenError};
 use crate::ledger::{self, Ledger, Lost};
 use crate::live::{Current, Live};
+use crate::portal::{Portal, badge};
 use crate::radius;
 use crate::radius::clients::Learnt;
 use crate::radius::handle::{Handler, OnLearnt, Port};
@@ -156,7 +157,8 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
 
     let live = Live::new(settings).map_err(Fatal::Certificate)?;
     let (live, current) = watch::channel(Arc::new(live));
-    let app = Arc::new(App::new(Arc::clone(&gate), current.clone()));
+    let portal = Portal::new(badge_key(&state).await?);
+    let app = Arc::new(App::new(Arc::clone(&gate), current.clone(), portal));
     if let Err(error) = opened {
         let folder = current.borrow().settings.store.path.display().to_string();
         tracing::error!(%error, folder, "the store's folder cannot be used: what is learnt will not survive a restart");
@@ -194,6 +196,21 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
     Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, lost, stop, tasks })
+}
+
+/// What guests' badges are signed with: as before, else a new key from now on.
+async fn badge_key(state: &Arc<StateFile>) -> Result<badge::Key, Fatal> {
+    if let Some(key) = state.kept().badge_key {
+        return Ok(key);
+    }
+    let no_random = |error| Fatal::Io { what: "random numbers", error: io::Error::other(error) };
+    let key = badge::Key::random().map_err(no_random)?;
+    let (state, kept) = (Arc::clone(state), key.clone());
+    let written = tokio::task::spawn_blocking(move || state.change(|state| state.badge_key = Some(kept))).await;
+    if let Ok(Err(error)) = written {
+        tracing::error!(%error, "the key of guests' badges could not be written down; after a restart guests are not recognised");
+    }
+    Ok(key)
 }
 
 async fn listen(
@@ -300,6 +317,7 @@ fn sweep(gate: &Gate, live: &Current) {
     }
     gate.metrics.clock_correction.set(gate.clock.correction().map_or(0, |by| by.as_secs()));
     gate.metrics.tokens.set(i64::try_from(supply.catalogue.tokens()).unwrap_or(i64::MAX));
+    gate.tickets.forget(gate.clock.now().mono);
     gate.metrics.source_alarms(&supply.health.alarms());
 }
 

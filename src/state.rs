@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::portal::badge::Key;
 use crate::source::nexudus::Saved;
 
 /// The file's name under `store.path`.
@@ -30,6 +31,8 @@ pub struct Kept {
     pub message_authenticator_seen: Vec<IpAddr>,
     /// The sign-in at Nexudus.
     pub nexudus: Option<Saved>,
+    /// What guests' badges are signed with.
+    pub badge_key: Option<Key>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -37,6 +40,7 @@ pub struct Kept {
 struct Written {
     message_authenticator_seen: Vec<IpAddr>,
     nexudus: Option<WrittenSignIn>,
+    badge_key: Option<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +97,7 @@ fn read(path: &Path) -> io::Result<Kept> {
             account: sign_in.account,
             refresh_token: sign_in.refresh_token.map(SecretString::from),
         }),
+        badge_key: written.badge_key.map(Key::new),
     })
 }
 
@@ -105,6 +110,7 @@ fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
             account: sign_in.account.clone(),
             refresh_token: sign_in.refresh_token.as_ref().map(|token| token.expose_secret().to_owned()),
         }),
+        badge_key: kept.badge_key.as_ref().map(|key| *key.octets()),
     };
     let beside = folder.join(format!("{NAME}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -130,6 +136,7 @@ mod tests {
             .change(|kept| {
                 kept.message_authenticator_seen.push("192.0.2.1".parse().unwrap());
                 let refresh_token = Some(SecretString::from("r-17"));
+                kept.badge_key = Some(Key::new([7; 32]));
                 kept.nexudus = Some(Saved { client_id: "c".to_owned(), account: "a".to_owned(), refresh_token });
             })
             .unwrap();
@@ -140,6 +147,7 @@ mod tests {
         let kept = again.kept();
         assert_eq!(kept.message_authenticator_seen, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(kept.nexudus.as_ref().unwrap().refresh_token.as_ref().unwrap().expose_secret(), "r-17");
+        assert_eq!(kept.badge_key.as_ref().unwrap().octets(), &[7; 32]);
         assert!(!format!("{again:?}").contains("r-17"));
     }
 

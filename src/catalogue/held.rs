@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Tokens;
-use crate::core::ident::{BusinessId, CodeKey, Mac, TokenId};
+use crate::core::ident::{BusinessId, Code, CodeKey, Mac, TokenId};
 use crate::core::login::Claim;
 use crate::core::token::AccessToken;
 use crate::source::Version;
@@ -98,6 +98,10 @@ impl Held {
             Claim::Code(code) => self.by_code.get(&code.key()),
             Claim::Device(mac) => self.by_device.get(mac),
         }
+    }
+
+    pub(super) fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.by_id.values().map(|entry| &entry.token.code)
     }
 
     pub(super) fn get(&self, id: TokenId) -> Option<&Arc<AccessToken>> {
@@ -266,7 +270,6 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ident::Code;
     use crate::core::token::tests::token;
     use proptest::prelude::*;
 

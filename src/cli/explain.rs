@@ -18,7 +18,7 @@ use crate::core::ident::{Code, Mac};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::NasRules;
 use crate::feed::Feed;
-use crate::gate::{Gate, Via, Visit};
+use crate::gate::{Gate, Purpose, Via, Visit};
 use crate::http::authorize::{AuthorizeAnswer, CheckAnswer};
 use crate::ledger::Ledger;
 use crate::live::Live;
@@ -146,7 +146,7 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
         router: None,
         nas_session: None,
     };
-    let visit = Visit { dry_run: true, ..live.visit(&login, nas, Via::Http, clock.now().mono) };
+    let visit = Visit { purpose: Purpose::Explain, ..live.visit(&login, nas, Via::Http, clock.now().mono) };
     let mut checks = Vec::new();
     let answer = gate.answer(&visit, &mut checks).await;
     let spoken = AuthorizeAnswer::new(&answer, &live.settings.policy, live.settings.time_zone(), gate.clock.now().wall);

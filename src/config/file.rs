@@ -17,6 +17,7 @@ use super::settings::{
 use super::values::{DAY, SECOND};
 use crate::core::budget::{SESSION_CEILING, Seconds};
 use crate::core::policy::{BindDevice, Counting, MacLogin, OnUserLimit, Policy, ZeroMinutes};
+use crate::portal::language::Language;
 use toml::de::DeTable;
 
 /// "For ever", for durations that need some upper bound.
@@ -241,7 +242,7 @@ fn throttle(section: &Section<'_>) -> Throttle {
 }
 
 fn portal(section: &Section<'_>) -> Portal {
-    let languages = ["en", "es", "fr", "de", "pt", "it", "ca", "nl"].map(|language| (language, language));
+    let languages = Language::ALL.map(|language| (language.tag(), language));
     let color = section.given("accent_color").and_then(|given| given.color());
     Portal {
         enabled: flag(section, "enabled", true),
@@ -255,7 +256,9 @@ fn portal(section: &Section<'_>) -> Portal {
         logo: section.given("logo").and_then(|given| given.path("logo.svg")),
         accent_color: color.unwrap_or_else(|| "#0a7".to_owned()),
         terms_url: terms_url(section),
-        default_language: choice(section, "default_language", &languages, "en").to_owned(),
+        default_language: choice(section, "default_language", &languages, Language::En),
+        guest_may_replace: flag(section, "guest_may_replace", false),
+        templates: section.given("templates").and_then(|given| given.path("pages")),
     }
 }
 

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::core::ident::{BusinessId, NasName};
 use crate::core::policy::{NasRules, Policy};
+use crate::portal::language::Language;
 
 /// The whole configuration (contract: "Configuration").
 #[derive(Clone, Debug)]
@@ -323,8 +324,12 @@ pub struct Portal {
     pub accent_color: String,
     /// Where the terms of use are.
     pub terms_url: Option<String>,
-    /// One of `en`, `es`, `fr`, `de`, `pt`, `it`, `ca`, `nl`.
-    pub default_language: String,
+    /// Of guests whose browser asks for none that is spoken here.
+    pub default_language: Language,
+    /// Whether a guest whose code is in use on as many devices as it allows may take one's place.
+    pub guest_may_replace: bool,
+    /// A folder with pages that take the place of the built-in ones of the same name.
+    pub templates: Option<PathBuf>,
 }
 
 /// `[admin]`.

@@ -394,6 +394,12 @@ impl Account {
         self.pool_less(self.usage(policy, now), &Terms::of(token, policy))
     }
 
+    /// The pool at `now` of the token as it was last seen; none: it never was.
+    #[must_use]
+    pub fn left_by_now(&self, policy: &Policy, now: Timestamp) -> Option<Pool> {
+        Some(self.pool_less(self.usage(policy, now), self.terms.as_ref()?))
+    }
+
     /// What other live sessions may still draw from the pool and cannot be stopped from drawing.
     #[must_use]
     pub fn promised_to_others(&self, asking: &Endpoint<'_>, now: Timestamp) -> Seconds {

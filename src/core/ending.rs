@@ -37,12 +37,14 @@ pub enum Cause {
     UsedUp,
     /// The token is gone, or no longer valid at the session's NAS.
     Revoked,
+    /// The guest has logged out.
+    Guest,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 6] =
-        [Self::Displaced, Self::Operator, Self::Overran, Self::Over, Self::UsedUp, Self::Revoked];
+    pub const ALL: [Self; 7] =
+        [Self::Displaced, Self::Operator, Self::Overran, Self::Over, Self::UsedUp, Self::Revoked, Self::Guest];
 
     /// Its name in logs, answers and the ledger.
     #[must_use]
@@ -54,13 +56,14 @@ impl Cause {
             Self::Over => "over",
             Self::UsedUp => "used_up",
             Self::Revoked => "revoked",
+            Self::Guest => "guest",
         }
     }
 
     /// Whether the session's place is free at once, before it is gone.
     #[must_use]
     pub const fn gives_up_place(self) -> bool {
-        matches!(self, Self::Displaced)
+        matches!(self, Self::Displaced | Self::Guest)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::core::decide::{Check, Decision};
 use crate::core::ident::Mac;
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{NasRules, Policy};
-use crate::gate::{Answer, Via, Visit};
+use crate::gate::{Answer, Purpose, Via, Visit};
 use crate::http::fields::Fields;
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
@@ -158,17 +158,18 @@ pub(super) async fn authorize(
         router: None,
         nas_session: question.session_id.as_deref(),
     };
+    let purpose = if question.dry_run { Purpose::Explain } else { Purpose::Admit };
     let visit = caller.live.visit(&login, question.nas, Via::Http, received);
-    Ok(Json(decide(&app, &caller, &Visit { dry_run: question.dry_run, ..visit }).await))
+    Ok(Json(decide(&app, &caller, &Visit { purpose, ..visit }).await))
 }
 
 async fn decide(app: &App, caller: &Caller, visit: &Visit<'_>) -> AuthorizeAnswer {
     let settings = &caller.live.settings;
-    let mut checks = Vec::new();
+    let (mut checks, explained) = (Vec::new(), visit.purpose == Purpose::Explain);
     let answer =
-        if visit.dry_run { app.gate.answer(visit, &mut checks).await } else { app.gate.answer(visit, &mut ()).await };
+        if explained { app.gate.answer(visit, &mut checks).await } else { app.gate.answer(visit, &mut ()).await };
     let spoken = AuthorizeAnswer::new(&answer, &settings.policy, settings.time_zone(), app.gate.clock.now().wall);
-    AuthorizeAnswer { checks: visit.dry_run.then(|| checks.into_iter().map(Into::into).collect()), ..spoken }
+    AuthorizeAnswer { checks: explained.then(|| checks.into_iter().map(Into::into).collect()), ..spoken }
 }
 
 fn read<'a>(fields: &Fields, caller: &'a Caller) -> Result<Question<'a>, Problem> {

@@ -23,6 +23,7 @@ use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
 use crate::http::{accounting, authorize, health, sessions, tokens, webhook};
 use crate::live::Current;
+use crate::portal::{self, Portal, capport};
 use crate::telemetry::log::Brake;
 
 /// The largest body taken, in bytes.
@@ -45,6 +46,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// The configuration.
     pub live: Current,
+    /// What the guests' pages keep.
+    pub portal: Portal,
     troubles: Mutex<Vec<String>>,
     brake: Brake<(u16, Cause)>,
     /// Webhooks that are read at once.
@@ -54,8 +57,15 @@ pub struct App {
 impl App {
     /// The interface of this gate.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, live: Current) -> Self {
-        Self { gate, live, troubles: Mutex::default(), brake: Brake::new(LINE_EVERY, 64), webhooks: webhook::places() }
+    pub fn new(gate: Arc<Gate>, live: Current, portal: Portal) -> Self {
+        Self {
+            gate,
+            live,
+            portal,
+            troubles: Mutex::default(),
+            brake: Brake::new(LINE_EVERY, 64),
+            webhooks: webhook::places(),
+        }
     }
 
     /// Notes something that is wrong although logins can be decided, for `/readyz`.
@@ -75,6 +85,7 @@ pub fn router(app: &Arc<App>) -> Router {
     });
     let document = Arc::new(document.to_json().unwrap_or_default());
     router
+        .merge(portal::router())
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*document).clone())))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
@@ -116,6 +127,7 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
                 .routes(routes!(tokens::refresh)),
         ))
         .merge(Routes::new().routes(routes!(webhook::webhook)).route_layer(DefaultBodyLimit::max(webhook::MOST_BYTES)))
+        .routes(routes!(capport::capport))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

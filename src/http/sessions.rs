@@ -63,7 +63,7 @@ pub struct SessionAnswer {
 /// That a session must go, and how far that is.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EndingAnswer {
-    /// `displaced`, `operator`, `overran`, `over` (the token's `ValidTo`) or `used_up`.
+    /// `displaced`, `operator`, `overran`, `over` (the token's `ValidTo`), `used_up`, `revoked` or `guest`.
     pub cause: String,
     /// Since when.
     #[schema(value_type = String)]

@@ -103,8 +103,8 @@ fn packed(account: &Account) -> Vec<u8> {
 }
 
 /// In the order of their numbers on disk.
-const CAUSES: [Cause; 6] =
-    [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp, Cause::Revoked];
+const CAUSES: [Cause; 7] =
+    [Cause::Displaced, Cause::Operator, Cause::Overran, Cause::Over, Cause::UsedUp, Cause::Revoked, Cause::Guest];
 
 /// In the order of their numbers on disk.
 const STAGES: [Stage; 4] = [Stage::Open, Stage::Written, Stage::Past, Stage::GivenUp];

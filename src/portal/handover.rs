@@ -6,6 +6,24 @@
 use md5::{Digest as _, Md5};
 use reqwest::Url;
 
+/// Where devices look whether there is a portal; nobody wants to go there (facts/hotspot.md §5.3).
+const PROBES: [&str; 14] = [
+    "captive.apple.com",
+    "www.apple.com",
+    "connectivitycheck.gstatic.com",
+    "connectivitycheck.android.com",
+    "clients3.google.com",
+    "www.msftconnecttest.com",
+    "www.msftncsi.com",
+    "detectportal.firefox.com",
+    "nmcheck.gnome.org",
+    "connectivity-check.ubuntu.com",
+    "network-test.debian.org",
+    "connectivitycheck.platform.hicloud.com",
+    "connect.rom.miui.com",
+    "conn-service-eu-04.allawnos.com",
+];
+
 /// The longest address that is looked at, in octets.
 const LONGEST: usize = 2048;
 
@@ -64,15 +82,23 @@ impl LoginLink {
         self.0.as_str()
     }
 
-    /// The login as one address, for a redirect. It stands in histories and logs of the hotspot: `password` must be good for
+    /// Where a form may lead from there: the hotspot, whether it speaks TLS or not, for `form-action`.
+    #[must_use]
+    pub fn origins(&self) -> Vec<String> {
+        let host = self.0.host_str().unwrap_or_default();
+        let host = self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        ["http", "https"].map(|scheme| format!("{scheme}://{host}")).to_vec()
+    }
+
+    /// The login as one address, and where the hotspot is to send the guest then, for a redirect. It stands in histories and logs of the hotspot: `password` must be good for
     /// once.
     #[must_use]
-    pub fn with_login(&self, username: &str, password: &str, destination: Option<&Destination>) -> String {
+    pub fn with_login(&self, username: &str, password: &str, then: Option<&str>) -> String {
         let mut url = self.0.clone();
         let mut query = url.query_pairs_mut();
         query.append_pair("username", username).append_pair("password", password);
-        if let Some(destination) = destination {
-            query.append_pair("dst", destination.as_str());
+        if let Some(then) = then {
+            query.append_pair("dst", then);
         }
         drop(query);
         url.into()
@@ -93,6 +119,18 @@ impl Destination {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+
+    /// Its host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// Whether a device only looked there whether there is a portal.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        PROBES.contains(&self.host()) || self.0.path() == "/generate_204"
     }
 }
 
@@ -205,7 +243,7 @@ mod tests {
         let destination = Destination::parse("http://example.org/?a=b&c=d").unwrap();
         let link = link("http://login.example.net/login?x=y").unwrap();
         assert_eq!(
-            link.with_login("é &=", "o#p", Some(&destination)),
+            link.with_login("é &=", "o#p", Some(destination.as_str())),
             "http://login.example.net/login?username=%C3%A9+%26%3D&password=o%23p&dst=http%3A%2F%2Fexample.org%2F%3Fa%3Db%26c%3Dd"
         );
     }

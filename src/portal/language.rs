@@ -3,6 +3,7 @@
 //! Texts come out as they are to be read. What a caller puts into one is not escaped: that is for the page to do.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
@@ -146,6 +147,12 @@ macro_rules! keys {
             /// Every key.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
+            /// The key of this name.
+            #[must_use]
+            pub fn of(id: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|key| key.id() == id)
+            }
+
             /// Its name in the `.ftl` files.
             #[must_use]
             pub const fn id(self) -> &'static str {
@@ -197,8 +204,12 @@ keys! {
     LoginHint = "login-hint",
     /// The link to the terms.
     LoginTerms = "login-terms",
+    /// Another page is needed to log in at the router.
+    HandOverReady = "hand-over-ready",
     /// The label of the chooser of languages.
     Language = "language",
+    /// The heading of the login page.
+    LoginTitle = "login-title",
 
     /// The heading of the status page.
     StatusOnline = "status-online",
@@ -218,11 +229,15 @@ keys! {
     StatusWarning = "status-warning",
     /// The button to log out.
     StatusLogOut = "status-log-out",
+    /// The link to where the guest wanted to go: `host`.
+    StatusContinue = "status-continue",
 
     /// The heading of the logout page.
     LogoutDone = "logout-done",
     /// That the rest of the time is not lost.
     LogoutKept = "logout-kept",
+    /// That it is under way.
+    LogoutPending = "logout-pending",
     /// The link back to the login page.
     LogoutAgain = "logout-again",
 
@@ -232,6 +247,8 @@ keys! {
     ErrorNotFromRouter = "error-not-from-router",
     /// The router is none of the configuration's.
     ErrorUnknownRouter = "error-unknown-router",
+    /// The link to the router's own login.
+    ErrorGoToRouter = "error-go-to-router",
 
     /// The router waited for RADIUS in vain.
     RouterTimeout = "router-timeout",
@@ -244,6 +261,8 @@ keys! {
     DevicesTitle = "devices-title",
     /// What taking over a place does.
     DevicesHint = "devices-hint",
+    /// A device that has no other name: `end`, of its address.
+    DevicesEnding = "devices-ending",
     /// The button that takes a place over.
     DevicesUseHere = "devices-use-here",
     /// Since when a device is online: `time`, of today.
@@ -279,6 +298,12 @@ pub enum Value<'a> {
 
 /// The words of all languages, read once and shared.
 pub struct Words([FluentBundle<FluentResource>; Language::ALL.len()]);
+
+/// The words, read when they are wanted first.
+pub fn words() -> &'static Words {
+    static WORDS: LazyLock<Words> = LazyLock::new(Words::new);
+    &WORDS
+}
 
 impl Words {
     /// Reads them.

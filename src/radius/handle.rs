@@ -220,13 +220,14 @@ impl Handler {
         // Both were found when the packet was handled.
         let client = live.clients.find(from.ip())?;
         let packet = Packet::parse(datagram).ok()?;
+        let nas = client.nas.name();
         let undecided = Undecided { recent, identity: Identity::of(from, &packet) };
         let mut password = [0; MAX_PASSWORD];
         let login = auth::login(&packet, client, from.ip(), &mut password).ok()?;
+        let login = self.gate.redeemed(login, nas);
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
         let answer = self.gate.answer(&visit, &mut ()).await;
         let now = self.gate.clock.now().mono;
-        let nas = client.nas.name();
         match self.reply(live, client, &packet, &answer, buffer) {
             Ok((reply, result)) => {
                 self.gate.metrics.packet(nas.as_str(), kind(packet.code()), result);
@@ -328,6 +329,7 @@ impl Handler {
         let mut password = [0; MAX_PASSWORD];
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
             Ok(login) => {
+                let login = self.gate.redeemed(login, client.nas.name());
                 let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
                 match self.gate.step(&visit, &mut ()) {
                     Step::Decided(answer) => answer,

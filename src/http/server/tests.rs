@@ -13,6 +13,8 @@ use crate::config;
 use crate::gate::{Gate, Supply};
 use crate::http::routes::{App, router};
 use crate::live::Live;
+use crate::portal::Portal;
+use crate::portal::badge::Key;
 use crate::telemetry::metrics::Metrics;
 
 const CONFIGURATION: &str = r#"
@@ -51,7 +53,12 @@ fn connect_with(bytes: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(bytes);
     // A connection ends with the value that watches over it.
     let graceful: &GracefulShutdown = Box::leak(Box::default());
-    tokio::spawn(converse(ours, router(&Arc::new(App::new(gate, live))), graceful.watcher()));
+    tokio::spawn(converse(
+        ours,
+        Peer(([192, 0, 2, 7], 4711).into()),
+        router(&Arc::new(App::new(gate, live, Portal::new(Key::new([7; 32]))))),
+        graceful.watcher(),
+    ));
     theirs
 }
 

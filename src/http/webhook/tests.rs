@@ -16,6 +16,8 @@ use crate::config;
 use crate::gate::{Gate, Supply};
 use crate::http::routes::router;
 use crate::live::Live;
+use crate::portal::Portal;
+use crate::portal::badge::Key;
 use crate::telemetry::metrics::Metrics;
 
 const SECRET: &str = "a secret of both sides";
@@ -52,7 +54,7 @@ fn world(configuration: &str) -> World {
     });
     let gate = Arc::new(Gate::new(Arc::clone(&supply), Arc::default(), Arc::new(Metrics::default()), clock));
     let (_, live) = watch::channel(Arc::new(Live::new(settings).unwrap()));
-    World { router: router(&Arc::new(App::new(Arc::clone(&gate), live))), supply, gate }
+    World { router: router(&Arc::new(App::new(Arc::clone(&gate), live, Portal::new(Key::new([7; 32]))))), supply, gate }
 }
 
 fn signature(body: &[u8]) -> String {

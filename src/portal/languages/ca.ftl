@@ -28,7 +28,9 @@ login-code = Codi d’accés
 login-go = Connecta’m
 login-hint = Escriviu el codi tal com l’heu rebut. No teniu codi? Pregunteu a recepció.
 login-terms = Condicions d’ús
+hand-over-ready = El seu codi és vàlid. Un toc més i estarà en línia.
 language = Llengua
+login-title = Connectar-se
 
 ## The status page
 
@@ -41,11 +43,13 @@ status-devices = Dispositius en ús
 status-devices-of = { $devices } de { $limit }
 status-warning = El vostre temps s’acaba d’aquí a { $time }. Deseu abans la feina.
 status-log-out = Tanca la sessió
+status-continue = Continua a { $host }
 
 ## The logout page
 
 logout-done = Sessió tancada
 logout-kept = El temps que queda al vostre codi es guarda per a la propera vegada.
+logout-pending = S’ha demanat al WiFi que tanqui la sessió. Pot trigar un minut.
 logout-again = Torna a connectar-me
 
 ## The error page
@@ -53,6 +57,7 @@ logout-again = Torna a connectar-me
 error-title = No ha funcionat
 error-not-from-router = Aquesta pàgina s’ha d’obrir des de l’inici de sessió de la WiFi. Torneu a connectar-vos a la WiFi.
 error-unknown-router = Aquesta pàgina no coneix l’encaminador d’aquesta WiFi. Aviseu a recepció.
+error-go-to-router = Obre l’accés del WiFi
 
 ## What the router says went wrong
 
@@ -64,6 +69,7 @@ router-refused = La WiFi no ha acceptat l’inici de sessió. Torneu-ho a provar
 
 devices-title = Dispositius en ús
 devices-hint = Per connectar-vos aquí, trieu un dispositiu que es desconnectarà.
+devices-ending = Dispositiu acabat en { $end }
 devices-use-here = Fes-lo servir aquí
 devices-since = des de les { $time }
 devices-since-date = des del dia { $date }

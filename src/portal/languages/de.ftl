@@ -26,7 +26,9 @@ login-code = Zugangscode
 login-go = Online gehen
 login-hint = Geben Sie den Code so ein, wie Sie ihn erhalten haben. Kein Code? Fragen Sie am Empfang.
 login-terms = Nutzungsbedingungen
+hand-over-ready = Ihr Code ist gültig. Noch ein Tipp, und Sie sind online.
 language = Sprache
+login-title = Online gehen
 
 ## The status page
 
@@ -39,11 +41,13 @@ status-devices = Geräte in Benutzung
 status-devices-of = { $devices } von { $limit }
 status-warning = Ihre Zeit endet in { $time }. Speichern Sie vorher Ihre Arbeit.
 status-log-out = Abmelden
+status-continue = Weiter zu { $host }
 
 ## The logout page
 
 logout-done = Sie sind abgemeldet
 logout-kept = Die restliche Zeit auf Ihrem Code bleibt für das nächste Mal erhalten.
+logout-pending = Das WLAN wurde angewiesen, Sie abzumelden. Das kann eine Minute dauern.
 logout-again = Wieder online gehen
 
 ## The error page
@@ -51,6 +55,7 @@ logout-again = Wieder online gehen
 error-title = Das hat nicht geklappt
 error-not-from-router = Diese Seite muss über die Anmeldung des WLANs geöffnet werden. Bitte verbinden Sie sich erneut mit dem WLAN.
 error-unknown-router = Diese Seite kennt den Router dieses WLANs nicht. Bitte sagen Sie am Empfang Bescheid.
+error-go-to-router = Anmeldung des WLANs öffnen
 
 ## What the router says went wrong
 
@@ -62,6 +67,7 @@ router-refused = Das WLAN hat die Anmeldung nicht angenommen. Bitte versuchen Si
 
 devices-title = Geräte in Benutzung
 devices-hint = Um hier online zu gehen, wählen Sie ein Gerät, das dafür offline geht.
+devices-ending = Gerät mit der Endung { $end }
 devices-use-here = Stattdessen hier nutzen
 devices-since = seit { $time }
 devices-since-date = seit dem { $date }

@@ -33,7 +33,9 @@ login-code = Access code
 login-go = Go online
 login-hint = Type the code as you were given it. No code? Ask the front desk.
 login-terms = Terms of use
+hand-over-ready = Your code is good. One more tap and you are online.
 language = Language
+login-title = Go online
 
 ## The status page
 
@@ -48,11 +50,14 @@ status-devices-of = { $devices } of { $limit }
 # $time: a duration
 status-warning = Your time ends in { $time }. Save your work before then.
 status-log-out = Log out
+# $host: a site's name
+status-continue = Continue to { $host }
 
 ## The logout page
 
 logout-done = You are logged out
 logout-kept = The time left on your code is kept for next time.
+logout-pending = The WiFi has been told to log you out. This can take a minute.
 logout-again = Go online again
 
 ## The error page
@@ -60,6 +65,7 @@ logout-again = Go online again
 error-title = This did not work
 error-not-from-router = This page must be opened from the WiFi’s own login. Please connect to the WiFi again.
 error-unknown-router = This WiFi’s router is not known to this page. Please tell the front desk.
+error-go-to-router = Open the login of the WiFi
 
 ## What the router says went wrong
 
@@ -71,6 +77,8 @@ router-refused = The WiFi did not accept the login. Please try again.
 
 devices-title = Devices in use
 devices-hint = To go online here, choose a device that goes offline.
+# $end: the last digits of its address
+devices-ending = Device ending in { $end }
 devices-use-here = Use here instead
 # $time: a time of today
 devices-since = since { $time }

@@ -26,7 +26,9 @@ login-code = Código de acceso
 login-go = Conectarse
 login-hint = Escriba el código tal como lo recibió. ¿No tiene código? Pregunte en recepción.
 login-terms = Condiciones de uso
+hand-over-ready = Su código es válido. Un toque más y estará en línea.
 language = Idioma
+login-title = Conectarse
 
 ## The status page
 
@@ -39,11 +41,13 @@ status-devices = Dispositivos en uso
 status-devices-of = { $devices } de { $limit }
 status-warning = Su tiempo se acaba en { $time }. Guarde antes su trabajo.
 status-log-out = Cerrar sesión
+status-continue = Continuar a { $host }
 
 ## The logout page
 
 logout-done = Sesión cerrada
 logout-kept = El tiempo que queda en su código se guarda para la próxima vez.
+logout-pending = Se ha pedido a la WiFi que cierre su sesión. Puede tardar un minuto.
 logout-again = Volver a conectarse
 
 ## The error page
@@ -51,6 +55,7 @@ logout-again = Volver a conectarse
 error-title = No ha funcionado
 error-not-from-router = Esta página se debe abrir desde el inicio de sesión de la propia WiFi. Vuelva a conectarse a la WiFi.
 error-unknown-router = Esta página no conoce el router de esta WiFi. Avise en recepción.
+error-go-to-router = Abrir el acceso de la WiFi
 
 ## What the router says went wrong
 
@@ -62,6 +67,7 @@ router-refused = La WiFi no aceptó el inicio de sesión. Vuelva a intentarlo.
 
 devices-title = Dispositivos en uso
 devices-hint = Para conectarse aquí, elija un dispositivo que se desconectará.
+devices-ending = Dispositivo terminado en { $end }
 devices-use-here = Usar aquí en su lugar
 devices-since = desde las { $time }
 devices-since-date = desde el { $date }

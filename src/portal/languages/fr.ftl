@@ -26,7 +26,9 @@ login-code = Code d’accès
 login-go = Se connecter
 login-hint = Saisissez le code tel que vous l’avez reçu. Pas de code ? Demandez à l’accueil.
 login-terms = Conditions d’utilisation
+hand-over-ready = Votre code est valable. Encore une touche et vous êtes en ligne.
 language = Langue
+login-title = Se connecter
 
 ## The status page
 
@@ -39,11 +41,13 @@ status-devices = Appareils utilisés
 status-devices-of = { $devices } sur { $limit }
 status-warning = Votre temps se termine dans { $time }. Enregistrez votre travail d’ici là.
 status-log-out = Se déconnecter
+status-continue = Continuer vers { $host }
 
 ## The logout page
 
 logout-done = Déconnexion réussie
 logout-kept = Le temps restant sur votre code est conservé pour la prochaine fois.
+logout-pending = La déconnexion a été demandée au WiFi. Cela peut prendre une minute.
 logout-again = Se reconnecter
 
 ## The error page
@@ -51,6 +55,7 @@ logout-again = Se reconnecter
 error-title = Cela n’a pas fonctionné
 error-not-from-router = Cette page doit être ouverte depuis la page de connexion du WiFi. Veuillez vous reconnecter au WiFi.
 error-unknown-router = Le routeur de ce WiFi n’est pas connu de cette page. Veuillez prévenir l’accueil.
+error-go-to-router = Ouvrir la connexion du WiFi
 
 ## What the router says went wrong
 
@@ -62,6 +67,7 @@ router-refused = Le WiFi n’a pas accepté la connexion. Veuillez réessayer.
 
 devices-title = Appareils utilisés
 devices-hint = Pour vous connecter ici, choisissez un appareil à déconnecter.
+devices-ending = Appareil se terminant par { $end }
 devices-use-here = Utiliser plutôt ici
 devices-since = depuis { $time }
 devices-since-date = depuis le { $date }

@@ -28,7 +28,9 @@ login-code = Codice di accesso
 login-go = Vai online
 login-hint = Inserire il codice così come ricevuto. Senza codice? Chiedere alla reception.
 login-terms = Condizioni d’uso
+hand-over-ready = Il suo codice è valido. Ancora un tocco ed è online.
 language = Lingua
+login-title = Andare online
 
 ## The status page
 
@@ -41,11 +43,13 @@ status-devices = Dispositivi in uso
 status-devices-of = { $devices } su { $limit }
 status-warning = Il tempo finisce tra { $time }. Salvare prima il proprio lavoro.
 status-log-out = Disconnetti
+status-continue = Continua su { $host }
 
 ## The logout page
 
 logout-done = Disconnessione eseguita
 logout-kept = Il tempo rimasto sul codice è conservato per la prossima volta.
+logout-pending = È stato chiesto al WiFi di disconnetterla. Può volerci un minuto.
 logout-again = Torna online
 
 ## The error page
@@ -53,6 +57,7 @@ logout-again = Torna online
 error-title = Non ha funzionato
 error-not-from-router = Questa pagina va aperta dalla pagina di accesso del WiFi. Connettersi di nuovo al WiFi.
 error-unknown-router = Il router di questo WiFi non è conosciuto da questa pagina. Avvisare la reception.
+error-go-to-router = Apri l’accesso del WiFi
 
 ## What the router says went wrong
 
@@ -64,6 +69,7 @@ router-refused = Il WiFi non ha accettato l’accesso. Riprovare.
 
 devices-title = Dispositivi in uso
 devices-hint = Per andare online qui, scegliere un dispositivo da disconnettere.
+devices-ending = Dispositivo che termina con { $end }
 devices-use-here = Usa qui invece
 devices-since = dalle ore { $time }
 devices-since-date = dal giorno { $date }

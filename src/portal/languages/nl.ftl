@@ -26,7 +26,9 @@ login-code = Toegangscode
 login-go = Ga online
 login-hint = Vul de code in zoals u die hebt gekregen. Geen code? Vraag het aan de balie.
 login-terms = Gebruiksvoorwaarden
+hand-over-ready = Uw code is geldig. Nog één tik en u bent online.
 language = Taal
+login-title = Online gaan
 
 ## The status page
 
@@ -39,11 +41,13 @@ status-devices = Apparaten in gebruik
 status-devices-of = { $devices } van { $limit }
 status-warning = Uw tijd eindigt over { $time }. Sla uw werk op tijd op.
 status-log-out = Uitloggen
+status-continue = Verder naar { $host }
 
 ## The logout page
 
 logout-done = U bent uitgelogd
 logout-kept = De resterende tijd op uw code blijft bewaard voor de volgende keer.
+logout-pending = De wifi is gevraagd u af te melden. Dit kan een minuut duren.
 logout-again = Weer online gaan
 
 ## The error page
@@ -51,6 +55,7 @@ logout-again = Weer online gaan
 error-title = Dit is niet gelukt
 error-not-from-router = Deze pagina moet via het inlogscherm van de wifi worden geopend. Maak opnieuw verbinding met de wifi.
 error-unknown-router = Deze pagina kent de router van deze wifi niet. Meld het aan de balie.
+error-go-to-router = De inlogpagina van de wifi openen
 
 ## What the router says went wrong
 
@@ -62,6 +67,7 @@ router-refused = De wifi heeft het inloggen niet geaccepteerd. Probeer het opnie
 
 devices-title = Apparaten in gebruik
 devices-hint = Kies een apparaat dat offline gaat om hier online te gaan.
+devices-ending = Apparaat eindigend op { $end }
 devices-use-here = In plaats daarvan hier gebruiken
 devices-since = sinds { $time }
 devices-since-date = sinds { $date }

@@ -28,7 +28,9 @@ login-code = Código de acesso
 login-go = Entrar na internet
 login-hint = Escreva o código exatamente como o recebeu. Não tem código? Pergunte no balcão.
 login-terms = Termos de uso
+hand-over-ready = O seu código é válido. Mais um toque e está online.
 language = Idioma
+login-title = Ficar online
 
 ## The status page
 
@@ -41,11 +43,13 @@ status-devices = Dispositivos em uso
 status-devices-of = { $devices } de { $limit }
 status-warning = O seu tempo termina em { $time }. Guarde o seu trabalho antes disso.
 status-log-out = Sair
+status-continue = Continuar para { $host }
 
 ## The logout page
 
 logout-done = Sessão encerrada
 logout-kept = O tempo restante do seu código fica guardado para a próxima vez.
+logout-pending = Foi pedido ao WiFi que termine a sua sessão. Pode demorar um minuto.
 logout-again = Entrar novamente
 
 ## The error page
@@ -53,6 +57,7 @@ logout-again = Entrar novamente
 error-title = Não funcionou
 error-not-from-router = Esta página deve ser aberta a partir do login do próprio WiFi. Conecte-se novamente ao WiFi.
 error-unknown-router = Esta página não conhece o router deste WiFi. Avise no balcão.
+error-go-to-router = Abrir o acesso do WiFi
 
 ## What the router says went wrong
 
@@ -64,6 +69,7 @@ router-refused = O WiFi não aceitou o login. Tente novamente.
 
 devices-title = Dispositivos em uso
 devices-hint = Para entrar aqui, escolha um dispositivo que vai ficar offline.
+devices-ending = Dispositivo terminado em { $end }
 devices-use-here = Usar aqui em vez disso
 devices-since = desde as { $time }
 devices-since-date = desde { $date }

@@ -1,0 +1,173 @@
+//! How a guest arrives: what the hotspot put into the address of the login page, as it may have been changed on the way
+//! (facts/hotspot.md §5).
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, header};
+
+use super::handover::{Chap, Destination, LoginLink, Refused};
+use super::language::Language;
+use crate::config::Nas;
+use crate::core::ident::Mac;
+use crate::live::Live;
+
+/// Longer values are nobody's, in octets.
+const LONGEST: usize = 2048;
+
+/// What the guest's browser brings: pairs of an address or of a form. The first of a name counts.
+#[derive(Clone, Debug, Default)]
+pub struct Given(Vec<(String, String)>);
+
+impl Given {
+    /// Pairs as they came.
+    #[must_use]
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// What it says of `name`; none if that is nothing, or too long to be anything.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(given, _)| given == name)?;
+        Some(value.as_str()).filter(|value| !value.is_empty() && value.len() <= LONGEST)
+    }
+}
+
+/// What the router says went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouterSays {
+    /// RADIUS did not answer in time.
+    Timeout,
+    /// The answer to its challenge is missing.
+    ChapMissing,
+    /// Anything else: its words are not shown, since anybody could have put them there.
+    Other,
+}
+
+/// A guest who comes from a hotspot that is known.
+#[derive(Clone, Debug)]
+pub struct Arrival<'a> {
+    /// The router.
+    pub nas: &'a Nas,
+    /// Where it takes logins.
+    pub link: LoginLink,
+    /// The device, as the router is said to see it.
+    pub device: Option<Mac>,
+    /// Its address, likewise.
+    pub ip: Option<IpAddr>,
+    /// Where the guest wanted to go.
+    pub onward: Option<Destination>,
+    /// The challenge of the router.
+    pub chap: Option<Chap>,
+    /// What went wrong before.
+    pub says: Option<RouterSays>,
+    /// What a form must bring back to arrive the same way.
+    again: Vec<(&'static str, String)>,
+}
+
+/// Why nobody can be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The page was opened by itself.
+    NotFromRouter,
+    /// The router is not known.
+    UnknownRouter,
+    /// What the router says cannot be read.
+    Garbled,
+}
+
+impl<'a> Arrival<'a> {
+    /// Reads it. `from` is where the guest's request comes from.
+    ///
+    /// # Errors
+    ///
+    /// There is no router to send the guest to.
+    pub fn read(given: &Given, live: &'a Live, from: IpAddr) -> Result<Self, Lost> {
+        let text = given.get("link-login-only").ok_or(Lost::NotFromRouter)?;
+        let mut at = None;
+        let link = LoginLink::parse(text, |host| {
+            at = nas_at(given, live, from, host);
+            at.is_some()
+        });
+        let link = link.map_err(|refused| match refused {
+            Refused::Foreign => Lost::UnknownRouter,
+            Refused::NotOfTheWeb => Lost::Garbled,
+        })?;
+        let nas = at.ok_or(Lost::UnknownRouter)?;
+        let chap = match (given.get("chap-id"), given.get("chap-challenge")) {
+            (None, None) => None,
+            (id, challenge) => {
+                let chap = Chap::parse(id.unwrap_or_default(), challenge.unwrap_or_default());
+                Some(chap.ok_or(Lost::Garbled)?)
+            }
+        };
+        let onward = given.get("link-orig").or_else(|| given.get("dst"));
+        let names = ["nas", "mac", "ip", "link-login-only", "link-orig", "dst", "chap-id", "chap-challenge"];
+        let again = names.into_iter().filter_map(|name| Some((name, given.get(name)?.to_owned()))).collect();
+        Ok(Self {
+            nas,
+            link,
+            device: given.get("mac").and_then(|mac| mac.parse().ok()),
+            ip: given.get("ip").and_then(|ip| ip.parse().ok()),
+            onward: onward.and_then(|onward| Destination::parse(onward).ok()),
+            chap,
+            says: given.get("error").map(router_says),
+            again,
+        })
+    }
+
+    /// What a form, or an address, must bring back to arrive the same way.
+    pub fn again(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.again.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+/// The router of a guest of whom nothing else is known: the one that is named, the one that the request comes from, or the only
+/// one there is.
+#[must_use]
+pub fn nas_of<'a>(given: &Given, live: &'a Live, from: IpAddr) -> Option<&'a Nas> {
+    if let Some(name) = given.get("nas") {
+        return live.settings.nas.iter().find(|nas| nas.name().as_str() == name);
+    }
+    // With address translation the router's own address is seen.
+    live.clients.find(from).map(|client| &client.nas).or(match live.settings.nas.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    })
+}
+
+/// The router whose hotspot is at `host`. Several may share a name: then what is known otherwise decides, else the first.
+fn nas_at<'a>(given: &Given, live: &'a Live, from: IpAddr, host: &str) -> Option<&'a Nas> {
+    let is_there = |nas: &&Nas| nas.hotspot_hosts.iter().any(|known| known == host);
+    if given.get("nas").is_some() {
+        return nas_of(given, live, from).filter(is_there);
+    }
+    nas_of(given, live, from).filter(is_there).or_else(|| live.settings.nas.iter().find(is_there))
+}
+
+/// Where the router's own login is, for a guest who came without one.
+#[must_use]
+pub fn login_of(nas: &Nas) -> Option<String> {
+    nas.hotspot_hosts.first().map(|host| format!("http://{host}/login"))
+}
+
+/// `error` holds a key of the router's errors.txt, or what stands there for it (facts/hotspot.md §1.4, §5.1).
+fn router_says(error: &str) -> RouterSays {
+    let error = error.to_ascii_lowercase();
+    if error.contains("radius-timeout") || error.contains("not responding") {
+        RouterSays::Timeout
+    } else if error.contains("chap") || error.contains("challenge") {
+        RouterSays::ChapMissing
+    } else {
+        RouterSays::Other
+    }
+}
+
+/// The language to speak: the one that was chosen, else one that the browser asks for.
+#[must_use]
+pub fn language(given: &Given, headers: &HeaderMap, live: &Live) -> Language {
+    let default = live.settings.portal.default_language;
+    let asked = headers.get(header::ACCEPT_LANGUAGE).and_then(|asked| asked.to_str().ok());
+    let chosen = given.get("lang").and_then(|tag| tag.parse().ok());
+    chosen.unwrap_or_else(|| asked.map_or(default, |asked| Language::asked_for(asked, default)))
+}

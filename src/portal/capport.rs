@@ -1,0 +1,67 @@
+//! What a device's own software asks: is there a portal before the internet here, and for how long is it open (RFC 8908).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::address::From;
+use super::arrival::{Given, nas_of};
+use super::pages::query;
+use super::status::{Online, online_at};
+use super::{In, pages};
+use crate::http::problem::Problem;
+use crate::http::routes::App;
+
+/// The answer (RFC 8908 §5).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Captive {
+    /// Whether the way to the internet is closed.
+    captive: bool,
+    /// Where it is opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_portal_url: Option<String>,
+    /// Where the time left is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    venue_info_url: Option<String>,
+    /// Until it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_remaining: Option<u64>,
+    /// Whether it can be kept open longer: by another code.
+    can_extend_session: bool,
+}
+
+/// Whether the asking device is online, and for how long.
+#[utoipa::path(
+    get, path = "/capport", tag = "portal",
+    responses(
+        (status = 200, description = "As of the asking address", body = Captive, content_type = "application/captive+json"),
+        (status = 404, description = "There is no portal", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn capport(State(app): State<Arc<App>>, From(from): From, live: In) -> Result<Response, Problem> {
+    pages(&live)?;
+    let online = match from {
+        Some(from) => online_at(&app, &live, None, from).await,
+        None => None,
+    };
+    let nas = from.and_then(|from| nas_of(&Given::default(), &live, from));
+    let at = |path: &str| {
+        let base = live.settings.portal.public_url.as_deref()?;
+        let query = query(nas.map(|nas| ("nas", nas.name().as_str())));
+        Some(format!("{base}/{path}{}{query}", if query.is_empty() { "" } else { "?" }))
+    };
+    let captive = Captive {
+        captive: online.is_none(),
+        user_portal_url: at("login"),
+        venue_info_url: at("status"),
+        seconds_remaining: online.as_ref().and_then(Online::seconds),
+        can_extend_session: true,
+    };
+    let headers = [(header::CONTENT_TYPE, "application/captive+json"), (header::CACHE_CONTROL, "private, no-store")];
+    Ok((headers, Json(captive)).into_response())
+}

@@ -1,0 +1,216 @@
+//! The time left, and the way out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use jiff::Timestamp;
+use minijinja::context;
+
+use super::address::From;
+use super::arrival::{Given, language, login_of, nas_of};
+use super::badge::Badge;
+use super::handover::Destination;
+use super::language::{Key, Value, words};
+use super::pages::{Here, Page, query};
+use super::{COOKIE, In, answer, pages, see_other};
+use crate::catalogue::Standing;
+use crate::core::budget::{Pool, Seconds};
+use crate::core::ending::Cause;
+use crate::core::ident::TokenId;
+use crate::core::session::Session;
+use crate::http::problem::Problem;
+use crate::http::routes::App;
+use crate::live::Live;
+
+/// Under so much the page warns.
+const SHORT: Seconds = Seconds(600);
+
+/// How long a guest who logs out waits for the proof, and how often it is looked for.
+const PROVEN_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A session that is online, as its guest may know it.
+#[derive(Clone, Debug)]
+pub struct Online {
+    token: TokenId,
+    session: Session,
+    /// Until its code ends, at the time it was looked at.
+    left: Pool,
+    valid_to: Option<Timestamp>,
+    /// Devices with a place, and how many may have one.
+    devices: Option<(u32, u32)>,
+}
+
+impl Online {
+    /// Seconds left; none: nothing limits them.
+    #[must_use]
+    pub const fn seconds(&self) -> Option<u64> {
+        match self.left {
+            Pool::Unlimited => None,
+            Pool::Holds(left) => Some(left.0),
+        }
+    }
+
+    fn badge(&self) -> Option<Badge> {
+        Some(Badge { token: self.token, device: self.session.device? })
+    }
+}
+
+/// The latest session of this token that `is_it`, and is not about to end.
+fn online(app: &App, live: &Live, token: TokenId, is_it: impl Fn(&Session) -> bool) -> Option<Online> {
+    let (account, now, policy) = (app.gate.ledger.account(token)?, app.gate.clock.now().wall, &live.settings.policy);
+    let session = account.sessions().iter().rev().find(|session| session.ending.is_none() && is_it(session))?;
+    let valid_to = account.terms().and_then(|terms| terms.valid_to);
+    let held = account.left_by_now(policy, now).unwrap_or(Pool::Unlimited);
+    let left = valid_to.map_or(held, |end| held.at_most(Pool::Holds(Seconds::between(now, end))));
+    let devices = match app.gate.supply().catalogue.standing(token) {
+        Some(Standing::Held(token)) => {
+            Some((account.other_devices(&session.endpoint()).saturating_add(1), token.user_limit(policy)))
+        }
+        Some(Standing::Gone) | None => None,
+    };
+    Some(Online { token, session: session.clone(), left, valid_to, devices })
+}
+
+/// The session of this badge.
+fn online_by(app: &App, live: &Live, badge: Badge) -> Option<Online> {
+    online(app, live, badge.token, |session| session.device == Some(badge.device))
+}
+
+/// The session at this address, where it is the only one there, or the only one at that router.
+pub async fn online_at(app: &Arc<App>, live: &Live, nas: Option<&str>, from: IpAddr) -> Option<Online> {
+    let at = app.portal.addresses.at(from, &app.gate.ledger, &app.gate.clock).await;
+    let mut there = at.iter().filter(|(name, _)| nas.is_none_or(|nas| name.as_str() == nas));
+    let (Some((nas, token)), None) = (there.next(), there.next()) else { return None };
+    online(app, live, *token, |session| session.contact.ip == Some(from) && session.contact.nas == *nas)
+}
+
+/// The badge that a browser shows: in the address or the form, else in its cookie.
+#[must_use]
+pub fn badge(app: &App, given: &Given, headers: &HeaderMap) -> Option<Badge> {
+    let now = app.gate.clock.now().wall;
+    let read = |text: &str| Badge::read(text, &app.portal.key, now);
+    given.get("t").and_then(read).or_else(|| cookie(headers, COOKIE).and_then(read))
+}
+
+/// A cookie (RFC 6265 §5.4).
+#[must_use]
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(axum::http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// The time left: of the badge's session, else of the one at the guest's address.
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    From(from): From,
+    live: In,
+    headers: HeaderMap,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let (pages, given) = (pages(&live)?, Given::new(given));
+    let (language, words, now) = (language(&given, &headers, &live), words(), app.gate.clock.now().wall);
+    let shown = badge(&app, &given, &headers);
+    let found = match (shown.and_then(|badge| online_by(&app, &live, badge)), from) {
+        (Some(found), _) => Some(found),
+        (None, Some(from)) => online_at(&app, &live, given.get("nas"), from).await,
+        (None, None) => None,
+    };
+    let names = ["nas", "t", "link-orig"];
+    let here = names.into_iter().filter_map(|name| Some((name, given.get(name)?.to_owned()))).collect();
+    let here = Here { path: "status", query: here };
+    let zone = live.settings.time_zone();
+    let Some(online) = found else {
+        let nas = given.get("nas").map_or_else(String::new, |nas| format!("?{}", query([("nas", nas)])));
+        let body = context! { online => false, login => format!("login{nas}") };
+        let heading = words.say(language, Key::StatusOffline, &[]);
+        return Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &[]));
+    };
+    let warning = online.seconds().filter(|left| *left < SHORT.0).map(|left| {
+        let time = words.duration(language, Seconds(left));
+        words.say(language, Key::StatusWarning, &[("time", Value::Text(&time))])
+    });
+    let devices = online.devices.map(|(devices, limit)| {
+        let numbers = [("devices", Value::Number(devices)), ("limit", Value::Number(limit))];
+        words.say(language, Key::StatusDevicesOf, &numbers)
+    });
+    let onward = given.get("link-orig").and_then(|onward| Destination::parse(onward).ok());
+    let is_ours = |onward: &Destination| {
+        live.settings.portal.public_url.as_deref().is_some_and(|url| onward.as_str().starts_with(url))
+    };
+    let onward = onward.filter(|onward| !onward.is_probe() && !is_ours(onward)).map(|onward| {
+        let text = words.say(language, Key::StatusContinue, &[("host", Value::Text(onward.host()))]);
+        context! { href => onward.as_str(), text }
+    });
+    let body = context! {
+        online => true,
+        seconds => online.seconds(),
+        time_left => words.time_left(language, online.left),
+        valid_until => online.valid_to.map(|end| words.date(language, end, zone, now)),
+        warning, devices, onward,
+        badge => online.badge().map(|badge| badge.signed(&app.portal.key, now)).unwrap_or_default(),
+    };
+    let heading = words.say(language, Key::StatusOnline, &[]);
+    Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &[]))
+}
+
+/// Logs the badge's device out. A badge is asked for: an address alone would let any page that a guest opens do it.
+pub(super) async fn logout(
+    State(app): State<Arc<App>>,
+    live: In,
+    headers: HeaderMap,
+    Form(given): Form<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let (pages, given) = (pages(&live)?, Given::new(given));
+    let (language, words) = (language(&given, &headers, &live), words());
+    let shown = given.get("t").and_then(|text| Badge::read(text, &app.portal.key, app.gate.clock.now().wall));
+    let Some(online) = shown.and_then(|badge| online_by(&app, &live, badge)) else {
+        return Ok(see_other("status"));
+    };
+    let (id, contact) = (online.session.id, &online.session.contact);
+    let nas = live.settings.nas.iter().find(|nas| *nas.name() == contact.nas);
+    let policy = &live.settings.policy;
+    tracing::info!(session = %id, nas = %contact.nas, "a guest logs out");
+    let mut gone = false;
+    if contact.can_disconnect {
+        let now = app.gate.clock.now();
+        // Should it not get to the disk, the router is told all the same.
+        gone = app.gate.ledger.order(id, Cause::Guest, policy, now.wall).is_none();
+        while !gone && app.gate.clock.now().mono.saturating_sub(now.mono) < PROVEN_WITHIN {
+            app.gate.clock.sleep(LOOK_EVERY).await;
+            gone = !app.gate.ledger.is_live(online.token, id);
+        }
+    }
+    // A router that cannot be told, or does not answer, logs out by its own page.
+    let own = nas.and_then(login_of).map(|login| login.trim_end_matches("login").to_owned() + "logout");
+    if let Some(own) = own.filter(|_| !gone) {
+        return Ok(see_other(&own));
+    }
+    let named = nas.map(|nas| format!("?{}", query([("nas", nas.name().as_str())]))).unwrap_or_default();
+    let said = if gone { Key::LogoutKept } else { Key::LogoutPending };
+    let body = context! { said => words.say(language, said, &[]), login => format!("login{named}") };
+    let heading = words.say(language, Key::LogoutDone, &[]);
+    let here = Here { path: "status", query: Vec::new() };
+    Ok(answer(StatusCode::OK, pages.render(Page::Logout, language, &heading, &here, body), &[]))
+}
+
+/// Nobody is logged out by an address.
+pub(super) async fn elsewhere(live: In) -> Result<Response, Problem> {
+    pages(&live)?;
+    Ok(see_other("status"))
+}
+
+/// Whether the asking guest is known to be online, by badge alone.
+pub(super) fn is_online(app: &App, live: &Live, shown: Option<Badge>) -> bool {
+    shown.is_some_and(|badge| online_by(app, live, badge).is_some())
+}
+
+/// Where a guest is logged in at the router, if that is known.
+pub(super) fn router_login(given: &Given, live: &Live, from: Option<IpAddr>) -> Option<String> {
+    from.and_then(|from| nas_of(given, live, from)).and_then(login_of)
+}

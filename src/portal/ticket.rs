@@ -1,0 +1,187 @@
+//! Passwords that are good for once: how a guest who typed the code at the portal is let in at the router, without the code in
+//! an address (pattern B of facts/hotspot.md §5.3).
+//!
+//! A ticket stands for a code, at one router, for one device and for a minute. They are kept in memory alone: after a restart
+//! the guest types the code again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::core::ident::{Code, Mac, NasName};
+use crate::core::login::{Claim, Login};
+
+/// How long a ticket is good for: the browser goes to the router at once, and the router asks at once.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// Tickets at once; more are not given out until some have run out.
+const AT_ONCE: usize = 20_000;
+
+/// What its text begins with; no access code does, in all likelihood, and one that does is only looked for in vain.
+const MARK: &str = "sg-";
+
+/// Random octets of its text.
+const RANDOM: usize = 16;
+
+/// The text of a ticket: the user name and the password at the router.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Ticket(Arc<str>);
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ticket(..)")
+    }
+}
+
+impl Ticket {
+    /// The text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a ticket stands for.
+struct Meant {
+    code: Code,
+    nas: NasName,
+    device: Mac,
+    /// Monotonic.
+    until: Duration,
+    /// The router's name for the session that it was used for: a router that hears no answer asks anew.
+    used_for: Option<Box<str>>,
+}
+
+/// The tickets that are out.
+#[derive(Default)]
+pub struct Tickets(Mutex<HashMap<Ticket, Meant>>);
+
+impl std::fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tickets(..)")
+    }
+}
+
+impl Tickets {
+    /// A ticket for this code, for this device at this router, at `now` (monotonic); none if too many are out, or the system has
+    /// no random numbers to give.
+    #[must_use]
+    pub fn issue(&self, code: Code, device: Mac, nas: NasName, now: Duration) -> Option<Ticket> {
+        let mut random = [0; RANDOM];
+        getrandom::fill(&mut random).ok()?;
+        let text = format!("{MARK}{}", data_encoding::BASE32_NOPAD.encode(&random).to_ascii_lowercase());
+        let ticket = Ticket(text.into());
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.len() >= AT_ONCE {
+            out.retain(|_, meant| meant.until > now);
+            if out.len() >= AT_ONCE {
+                return None;
+            }
+        }
+        out.insert(ticket.clone(), Meant { code, nas, device, until: now + GOOD_FOR, used_for: None });
+        Some(ticket)
+    }
+
+    /// The code that this login at `nas` has a ticket for, if it proves that.
+    #[must_use]
+    pub fn redeem(&self, login: &Login<'_>, nas: &NasName, now: Duration) -> Option<Code> {
+        let Claim::Code(_) = login.claim else { return None };
+        let text = std::str::from_utf8(login.typed).ok().filter(|text| text.starts_with(MARK))?;
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meant = out.get_mut(&Ticket(text.into()))?;
+        let session = login.nas_session.unwrap_or_default();
+        let is_good = meant.until > now
+            && meant.nas == *nas
+            && login.device == Some(meant.device)
+            && login.proof.shows(text.as_bytes())
+            && meant.used_for.as_deref().is_none_or(|used_for| used_for == session && !session.is_empty());
+        if !is_good {
+            return None;
+        }
+        meant.used_for.get_or_insert_with(|| session.into());
+        Some(meant.code.clone())
+    }
+
+    /// Forgets those that have run out.
+    pub fn forget(&self, now: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, meant| meant.until > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::login::Proof;
+
+    const NOW: Duration = Duration::from_secs(1000);
+    const DEVICE: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+
+    fn nas(name: &str) -> NasName {
+        NasName::new(name)
+    }
+
+    fn issued(tickets: &Tickets) -> String {
+        let ticket = tickets.issue(Code::parse("kx7q").unwrap(), DEVICE, nas("desk"), NOW).unwrap();
+        assert_eq!(format!("{ticket:?} {tickets:?}"), "Ticket(..) Tickets(..)");
+        ticket.reveal().to_owned()
+    }
+
+    fn login<'a>(typed: &'a str, proof: Proof<'a>, device: Mac, session: Option<&'a str>) -> Login<'a> {
+        Login {
+            claim: Claim::Code(Code::parse(typed).unwrap()),
+            typed: typed.as_bytes(),
+            proof,
+            device: Some(device),
+            ip: None,
+            router: None,
+            nas_session: session,
+        }
+    }
+
+    #[test]
+    fn a_ticket_lets_its_device_in_once_at_its_router() {
+        let tickets = Tickets::default();
+        let text = issued(&tickets);
+        let redeem = |login: &Login<'_>, at: &str, now| tickets.redeem(login, &nas(at), now);
+        let proof = Proof::Password(text.as_bytes());
+        let good = login(&text, proof, DEVICE, Some("80a00001"));
+        assert_eq!(redeem(&good, "other", NOW), None, "another router");
+        assert_eq!(
+            redeem(&login(&text, proof, Mac::new([2; 6]), Some("80a00001")), "desk", NOW),
+            None,
+            "another device"
+        );
+        assert_eq!(
+            redeem(&login(&text, Proof::Password(b""), DEVICE, Some("80a00001")), "desk", NOW),
+            None,
+            "no proof"
+        );
+        assert_eq!(redeem(&login("sg-nothing", proof, DEVICE, None), "desk", NOW), None, "no such ticket");
+        assert_eq!(redeem(&good, "desk", NOW), Code::parse("kx7q").ok());
+        assert_eq!(redeem(&good, "desk", NOW), Code::parse("kx7q").ok(), "the same session asks anew");
+        assert_eq!(redeem(&login(&text, proof, DEVICE, Some("80a00002")), "desk", NOW), None, "used");
+        assert_eq!(redeem(&login(&text, proof, DEVICE, None), "desk", NOW), None, "used");
+        assert_eq!(redeem(&good, "desk", NOW + GOOD_FOR), None, "run out");
+    }
+
+    #[test]
+    fn a_session_without_a_name_uses_it_up_at_once() {
+        let tickets = Tickets::default();
+        let text = issued(&tickets);
+        let nameless = login(&text, Proof::Password(text.as_bytes()), DEVICE, None);
+        assert!(tickets.redeem(&nameless, &nas("desk"), NOW).is_some());
+        assert!(tickets.redeem(&nameless, &nas("desk"), NOW).is_none());
+    }
+
+    #[test]
+    fn there_are_not_more_than_fit_and_those_that_ran_out_make_room() {
+        let tickets = Tickets::default();
+        let issue = |now| tickets.issue(Code::parse("kx7q").unwrap(), DEVICE, nas("desk"), now);
+        for _ in 0..AT_ONCE {
+            assert!(issue(NOW).is_some());
+        }
+        assert!(issue(NOW + GOOD_FOR / 2).is_none());
+        assert!(issue(NOW + GOOD_FOR).is_some());
+        assert_eq!(tickets.0.lock().unwrap().len(), 1);
+    }
+}
