@@ -136,9 +136,13 @@ impl Catalogue {
         // moka's own clock only tidies up; what is fresh or stale is judged by ours.
         let kept = |capacity, time| Cache::builder().max_capacity(capacity).time_to_live(time).build();
         let absent = Cache::builder().max_capacity(MAX_ABSENT).time_to_live(times.unknown_for).build();
+        let mut held = Held::default();
+        if mirrored {
+            held.of_locations(std::iter::once(None));
+        }
         Self {
             clock,
-            held: RwLock::default(),
+            held: RwLock::new(held),
             mirrored,
             changes: Noted::default(),
             singly: Mutex::default(),
@@ -231,26 +235,32 @@ impl Catalogue {
         gone
     }
 
-    /// The copy of everything was compared with the source just now.
-    pub fn compared(&self) {
-        let now = self.clock.now().mono;
-        self.write().compared(now);
+    /// The copy of everything is asked for location by location, or all together.
+    pub fn of_locations(&self, businesses: impl Iterator<Item = Option<BusinessId>>) {
+        self.write().of_locations(businesses);
     }
 
-    /// Everything was listed just now; `complete`: every token is held. What became of those in use is then clear.
-    pub fn listed(&self, complete: bool) {
+    /// The copy of this location was compared with the source just now.
+    pub fn compared(&self, business: Option<BusinessId>) {
+        let now = self.clock.now().mono;
+        self.write().compared(business, now);
+    }
+
+    /// Everything of this location was listed just now; `complete`: every token of it is held. What became of those in use is
+    /// then clear.
+    pub fn listed(&self, business: Option<BusinessId>, complete: bool) {
         let now = self.clock.now().mono;
         let mut held = self.write();
-        held.compared(now);
-        held.listed(complete);
+        held.compared(business, now);
+        held.listed(business, complete);
         drop(held);
         self.changes.note_all();
     }
 
-    /// The copy of everything is as it was written down, `aged` ago.
-    pub fn put_back(&self, aged: Duration) {
+    /// The copy of this location is as it was written down, `aged` ago.
+    pub fn put_back(&self, business: Option<BusinessId>, aged: Duration) {
         let now = self.clock.now().mono;
-        self.write().put_back(now, aged);
+        self.write().put_back(business, now, aged);
         self.changes.note_all();
     }
 
@@ -293,12 +303,23 @@ impl Catalogue {
         }
     }
 
-    /// As [`Catalogue::standing`], where it may be relied on: the copy is whole and not stale.
+    /// As [`Catalogue::standing`], where it may be relied on: the copy of its location, or of all if it is gone, is whole and
+    /// not stale.
     #[must_use]
     pub fn certain(&self, id: TokenId) -> Option<Standing> {
-        let now = self.clock.now().mono;
-        let reliable = |held: &Held| held.is_complete() && held.age(now) <= self.times.stale_for;
-        if reliable(&self.read()) { self.standing(id) } else { None }
+        let (held, now, usable) = (self.read(), self.clock.now().mono, self.times.stale_for);
+        let reliable = match held.get(id) {
+            Some(token) => held.covers(token) && held.age_of_location(token, now) <= usable,
+            None => held.is_complete() && held.age(now) <= usable,
+        };
+        drop(held);
+        if reliable { self.standing(id) } else { None }
+    }
+
+    /// Whether there is a copy of everything of this location.
+    #[must_use]
+    pub fn is_whole(&self, business: Option<BusinessId>) -> bool {
+        self.read().is_whole(business)
     }
 
     /// Whether there is a copy of everything.
@@ -354,21 +375,24 @@ impl Catalogue {
             return found.map_or(if complete { Find::Here(Tokens::None) } else { Find::Nothing }, Find::Here);
         };
         // A mirror is kept fresh; while it cannot be, it serves as a stale copy does.
-        let now = self.clock.now();
-        let usable = held.age(now.mono) <= self.times.stale_for;
+        let (now, usable) = (self.clock.now(), self.times.stale_for);
+        let whole = complete && held.age(now.mono) <= usable;
+        let is_usable = |token: &&Arc<AccessToken>| held.age_of_location(token, now.mono) <= usable;
+        let found = match found.unwrap_or_default() {
+            tokens if tokens.iter().all(|token| is_usable(&token)) => tokens,
+            tokens => tokens.iter().filter(is_usable).cloned().collect(),
+        };
+        let covered = !found.is_empty() && found.iter().all(|token| held.covers(token));
         drop(held);
         // A code whose tokens are all over, or not begun, may have been given out anew.
         let is_open = |tokens: &Tokens| tokens.iter().any(|token| token.window(now.wall) == Window::Open);
-        match (&found, claim) {
-            (Some(tokens), Claim::Code(_)) if usable && complete && is_open(tokens) => {
-                return Find::Here(tokens.clone());
-            }
+        match claim {
+            Claim::Code(_) if covered && is_open(&found) => return Find::Here(found),
             // A record that names a device was there before the device came, unlike a code that was given out just now.
-            (_, Claim::Device(_)) if usable && complete => return Find::Here(found.unwrap_or_default()),
-            _ => {}
+            Claim::Device(_) if whole || covered => return Find::Here(found),
+            Claim::Code(_) | Claim::Device(_) => {}
         }
         let key = Key::of(claim);
-        let found = found.filter(|_| usable).unwrap_or_default();
         match self.fresh(&key) {
             // Those that are over say why there is none.
             Some(Tokens::None) => {

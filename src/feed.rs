@@ -116,13 +116,13 @@ impl Feed {
         &self.supply
     }
 
-    /// Feeds the supply from now on; returns once a file, or the mirror of before, was read, or could not be.
-    pub async fn start(&self, tasks: &TaskTracker) {
+    /// Feeds the supply from now on; `ledger` knows on which tokens somebody is online. It returns once a file, or the mirror of before, was read, or could not be.
+    pub async fn start(&self, tasks: &TaskTracker, ledger: Option<&Arc<Ledger>>) {
         match &self.source {
             Source::File(file) => self.follow(file.clone(), tasks).await,
             Source::Nexudus(nexudus) => {
                 if let Some(coverage) = &self.supply.mirror {
-                    self.mirror(Arc::clone(nexudus), Arc::clone(coverage), tasks).await;
+                    self.mirror(Arc::clone(nexudus), Arc::clone(coverage), tasks, ledger).await;
                     return;
                 }
                 let knocking = knock(Arc::clone(nexudus), Arc::clone(&self.supply.health), self.clock.clone());
@@ -170,11 +170,23 @@ impl Feed {
     }
 
     /// Keeps a mirror; its first call signs in.
-    async fn mirror(&self, nexudus: Arc<Nexudus>, coverage: Arc<Coverage>, tasks: &TaskTracker) {
+    async fn mirror(
+        &self,
+        nexudus: Arc<Nexudus>,
+        coverage: Arc<Coverage>,
+        tasks: &TaskTracker,
+        ledger: Option<&Arc<Ledger>>,
+    ) {
         let (catalogue, clock) = (Arc::clone(&self.supply.catalogue), self.clock.clone());
         let folder = self.folder.clone();
         let hint = Arc::clone(&self.supply.hint);
-        let opening = move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint);
+        let ledger = ledger.cloned();
+        let is_in_use = move |id| {
+            let account = ledger.as_ref().and_then(|ledger| ledger.account(id));
+            account.is_some_and(|account| !account.sessions().is_empty())
+        };
+        let opening =
+            move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint, Box::new(is_in_use));
         match tokio::task::spawn_blocking(opening).await {
             Ok(mirror) => {
                 tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(mirror.run())));

@@ -2,17 +2,19 @@
 //! deleted shows nowhere else (facts/nexudus.md §4).
 //!
 //! Nothing of an answer is trusted further than it goes. A list need not have filtered, and its pages move while they are
-//! read: a token that a listing lacks is gone only if it is not found by its id either; or, of many, if the next listing lacks
-//! it too, some of them are found to be gone and none to be there; or, of a few where nothing can be read by its id, after an
-//! hour. An older state never takes the place of a newer one ([`Catalogue::merge`]).
+//! read: a token that a listing lacks is gone only if it is not found by its id either; or, of many on which nobody is online, if
+//! the next listing lacks it too, some of them are found to be gone and none to be there; or, of a few where nothing can be read
+//! by its id, after an hour. Where most are missing, nothing is believed before the next listing says so, too. An older state
+//! never takes the place of a newer one ([`Catalogue::merge`]).
 //!
-//! Its calls are tried once and have pauses of their own, so that no login waits because one of them failed.
+//! Its calls are tried once and have pauses of their own, so that no login waits because one of them failed; and each location
+//! is as fresh as it is itself.
 
 mod coverage;
 mod listing;
 mod shelf;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -65,18 +67,26 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after a failure that names none.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Whether somebody is online on a token.
+pub type InUse = Box<dyn Fn(TokenId) -> bool + Send + Sync>;
+
 /// What is kept of a location, or of everything if none are configured.
 #[derive(Debug)]
 struct Location {
     business: Option<BusinessId>,
     /// Up to when, by Nexudus' clock, changes were seen.
     seen_to: Option<Timestamp>,
-    /// Whether there were fewer records than are held, so that one must be gone.
-    fewer: bool,
-    /// Listings in a row, begun for that, that found nothing gone.
+    /// Whether there were more or fewer records than are held, so that something must be gone or new.
+    differs: bool,
+    /// Listings in a row, begun for that, that found nothing.
     futile: u8,
-    /// Records that the latest listing saw and that are not held: malformed ones, or others' where the filter is ignored.
-    others: Option<u64>,
+    /// How many records more the latest listing saw than are held: malformed ones, or others' where the filter is ignored; less
+    /// those that lists hide.
+    others: Option<i64>,
+    /// Tokens that lists lack and that are there by their ids.
+    hidden: HashSet<TokenId>,
+    /// Whether the latest listing passed it over.
+    passed_over: bool,
     /// When it is asked next what changed (monotonic).
     next: Duration,
     /// How often in a row that failed.
@@ -99,6 +109,8 @@ pub struct Mirror {
     listed_since: bool,
     /// Told from outside that something changed.
     hint: Arc<Hint>,
+    /// Whether somebody is online on a token.
+    is_in_use: InUse,
     /// Something is held that is not in the file.
     unsaved: AtomicBool,
     /// Steps in a row that failed.
@@ -128,6 +140,7 @@ impl Mirror {
         clock: Clock,
         folder: Option<&Path>,
         hint: Arc<Hint>,
+        is_in_use: InUse,
     ) -> Self {
         let config = &nexudus.config;
         let zone = config.time_zone.iana_name().unwrap_or_default();
@@ -142,14 +155,17 @@ impl Mirror {
         let location = |business| Location {
             business,
             seen_to: seen_to(business),
-            fewer: false,
+            differs: false,
             futile: 0,
             others: None,
+            hidden: HashSet::new(),
+            passed_over: false,
             next: Duration::ZERO,
             failures: 0,
             lacked: HashMap::new(),
         };
-        let locations = businesses.into_iter().map(location).collect();
+        let locations = businesses.iter().copied().map(location).collect();
+        catalogue.of_locations(businesses.iter().copied());
         put_back(&catalogue, &kept, &clock);
         Self {
             catalogue,
@@ -160,6 +176,7 @@ impl Mirror {
             next_listing: Duration::ZERO,
             listed_since: true,
             hint,
+            is_in_use,
             unsaved: AtomicBool::new(false),
             in_vain: 0,
             again: 0,
@@ -206,7 +223,7 @@ impl Mirror {
         }
         self.listed_since = true;
         if self.listing.is_none() && now >= self.next_listing {
-            self.listing = Some(Listing::new(now));
+            self.listing = Some(Listing::new(now, self.catalogue.is_complete()));
         }
         if self.listing.is_some() {
             self.list_on().await?;
@@ -260,8 +277,7 @@ impl Mirror {
             }
         }
         if self.locations.iter().all(|location| location.seen_to.is_some() && location.failures == 0) {
-            self.catalogue.compared();
-            self.note_compared().await;
+            self.coverage.compared(self.clock.now().mono);
         }
         // Nothing works: whoever waits for it waits as long as was asked for.
         if failed.len() == looked { failed.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
@@ -281,18 +297,21 @@ impl Mirror {
             let read = self.page(business, page, &[("from_AccessToken_UpdatedOn", &bound)], SIZE).await?;
             seen_by = seen_by.or(read.date);
             self.take(read.versions, read.asked).await;
+            self.remove(&read.elsewhere, read.asked).await;
             if !read.has_next_page {
                 break;
             }
         }
-        self.look_for_fewer(index).await?;
+        self.look_for_others(index).await?;
         self.see_to(index, seen_by.unwrap_or(seen_to)).await;
+        self.catalogue.compared(business);
+        self.note_compared(business).await;
         Ok(())
     }
 
     /// Has everything listed anew if a location holds fewer records than are held here: one was deleted, which shows
-    /// nowhere else.
-    async fn look_for_fewer(&mut self, index: usize) -> Result<(), Error> {
+    /// nowhere else. Or if it holds more, since one was taken to be gone that is there again.
+    async fn look_for_others(&mut self, index: usize) -> Result<(), Error> {
         let Some(location) = self.locations.get(index) else { return Ok(()) };
         let business = location.business;
         let others = location.others.or(self.catalogue.is_complete().then_some(0));
@@ -305,11 +324,11 @@ impl Mirror {
             }
             return Ok(());
         };
-        let held = u64::try_from(self.catalogue.count(business)).unwrap_or(u64::MAX);
-        if total < held.saturating_add(others) && self.listing.is_none() {
+        let held = i64::try_from(self.catalogue.count(business)).unwrap_or(i64::MAX);
+        if i64::try_from(total).unwrap_or(i64::MAX) != held.saturating_add(others) && self.listing.is_none() {
             self.next_listing = Duration::ZERO;
             if let Some(location) = self.locations.get_mut(index) {
-                location.fewer = true;
+                location.differs = true;
             }
         }
         Ok(())
@@ -339,6 +358,7 @@ impl Mirror {
             total: list.total,
             ids: Vec::with_capacity(list.records.len()),
             versions: Vec::with_capacity(list.records.len()),
+            elsewhere: Vec::new(),
             without_id: 0,
             unread: 0,
         };
@@ -356,7 +376,7 @@ impl Mirror {
             if !record.missing() {
                 match self.version(&record) {
                     Meant::Ours(version) => read.versions.push(version),
-                    Meant::Other => {}
+                    Meant::Other => read.elsewhere.push(id),
                     Meant::Odd => odd.push(id),
                 }
             } else if !self.is_known(id, record.updated()) {
@@ -385,9 +405,12 @@ impl Mirror {
                     self.tried(id);
                     odd.push(id);
                 }
-                Ok(Some(Meant::Other) | None) => {}
+                Ok(Some(Meant::Other)) => read.elsewhere.push(id),
+                Ok(None) => {}
             }
         }
+        // A list that has not filtered shows where one of ours has gone.
+        read.elsewhere.retain(|id| self.catalogue.asked(*id).is_some());
         self.catalogue.unreadable(&odd);
         Ok(read)
     }
@@ -489,10 +512,9 @@ impl Mirror {
         self.write_unless_behind(move |shelf| shelf.seen_to(business, seen_to)).await;
     }
 
-    async fn note_compared(&self) {
-        self.coverage.compared(self.clock.now().mono);
-        let (complete, now) = (self.catalogue.is_complete(), self.clock.now().wall);
-        self.write_unless_behind(move |shelf| shelf.compared(complete, now)).await;
+    async fn note_compared(&self, business: Option<BusinessId>) {
+        let at = self.catalogue.is_whole(business).then(|| self.clock.now().wall);
+        self.write_unless_behind(move |shelf| shelf.compared(business, at)).await;
     }
 
     /// What the file says of itself stays as it is while it lacks something: a restart then asks from there on.
@@ -532,6 +554,8 @@ struct Page {
     ids: Vec<TokenId>,
     /// Those that are ours and can be used.
     versions: Vec<Version>,
+    /// Those that are held, and are of a location by now that is not ours.
+    elsewhere: Vec<TokenId>,
     /// Records that say nothing of which token they are.
     without_id: usize,
     /// Records whose keys are left out, and that could not all be read singly.
@@ -558,15 +582,17 @@ enum Meant {
 /// Puts what the file held into the catalogue.
 fn put_back(catalogue: &Catalogue, kept: &Kept, clock: &Clock) {
     // A clock that was not set since the start of this machine says nothing about age.
-    if let Some(compared) = kept.compared {
-        clock.not_before(compared);
-    }
+    kept.compared.values().for_each(|compared| clock.not_before(*compared));
     let now = clock.now();
     let tokens = kept.versions.len();
     catalogue.merge(&kept.versions, Duration::ZERO);
-    if let Some(compared) = kept.compared {
-        let aged = now.wall.duration_since(compared).try_into().unwrap_or(Duration::ZERO);
-        catalogue.put_back(aged);
+    let mut oldest = None;
+    for (business, compared) in &kept.compared {
+        let aged = now.wall.duration_since(*compared).try_into().unwrap_or(Duration::ZERO);
+        catalogue.put_back(*business, aged);
+        oldest = oldest.max(Some(aged));
+    }
+    if let Some(aged) = oldest {
         tracing::info!(tokens, aged_s = aged.as_secs(), "the mirror of before is in use");
     }
 }

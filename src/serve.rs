@@ -145,7 +145,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
         if is_file {
-            feed.start(&tasks).await;
+            feed.start(&tasks, None).await;
         }
     };
     let (ledger, ()) = tokio::join!(opening, reading);
@@ -180,7 +180,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         tracing::error!(%error, "what was read of the ledger could not be written down");
     }
     if !is_file {
-        feed.start(&tasks).await;
+        feed.start(&tasks, Some(&ledger)).await;
         feed.settle(&ledger, &current, &tasks);
     }
     let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
@@ -394,7 +394,7 @@ impl Daemon {
             };
             // Two at once would write the same files, and the same minutes. Copies at hand serve meanwhile.
             over.await;
-            feed.start(&self.tasks).await;
+            feed.start(&self.tasks, Some(&self.gate.ledger)).await;
             gate.resupply(Arc::clone(feed.supply()));
             feed.settle(&gate.ledger, &self.live.subscribe(), &self.tasks);
             *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = feed;

@@ -144,7 +144,15 @@ impl Soak {
 
     fn mirror(&self, nexudus: &Arc<Nexudus>, catalogue: &Arc<Catalogue>) -> Mirror {
         let (clock, folder) = (self.clock.clone(), Some(self.folder.path()));
-        Mirror::open(Arc::clone(nexudus), Arc::clone(catalogue), Arc::default(), clock, folder, Arc::default())
+        Mirror::open(
+            Arc::clone(nexudus),
+            Arc::clone(catalogue),
+            Arc::default(),
+            clock,
+            folder,
+            Arc::default(),
+            Box::new(|_| true),
+        )
     }
 
     fn ledger(&self) -> Ledger {

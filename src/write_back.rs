@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Standing};
 use crate::clock::Clock;
-use crate::core::ident::{Mac, TokenId};
+use crate::core::ident::{BusinessId, Mac, TokenId};
 use crate::core::policy::{BindDevice, Policy};
 use crate::core::settle::{Intent, Outcome};
 use crate::core::token::AccessToken;
 use crate::ledger::Ledger;
 use crate::live::Current;
+use crate::source::alarm::Alarm;
 use crate::source::nexudus::wire::Record;
 use crate::source::nexudus::{Effort, Nexudus, Share, Wrote, edited};
 use crate::source::{Error, Version};
@@ -44,6 +45,9 @@ const REFUSED_REST: Duration = Duration::from_secs(6 * 3600);
 
 /// Tokens in a row that fail before it is the source that does.
 const FAILURES: u32 = 3;
+
+/// After how many refused tokens of a location in a row it is the location's right that is missing.
+const CLOSED_AFTER: u32 = 2;
 
 /// The longest pause otherwise, and the first rest of a token that fails. Each further one is twice as long, up to [`REST`].
 const PAUSE: Duration = Duration::from_secs(60);
@@ -89,6 +93,8 @@ pub struct WriteBack {
     unsettled: HashMap<TokenId, Unsettled>,
     /// What the source's last refusal says, until it is over.
     refused: Option<String>,
+    /// Locations at which a right is missing.
+    closed: HashMap<Option<BusinessId>, Closed>,
     /// What Nexudus turned out not to keep.
     not_kept: BTreeSet<&'static str>,
     /// Writes in a row that were answered as of a token that is not there, and it was.
@@ -110,6 +116,19 @@ struct Unsettled {
     failures: u32,
     /// How often in a row it was refused for what its record holds.
     refusals: u32,
+    /// Whether there was no such record when it was looked what became of a write.
+    missing: bool,
+}
+
+/// A location at which a right is missing.
+#[derive(Debug)]
+struct Closed {
+    /// Tokens in a row that were refused.
+    refusals: u32,
+    /// Until when none of its tokens is tried (monotonic).
+    until: Duration,
+    /// What is missing.
+    words: String,
 }
 
 /// What a try to settle a token came to.
@@ -182,6 +201,7 @@ impl WriteBack {
             trouble,
             unsettled: HashMap::new(),
             refused: None,
+            closed: HashMap::new(),
             not_kept: BTreeSet::new(),
             not_taken: 0,
             late: 0,
@@ -222,6 +242,7 @@ impl WriteBack {
         }
         if due.is_empty() && self.unsettled.is_empty() {
             (self.not_taken, self.late) = (0, 0);
+            self.closed.clear();
         }
         self.say();
         let mut failed = Failed::default();
@@ -232,10 +253,14 @@ impl WriteBack {
     }
 
     async fn settle_each(&mut self, due: Vec<TokenId>, policy: &Policy, failed: &mut Failed) -> Result<(), Fault> {
-        let (mut latest, mut in_a_row) = (None, 0);
+        let (mut latest, mut in_a_row, mut forbidden) = (None, 0, 0);
         for id in due {
             if !(self.minutes || self.learns(policy)) {
                 break;
+            }
+            let business = self.business(id);
+            if self.closed.get(&business).is_some_and(|closed| self.clock.now().mono < closed.until) {
+                continue;
             }
             let fault = match self.settle(id, policy).await {
                 Ok(tried) => {
@@ -250,11 +275,18 @@ impl WriteBack {
                     self.is_refused(id, &what);
                     None
                 }
+                Err(Fault::Source(error @ Error::Refused { alarm: Alarm::RoleMissing(_), .. })) => {
+                    self.is_forbidden(id, business, &error);
+                    forbidden += 1;
+                    if forbidden > FAILURES {
+                        // Wherever they are: a few each time, so that no others wait long.
+                        break;
+                    }
+                    continue;
+                }
                 Err(fault @ (Fault::Disk(_) | Fault::Source(Error::Refused { .. }))) => {
                     if let Fault::Source(error) = &fault {
                         self.refused = Some(error.to_string());
-                        // It may be this token alone that may not be read: next time it comes last.
-                        self.fails(id, self.clock.now().mono);
                     }
                     return Err(fault);
                 }
@@ -264,6 +296,7 @@ impl WriteBack {
                 in_a_row = 0;
                 failed.others_went_well = true;
                 self.refused = None;
+                self.closed.remove(&business);
                 self.say();
                 continue;
             };
@@ -283,6 +316,28 @@ impl WriteBack {
             latest = Some(fault);
         }
         latest.map_or(Ok(()), Err)
+    }
+
+    /// The location of a token, as far as it is known.
+    fn business(&self, id: TokenId) -> Option<BusinessId> {
+        match self.catalogue.standing(id) {
+            Some(Standing::Held(token)) => token.business,
+            Some(Standing::Gone) | None => None,
+        }
+    }
+
+    /// A right is missing: of this token, or of its location. Neither holds others up.
+    fn is_forbidden(&mut self, id: TokenId, business: Option<BusinessId>, error: &Error) {
+        let now = self.clock.now().mono;
+        self.fails(id, now);
+        let new = Closed { refusals: 0, until: Duration::ZERO, words: String::new() };
+        let closed = self.closed.entry(business).or_insert(new);
+        closed.refusals = closed.refusals.saturating_add(1);
+        closed.words = error.to_string();
+        if business.is_some() && closed.refusals >= CLOSED_AFTER {
+            closed.until = now.saturating_add(QUIET);
+        }
+        self.say();
     }
 
     /// Notes what a try came to.
@@ -354,6 +409,8 @@ impl WriteBack {
     fn say(&self) {
         let mut troubles: Vec<String> = self.not_kept.iter().map(|what| (*what).to_owned()).collect();
         troubles.extend(self.refused.clone());
+        let missing: BTreeSet<&String> = self.closed.values().map(|closed| &closed.words).collect();
+        troubles.extend(missing.into_iter().cloned());
         if self.not_taken >= IN_VAIN {
             troubles.push(in_vain().to_owned());
         }
@@ -420,12 +477,19 @@ impl WriteBack {
         let mut effort = self.nexudus.effort_alone(Share::Most, TOKEN_WITHIN);
         let open = self.ledger.open_settlement(id);
         let Some(read) = self.read(id, &mut effort).await? else {
-            // Gone: there is nothing to lower. What was open can no longer be told.
+            // Gone: there is nothing to lower. What was open can no longer be told, once that is sure.
             if let Some(intent) = open {
-                self.end(id, &intent, true, None, policy);
+                let sure = matches!(self.catalogue.standing(id), Some(Standing::Gone));
+                let unsettled = self.unsettled.entry(id).or_default();
+                if sure || std::mem::replace(&mut unsettled.missing, true) {
+                    self.end(id, &intent, true, None, policy);
+                }
             }
             return Ok(Tried::Nothing);
         };
+        if let Some(unsettled) = self.unsettled.get_mut(&id) {
+            unsettled.missing = false;
+        }
         if let Some(intent) = &open {
             // From before a crash, or with its answer lost.
             self.resolve(id, intent, &read, false, policy);

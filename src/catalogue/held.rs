@@ -30,14 +30,27 @@ pub(super) struct Held {
     /// Tokens that the source has no more, and when it was asked for them (monotonic, in milliseconds): what was asked for
     /// before brings none of them back.
     gone: HashMap<TokenId, u64>,
-    /// Whether it holds every token there is, or was when it was last compared, but for those.
+    /// How far each location that is asked for is held, or all together: one that fails spoils no other.
+    extents: Vec<(Option<BusinessId>, Extent)>,
+}
+
+/// How far the tokens of a location are held.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    /// Whether every token there is is held, or was when they were last compared, but for those that cannot be read.
     complete: bool,
     /// Whether that was found out in this process: what a file of before lacks may be new.
     listed: bool,
-    /// When it was last compared with the source (monotonic).
+    /// When they were last compared with the source (monotonic).
     at: Duration,
-    /// How old it was then: it may be from before this process.
+    /// How old they were then: they may be from before this process.
     aged: Duration,
+}
+
+impl Extent {
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.at).saturating_add(self.aged)
+    }
 }
 
 struct Entry {
@@ -83,7 +96,8 @@ pub(super) enum Merged {
 impl Held {
     /// One that holds these and nothing else, read just now.
     pub(super) fn of(tokens: Vec<Arc<AccessToken>>, now: Duration) -> Self {
-        let mut held = Self { complete: true, listed: true, at: now, ..Self::default() };
+        let extent = Extent { complete: true, listed: true, at: now, aged: Duration::ZERO };
+        let mut held = Self { extents: vec![(None, extent)], ..Self::default() };
         held.by_id.reserve(tokens.len());
         held.by_code.reserve(tokens.len());
         for token in tokens {
@@ -127,35 +141,79 @@ impl Held {
         self.by_id.len()
     }
 
-    pub(super) const fn is_complete(&self) -> bool {
-        self.complete
+    /// These locations are asked for, and nothing is known of them yet.
+    pub(super) fn of_locations(&mut self, businesses: impl Iterator<Item = Option<BusinessId>>) {
+        self.extents = businesses.map(|business| (business, Extent::default())).collect();
     }
 
+    /// Whether every token of every location is held.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.extents.is_empty() && self.extents.iter().all(|(_, extent)| extent.complete)
+    }
+
+    /// Whether every token of this location is held.
+    pub(super) fn is_whole(&self, business: Option<BusinessId>) -> bool {
+        self.extents.iter().any(|(of, extent)| *of == business && extent.complete)
+    }
+
+    /// How long ago the location was compared that was so least lately.
     pub(super) fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.at).saturating_add(self.aged)
+        self.extents.iter().map(|(_, extent)| extent.age(now)).max().unwrap_or(now)
+    }
+
+    /// The location that this token is asked for with.
+    fn extent(&self, token: &AccessToken) -> Option<&Extent> {
+        let of = |(business, _): &&(Option<BusinessId>, Extent)| business.is_none() || *business == token.business;
+        self.extents.iter().find(of).map(|(_, extent)| extent)
+    }
+
+    fn extent_mut(&mut self, business: Option<BusinessId>) -> Option<&mut Extent> {
+        self.extents.iter_mut().find(|(of, _)| *of == business).map(|(_, extent)| extent)
+    }
+
+    /// Whether every token of this one's location is held.
+    pub(super) fn covers(&self, token: &AccessToken) -> bool {
+        self.extent(token).is_some_and(|extent| extent.complete)
+    }
+
+    /// How long ago this token's location was compared.
+    pub(super) fn age_of_location(&self, token: &AccessToken, now: Duration) -> Duration {
+        self.extent(token).map_or(now, |extent| extent.age(now))
+    }
+
+    fn is_complete_no_more(&mut self) {
+        self.extents.iter_mut().for_each(|(_, extent)| extent.complete = false);
     }
 
     /// How long ago the source last said what this claim's tokens are.
     pub(super) fn age_of(&self, claim: &Claim, now: Duration) -> Option<Duration> {
         let asked = |token: &Arc<AccessToken>| self.by_id.get(&token.id).map_or(0, |entry| entry.asked_ms);
-        let latest = self.find(claim)?.iter().map(asked).max().filter(|asked| *asked > 0);
+        let tokens = self.find(claim)?;
+        let latest = tokens.iter().map(asked).max().filter(|asked| *asked > 0);
         let singly = latest.map(|asked| now.saturating_sub(Duration::from_millis(asked)));
-        Some(singly.map_or(self.age(now), |singly| singly.min(self.age(now))))
+        let compared = tokens.iter().map(|token| self.age_of_location(token, now)).max()?;
+        Some(singly.map_or(compared, |singly| singly.min(compared)))
     }
 
-    /// It was compared with the source at `now`.
-    pub(super) fn compared(&mut self, now: Duration) {
-        (self.at, self.aged) = (now, Duration::ZERO);
+    /// This location was compared with the source at `now`.
+    pub(super) fn compared(&mut self, business: Option<BusinessId>, now: Duration) {
+        if let Some(extent) = self.extent_mut(business) {
+            (extent.at, extent.aged) = (now, Duration::ZERO);
+        }
     }
 
-    /// Everything was listed; `complete`: and read, and had room.
-    pub(super) fn listed(&mut self, complete: bool) {
-        (self.complete, self.listed) = (complete, true);
+    /// Everything of this location was listed; `complete`: and read, and had room.
+    pub(super) fn listed(&mut self, business: Option<BusinessId>, complete: bool) {
+        if let Some(extent) = self.extent_mut(business) {
+            (extent.complete, extent.listed) = (complete, true);
+        }
     }
 
-    /// It is as it was written down, `aged` ago.
-    pub(super) fn put_back(&mut self, now: Duration, aged: Duration) {
-        (self.complete, self.at, self.aged) = (true, now, aged);
+    /// This location is as it was written down, `aged` ago.
+    pub(super) fn put_back(&mut self, business: Option<BusinessId>, now: Duration, aged: Duration) {
+        if let Some(extent) = self.extent_mut(business) {
+            (extent.complete, extent.at, extent.aged) = (true, now, aged);
+        }
     }
 
     /// Tokens of this location, or of all.
@@ -185,7 +243,7 @@ impl Held {
             }
             Some(_) => self.unindex(token.id),
             None if full => {
-                self.complete = false;
+                self.is_complete_no_more();
                 return Merged::Full;
             }
             None => {}
@@ -203,7 +261,7 @@ impl Held {
             if self.unreadable.len() < UNREADABLE {
                 self.unreadable.insert(id);
             } else {
-                self.complete = false;
+                self.is_complete_no_more();
             }
         }
     }
@@ -215,7 +273,8 @@ impl Held {
 
     /// Whether the source surely has no such token.
     pub(super) fn lacks(&self, id: TokenId) -> bool {
-        let lacks_all = self.complete && self.listed && !self.unreadable.contains(&id);
+        let listed = self.extents.iter().all(|(_, extent)| extent.listed);
+        let lacks_all = self.is_complete() && listed && !self.unreadable.contains(&id);
         !self.by_id.contains_key(&id) && (lacks_all || self.gone.contains_key(&id))
     }
 
@@ -318,9 +377,10 @@ mod tests {
     #[test]
     fn what_cannot_be_read_or_has_no_room_is_not_gone() {
         let mut held = Held::default();
-        held.put_back(s(0), Duration::ZERO);
+        held.of_locations(std::iter::once(None));
+        held.put_back(None, s(0), Duration::ZERO);
         assert!(held.is_complete() && !held.lacks(TokenId(1)), "it may be newer than what was put back");
-        held.listed(true);
+        held.listed(None, true);
         assert!(held.lacks(TokenId(1)));
         held.is_unreadable(TokenId(1));
         assert!(!held.lacks(TokenId(1)) && held.lacks(TokenId(2)));

@@ -485,14 +485,14 @@ async fn ended_early() -> (Arc<Catalogue>, Arc<Fake>, Clock, Option<Timestamp>) 
     let source = Arc::new(Fake { does: Mutex::new(Does::Answers(vec![token(1, "abc")])), asked: Mutex::default() });
     let clock = clock();
     let catalogue = Arc::new(Catalogue::new(&times(), Some(source.clone()), true, clock.clone()));
-    catalogue.listed(true);
+    catalogue.listed(None, true);
     // A visitor registered a moment ago.
     assert_eq!(obtain(&catalogue, &code("abc")).await, Some(vec![1]));
     clock.advance(millis(20_000));
     let over: Option<Timestamp> = Some("2026-11-23T11:00:00Z".parse().unwrap());
     let merge = catalogue.merge(&versions(vec![AccessToken { valid_to: over, ..token(1, "abc") }]), clock.now().mono);
     assert_eq!(merge.changed.len(), 1);
-    catalogue.compared();
+    catalogue.compared(None);
     (catalogue, source, clock, over)
 }
 
@@ -509,7 +509,7 @@ async fn a_fresh_single_copy_does_not_hide_what_the_mirror_knows_since() {
 async fn offline_a_stale_single_copy_does_not_hide_what_the_mirror_knows_since() {
     let (catalogue, source, clock, over) = ended_early().await;
     clock.advance(millis(3_600_000));
-    catalogue.compared();
+    catalogue.compared(None);
     source.now(Does::Fails);
     match catalogue.obtain(&code("abc"), catalogue.patience()).await {
         Found::Tokens(tokens) => assert_eq!(windows(&tokens), [over]),

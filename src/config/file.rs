@@ -151,6 +151,14 @@ fn nexudus_source(section: &Section<'_>, used: bool) -> Option<Nexudus> {
         write_back: flag(section, "write_back", false),
         webhook_secret,
     };
+    if settings.write_back && settings.requests_per_minute < 6 {
+        section.given("requests_per_minute").into_iter().for_each(|given| {
+            given.warn(
+                "so few calls a minute leave no room to write minutes back: each token takes three, one after another",
+                "write `requests_per_minute = 6` or more, or `write_back = false`",
+            );
+        });
+    }
     if !settings.mirror {
         for key in ["webhook_secret", "webhook_secret_file"] {
             section.idle(key, "`source.nexudus.mirror` is false, so that there is nothing to read again");

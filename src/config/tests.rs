@@ -378,3 +378,19 @@ fn depth_is_no_danger() {
         assert!(from_str(&text, Path::new("spotgate.toml"), &no_env).is_err());
     }
 }
+
+#[test]
+fn too_few_calls_for_writing_back_are_warned_of() {
+    let nexudus = |more: &str| {
+        format!(
+            "[source]\nkind = \"nexudus\"\n[source.nexudus]\nusername = \"u\"\npassword = \"p\"\n{more}\n[[nas]]\nname = \"n\"\n\
+             address = \"192.0.2.1\"\nsecret = \"correct horse battery\"\n"
+        )
+    };
+    let warned = |more: &str| {
+        let loaded = from_str(&nexudus(more), Path::new("/etc/spotgate/spotgate.toml"), &|_| None).unwrap();
+        loaded.warnings.to_string().contains("no room to write minutes back")
+    };
+    assert!(warned("write_back = true\nrequests_per_minute = 5"));
+    assert!(!warned("write_back = true\nrequests_per_minute = 6") && !warned("requests_per_minute = 5"));
+}

@@ -9,13 +9,19 @@ use crate::core::ident::TokenId;
 use crate::source::Error;
 
 /// Tokens that a listing lacks and that are looked for by their ids; of more, the next listing decides with what these showed.
-const LOOKED_FOR: usize = 20;
+pub(super) const LOOKED_FOR: usize = 20;
+
+/// The same of those on which somebody is online, whom no listing decides about.
+const IN_USE_LOOKED_FOR: usize = 200;
+
+/// So many may be missing of as many as are there.
+const FEW: usize = 2;
+
+/// Tokens of a location that are known to be there although lists lack them.
+const HIDDEN: usize = 10_000;
 
 /// How long lists must lack a token that cannot be looked for before it is taken to be gone.
 const LACKED_FOR: Duration = Duration::from_secs(3600);
-
-/// How soon the next listing begins where that tells of many that went at once: their sessions still run.
-const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 
 /// Pages of one location; a list that is longer has no end.
 const PAGES: u32 = 10_000;
@@ -35,31 +41,38 @@ pub(super) struct Listing {
     before: u64,
     /// Records of this location so far that say nothing of which token they are.
     without_id: usize,
-    /// Records whose keys are left out, and that could not all be read singly.
+    /// Records of this location whose keys are left out, and that could not all be read singly.
     unread: usize,
-    /// Tokens that could not be taken in.
+    /// Tokens of this location that could not be taken in.
     left_out: usize,
+    /// Whether this location showed something that was not held.
+    brought: bool,
+    /// Of the locations before, the same.
+    unread_before: usize,
+    left_out_before: usize,
+    /// Tokens of all locations that turned out to be there although lists lack them.
+    newly_hidden: usize,
     /// How often in a row its page failed.
     failures: u32,
     /// Whether a location was passed over.
     passed_over: bool,
-    /// Whether some are gone, none that it lacks is there, and one listing more tells of the rest.
-    confirm: bool,
+    /// Whether everything was held when it began.
+    was_complete: bool,
 }
 
 impl Listing {
-    pub(super) fn new(now: Duration) -> Self {
-        Self { began: now, location: 0, page: 1, seen: HashSet::new(), before: 0, ..Self::default() }
+    pub(super) fn new(now: Duration, was_complete: bool) -> Self {
+        Self { began: now, page: 1, was_complete, ..Self::default() }
     }
-}
 
-impl Listing {
     /// Goes on to the next of so many locations; whether there is none.
     fn next_location(&mut self, of: usize) -> bool {
         self.location += 1;
         self.page = 1;
         self.failures = 0;
-        self.without_id = 0;
+        self.unread_before += std::mem::take(&mut self.unread);
+        self.left_out_before += std::mem::take(&mut self.left_out) + std::mem::take(&mut self.without_id);
+        self.brought = false;
         self.before += u64::try_from(self.seen.len()).unwrap_or_default();
         self.seen.clear();
         self.location >= of
@@ -76,11 +89,14 @@ impl Mirror {
             Ok(_) => listing.failures = 0,
             Err(error) if self.locations.len() > 1 => {
                 listing.failures += 1;
-                if listing.failures >= FAILURES {
-                    let business = self.locations.get(listing.location).and_then(|location| location.business);
-                    let business = business.map(|business| business.0);
+                let location = self.locations.get_mut(listing.location);
+                // One that fails for longer holds the others up no more.
+                let fails = location.as_ref().is_some_and(|location| location.passed_over || location.failures > 0);
+                if listing.failures >= FAILURES || fails {
+                    let business = location.as_ref().and_then(|location| location.business).map(|business| business.0);
                     tracing::warn!(business, %error, "this location cannot be listed, and is passed over for now");
                     listing.passed_over = true;
+                    location.into_iter().for_each(|location| location.passed_over = true);
                     outcome = Ok(listing.next_location(self.locations.len()));
                 }
             }
@@ -110,13 +126,15 @@ impl Mirror {
         listing.without_id += read.without_id;
         listing.unread += read.unread;
         let is_new = listing.seen.len() > known;
+        listing.brought |= read.versions.iter().any(|version| self.catalogue.asked(version.token.id).is_none());
         listing.left_out += self.take(read.versions, read.asked).await;
+        self.remove(&read.elsewhere, read.asked).await;
         let records = listing.before + u64::try_from(listing.seen.len()).unwrap_or_default();
         self.coverage.listing(records, read.total.filter(|_| self.locations.len() == 1), self.clock.now().mono);
         if read.has_next_page {
             if !is_new || listing.page >= PAGES {
                 listing.page = 1;
-                listing.without_id = 0;
+                (listing.without_id, listing.unread, listing.left_out) = (0, 0, 0);
                 listing.seen.clear();
                 let what = "Nexudus sends the same page of its list again and again".to_owned();
                 return Err(Error::Retry { what, after: Some(self.nexudus.config.mirror_interval) });
@@ -133,103 +151,141 @@ impl Mirror {
         let Some(location) = self.locations.get_mut(index) else { return Ok(true) };
         let business = location.business;
         let was_lacked = std::mem::take(&mut location.lacked);
+        let mut hidden = std::mem::take(&mut location.hidden);
+        hidden.retain(|id| !listing.seen.contains(id));
         let older = self.catalogue.older(listing.began);
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
-        let mut lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
-        // Each gets its turn, though some are never listed, or fail each time.
-        lacks.sort_by_cached_key(|id| (self.last_tried(*id), *id));
-        // Few are looked for one by one. Of many, some are, and none after some that cannot be read: a list that is short for
-        // once says nothing, and what the next one lacks too is gone if some of those are and none is there.
-        let (mut gone, mut lacked, mut is_there) = (Vec::new(), HashMap::new(), false);
-        let mut failures = 0;
+        let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
+        if lacks.len() > LOOKED_FOR {
+            tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
+        }
+        // Those first on which somebody is online; then each gets its turn, though some are never listed, or fail each time.
+        let mut turns: Vec<_> = lacks.iter().map(|id| (!(self.is_in_use)(*id), self.last_tried(*id), *id)).collect();
+        turns.sort_unstable();
         // Since when it is lacking, and not heard of by other ways.
         let since = |catalogue: &Catalogue, id: TokenId| {
             let heard = catalogue.asked(id).unwrap_or_default();
             was_lacked.get(&id).copied().filter(|since| heard < *since).unwrap_or(asked)
         };
-        for (number, id) in lacks.iter().copied().enumerate() {
-            if number >= LOOKED_FOR || failures >= FAILURES {
-                lacked.insert(id, since(&self.catalogue, id));
+        let is_unheard_of = lacks.len() > FEW && lacks.len() >= listing.seen.len();
+        let mut found = Missing::default();
+        for (idle, _, id) in turns {
+            let looked_for = if idle { &mut found.idle } else { &mut found.in_use };
+            let of = if idle { LOOKED_FOR } else { IN_USE_LOOKED_FOR };
+            // A list that lacks most is believed when the next does so, too, whatever is said of single ones meanwhile.
+            let waits = is_unheard_of && !was_lacked.contains_key(&id);
+            if waits || *looked_for >= of || found.failures >= FAILURES {
+                found.lacked.insert(id, since(&self.catalogue, id));
                 continue;
             }
-            match self.single(id).await {
-                Ok(None | Some(Meant::Other)) => gone.push(id),
-                Ok(Some(Meant::Ours(version))) => {
-                    is_there = true;
-                    self.take(vec![version], asked).await;
+            *looked_for += 1;
+            let is_there = match self.single(id).await {
+                Ok(None | Some(Meant::Other)) => {
+                    found.gone.push(id);
+                    continue;
                 }
-                Ok(Some(Meant::Odd)) => is_there = true,
+                Ok(Some(Meant::Ours(version))) => {
+                    self.take(vec![version], asked).await;
+                    true
+                }
+                Ok(Some(Meant::Odd)) => true,
                 Err(error) => {
                     tracing::debug!(%error, token = id.0, "an access token that a list lacks could not be looked for");
-                    failures += 1;
+                    found.failures += 1;
                     self.tried(id);
-                    lacked.insert(id, since(&self.catalogue, id));
+                    found.lacked.insert(id, since(&self.catalogue, id));
+                    continue;
                 }
+            };
+            // One that lists are known to hide says nothing of the others. One that only slipped from page to page is listed next.
+            if is_there && hidden.len() < HIDDEN && hidden.insert(id) {
+                found.newly_hidden += 1;
             }
         }
-        if lacks.len() > LOOKED_FOR {
-            tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
-        }
-        // Where none can be looked for, a few that lists lack for long are gone; many would be a list that is wrong.
+        // Of many, on which nobody is online, some were looked for, and none after some that cannot be read: a list that is short
+        // for once says nothing, and what the next one lacks too is gone if some of those are and none is there. Where none can be
+        // looked for, a few that lists lack for long are gone; many would be a list that is wrong.
         let few = lacks.len() <= LOOKED_FOR && lacks.len() < listing.seen.len();
-        let waited = match (is_there, gone.is_empty()) {
+        let waited = match (found.newly_hidden > 0, found.gone.is_empty()) {
             (true, _) => None,
             (false, false) => Some(Duration::ZERO),
             (false, true) => few.then_some(LACKED_FOR),
         };
-        if is_there {
-            lacked.clear();
+        if found.newly_hidden > 0 {
+            found.lacked.clear();
         } else if let Some(waited) = waited {
-            let presumed = lacked.extract_if(|_, since| *since < asked && *since + waited <= asked);
-            gone.extend(presumed.map(|(id, _)| id));
+            let presumed = found.lacked.extract_if(|id, since| {
+                let may_be = waited > Duration::ZERO || !(self.is_in_use)(*id);
+                may_be && !hidden.contains(id) && *since < asked && *since + waited <= asked
+            });
+            found.gone.extend(presumed.map(|(id, _)| id));
         }
-        listing.confirm |= !lacked.is_empty() && waited == Some(Duration::ZERO);
-        self.remove(&gone, asked).await;
+        self.remove(&found.gone, asked).await;
+        for id in &found.gone {
+            hidden.remove(id);
+        }
+        let complete = listing.left_out + listing.unread + listing.without_id == 0;
         if let Some(location) = self.locations.get_mut(index) {
-            let futile = std::mem::take(&mut location.fewer) && gone.is_empty();
+            // Whatever is held and was not listed is gone by now, hidden, or not decided about.
+            let lacking = lacks.len().saturating_sub(found.gone.len());
+            let listed_and_held = self.catalogue.count(business).saturating_sub(lacking);
+            let others = (listing.seen.len() + listing.without_id).saturating_sub(listed_and_held);
+            let others = i64::try_from(others).unwrap_or(i64::MAX) - i64::try_from(hidden.len()).unwrap_or_default();
+            let nothing = found.gone.is_empty() && !listing.brought;
+            let futile = std::mem::take(&mut location.differs) && nothing;
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
-            location.lacked = lacked;
-            let held = self.catalogue.count(business);
-            let others = (listing.seen.len() + listing.without_id).saturating_sub(held);
-            location.others = Some(u64::try_from(others).unwrap_or_default());
+            (location.lacked, location.hidden) = (found.lacked, hidden);
+            location.others = Some(others);
+            location.passed_over = false;
         }
-        listing.left_out += listing.without_id;
+        listing.newly_hidden += found.newly_hidden;
+        self.catalogue.listed(business, complete);
+        self.note_compared(business).await;
         Ok(listing.next_location(self.locations.len()))
     }
 
     async fn end(&mut self, listing: &Listing) {
         let now = self.clock.now().mono;
         let config = &self.nexudus.config;
-        let lacked = self.locations.iter().any(|location| !location.lacked.is_empty());
-        let again = lacked || listing.unread > 0 || listing.passed_over;
         // Soon, while that brings something; ever later where it does not.
         let lacked: usize = self.locations.iter().map(|location| location.lacked.len()).sum();
-        let open = lacked + listing.unread + usize::from(listing.passed_over);
+        let open = lacked + listing.unread_before + listing.newly_hidden + usize::from(listing.passed_over);
+        let again = open > 0;
         if !again || open < std::mem::replace(&mut self.open, open) {
             self.again = 0;
         }
         let soon = config.mirror_interval.saturating_mul(1 << self.again.min(10)).min(config.full_mirror_interval);
-        let soon = if listing.confirm { CONFIRMED_AFTER } else { soon };
         self.again += u32::from(again);
         self.next_listing = now + if again { soon } else { config.full_mirror_interval };
         if listing.passed_over {
             // Of the others everything is known; of all, nothing.
             return;
         }
-        let left_out = listing.left_out + listing.unread;
-        let complete = left_out == 0;
-        let is_first = complete && !self.catalogue.is_complete();
-        self.catalogue.listed(complete);
         self.coverage.listed(now);
-        self.note_compared().await;
-        if is_first {
+        if !listing.was_complete && self.catalogue.is_complete() {
             tracing::info!(tokens = self.catalogue.tokens(), "every access token of Nexudus is at hand");
         }
-        if !complete {
+        let left_out = listing.left_out_before + listing.unread_before;
+        if left_out > 0 {
             tracing::warn!(
                 records = left_out,
                 "access tokens of Nexudus cannot be read from its list: these are asked for when a guest comes"
             );
         }
     }
+}
+
+/// What is found out about the tokens that a location's list lacks.
+#[derive(Debug, Default)]
+struct Missing {
+    gone: Vec<TokenId>,
+    /// Those of which nothing is known yet, and since when (monotonic).
+    lacked: HashMap<TokenId, Duration>,
+    /// How many were there that lists were not known to hide.
+    newly_hidden: usize,
+    /// How many could not be read.
+    failures: u32,
+    /// How many were looked for: of those on which somebody is online, and of the others.
+    in_use: usize,
+    idle: usize,
 }

@@ -21,16 +21,17 @@ use crate::source::Version;
 /// The file's name under `store.path`.
 const NAME: &str = "mirror.db";
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// `about` holds one row; `seen_to` is the cursor of each location (0: all), in milliseconds since 1970 by Nexudus' clock.
+/// `about` holds one row. Of each location (0: all) `seen_to` is the cursor by Nexudus' clock, and `compared` when its tokens
+/// were last compared, if they are all there; in milliseconds since 1970.
 const SCHEMA: &str = "
 CREATE TABLE token (
     id INTEGER PRIMARY KEY, business INTEGER, code TEXT NOT NULL, valid_from INTEGER, valid_to INTEGER, minutes_included INTEGER,
     minutes_left INTEGER, user_limit INTEGER, devices TEXT NOT NULL, last_access INTEGER, updated INTEGER
 ) STRICT;
-CREATE TABLE location (business INTEGER PRIMARY KEY, seen_to INTEGER NOT NULL) STRICT;
-CREATE TABLE about (of TEXT NOT NULL, compared INTEGER NOT NULL, complete INTEGER NOT NULL) STRICT;
+CREATE TABLE location (business INTEGER PRIMARY KEY, seen_to INTEGER, compared INTEGER) STRICT;
+CREATE TABLE about (of TEXT NOT NULL) STRICT;
 ";
 
 /// What was written down.
@@ -40,8 +41,8 @@ pub(super) struct Kept {
     pub(super) versions: Vec<Version>,
     /// The cursor of each location.
     pub(super) seen_to: HashMap<Option<BusinessId>, Timestamp>,
-    /// When the mirror was last compared; none: it was not whole.
-    pub(super) compared: Option<Timestamp>,
+    /// When each location was last compared; none: it was not whole.
+    pub(super) compared: HashMap<Option<BusinessId>, Timestamp>,
 }
 
 /// The file.
@@ -111,15 +112,17 @@ impl Shelf {
         while let Some(row) = rows.next()? {
             kept.versions.extend(version(row)?);
         }
-        let mut locations = self.connection.prepare("SELECT business, seen_to FROM location")?;
+        let mut locations = self.connection.prepare("SELECT business, seen_to, compared FROM location")?;
         let mut rows = locations.query([])?;
         while let Some(row) = rows.next()? {
             let business: i64 = row.get(0)?;
-            kept.seen_to.extend(moment(row.get(1)?).map(|at| ((business != 0).then_some(BusinessId(business)), at)));
+            let business = (business != 0).then_some(BusinessId(business));
+            let at = |index| -> rusqlite::Result<Option<Timestamp>> {
+                Ok(row.get::<_, Option<i64>>(index)?.and_then(moment))
+            };
+            kept.seen_to.extend(at(1)?.map(|at| (business, at)));
+            kept.compared.extend(at(2)?.map(|at| (business, at)));
         }
-        let about = "SELECT compared FROM about WHERE complete = 1";
-        let compared: Option<i64> = self.connection.query_row(about, [], |row| row.get(0)).optional()?;
-        kept.compared = compared.and_then(moment);
         Ok(kept)
     }
 
@@ -165,15 +168,19 @@ impl Shelf {
         let business = business.map_or(0, |business| business.0);
         let transaction = self.transaction()?;
         let location = params![business, at.as_millisecond()];
-        transaction.execute("INSERT OR REPLACE INTO location VALUES (?1, ?2)", location)?;
+        let noted = "INSERT INTO location (business, seen_to) VALUES (?1, ?2)
+                     ON CONFLICT (business) DO UPDATE SET seen_to = excluded.seen_to";
+        transaction.execute(noted, location)?;
         transaction.commit()
     }
 
-    /// Notes whether the mirror is whole, and that it was compared at `at`. It blocks.
-    pub(super) fn compared(&mut self, complete: bool, at: Timestamp) -> rusqlite::Result<()> {
-        let about = params![at.as_millisecond(), i64::from(complete)];
+    /// Notes when a location was compared; none: not all its tokens are there. It blocks.
+    pub(super) fn compared(&mut self, business: Option<BusinessId>, at: Option<Timestamp>) -> rusqlite::Result<()> {
+        let business = business.map_or(0, |business| business.0);
         let transaction = self.transaction()?;
-        transaction.execute("UPDATE about SET compared = ?1, complete = ?2", about)?;
+        let noted = "INSERT INTO location (business, compared) VALUES (?1, ?2)
+                     ON CONFLICT (business) DO UPDATE SET compared = excluded.compared";
+        transaction.execute(noted, params![business, at.map(Timestamp::as_millisecond)])?;
         transaction.commit()
     }
 }
@@ -183,7 +190,7 @@ impl Shelf {
 pub(crate) struct Glance {
     /// How many tokens.
     pub(crate) tokens: u64,
-    /// When they were last compared; none: they are not all.
+    /// When the location was compared that was so least lately; none: they are not all.
     pub(crate) compared: Option<Timestamp>,
 }
 
@@ -196,8 +203,8 @@ pub(crate) fn glance(folder: &Path) -> rusqlite::Result<Option<Glance>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     let tokens: i64 = connection.query_row("SELECT count(*) FROM token", [], |row| row.get(0))?;
-    let about = "SELECT compared FROM about WHERE complete = 1";
-    let compared: Option<i64> = connection.query_row(about, [], |row| row.get(0)).optional()?;
+    let locations = "SELECT min(compared) FROM location HAVING count(*) = count(compared)";
+    let compared: Option<i64> = connection.query_row(locations, [], |row| row.get(0)).optional()?.flatten();
     Ok(Some(Glance { tokens: tokens.try_into().unwrap_or_default(), compared: compared.and_then(moment) }))
 }
 
@@ -217,10 +224,10 @@ fn prepare(path: &Path, of: &str) -> rusqlite::Result<Connection> {
     if found != VERSION || !is_ours(&transaction)? {
         transaction.execute_batch(
             "DROP TABLE IF EXISTS token; DROP TABLE IF EXISTS location; DROP TABLE IF EXISTS about;
-             PRAGMA user_version = 1;",
+             PRAGMA user_version = 2;",
         )?;
         transaction.execute_batch(SCHEMA)?;
-        transaction.execute("INSERT INTO about VALUES (?1, 0, 0)", [of])?;
+        transaction.execute("INSERT INTO about VALUES (?1)", [of])?;
     }
     transaction.commit()?;
     Ok(connection)
@@ -256,6 +263,7 @@ mod tests {
     use super::*;
     use crate::core::token::tests::token;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
 
     fn full(id: i64) -> Version {
         let at = |second| Some(Timestamp::from_second(second).unwrap());
@@ -280,7 +288,7 @@ mod tests {
     fn what_was_put_comes_back_and_only_its_owner_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
-        assert!(kept.versions.is_empty() && kept.compared.is_none());
+        assert!(kept.versions.is_empty() && kept.compared.is_empty());
         let at = Timestamp::from_second(1_790_000_000).unwrap();
         shelf.put(&[full(1), bare(2), bare(3)], &[]).unwrap();
         shelf.put(&[], &[TokenId(3)]).unwrap();
@@ -290,11 +298,18 @@ mod tests {
         let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
         assert_eq!(kept.versions, [full(1), bare(2)]);
         assert_eq!(kept.seen_to, HashMap::from([(None, at), (Some(BusinessId(7)), at)]));
-        assert_eq!(kept.compared, None, "it was not whole");
-        shelf.compared(true, at).unwrap();
+        assert_eq!(kept.compared, HashMap::new(), "none was whole");
+        let later = at + Duration::from_secs(60);
+        shelf.compared(None, Some(later)).unwrap();
+        assert_eq!(glance(folder.path()), Ok(Some(Glance { tokens: 2, compared: None })), "one is not whole");
+        shelf.compared(Some(BusinessId(7)), Some(at)).unwrap();
         drop(shelf);
-        assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.compared, Some(at));
+        let compared = HashMap::from([(None, later), (Some(BusinessId(7)), at)]);
+        let (mut shelf, kept) = Shelf::open(folder.path(), "a").unwrap();
+        assert_eq!((kept.compared, kept.seen_to.len()), (compared, 2));
         assert_eq!(glance(folder.path()), Ok(Some(Glance { tokens: 2, compared: Some(at) })));
+        shelf.compared(None, None).unwrap();
+        assert_eq!(glance(folder.path()), Ok(Some(Glance { tokens: 2, compared: None })));
         for file in fs::read_dir(folder.path()).unwrap() {
             assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
@@ -324,9 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Shelf::open(folder.path(), "a").unwrap().0.put(&[full(1)], &[]).unwrap();
         let other = Connection::open(folder.path().join(NAME)).unwrap();
-        other
-            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE about SET compared = 1; COMMIT;")
-            .unwrap();
+        other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM location; COMMIT;").unwrap();
         let _ = Shelf::open(folder.path(), "a");
         drop(other);
         assert_eq!(Shelf::open(folder.path(), "a").unwrap().1.versions.len(), 1);

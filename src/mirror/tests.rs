@@ -18,6 +18,8 @@ struct World {
     clock: Clock,
     config: config::Nexudus,
     folder: tempfile::TempDir,
+    /// On which somebody is online.
+    in_use: Arc<Mutex<HashSet<i64>>>,
 }
 
 /// A mirror, and what it keeps fresh.
@@ -53,7 +55,7 @@ impl World {
             webhook_secret: None,
             write_back: false,
         };
-        Self { sandbox, clock, config, folder: tempfile::tempdir().unwrap() }
+        Self { sandbox, clock, config, folder: tempfile::tempdir().unwrap(), in_use: Arc::default() }
     }
 
     fn mirror(&self) -> Kept {
@@ -76,6 +78,10 @@ impl World {
             self.clock.clone(),
             Some(self.folder.path()),
             Arc::default(),
+            {
+                let in_use = Arc::clone(&self.in_use);
+                Box::new(move |id: TokenId| in_use.lock().unwrap().contains(&id.0))
+            },
         );
         Kept { mirror, catalogue, clock: self.clock.clone() }
     }
@@ -189,7 +195,7 @@ async fn many_that_are_missing_are_gone_once_two_listings_lack_them() {
     (100..=200).for_each(|id| assert!(world.sandbox.delete_token(id)));
     kept.after(INTERVAL).await;
     assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1180, 20), "as many as are looked for");
-    kept.after(Duration::from_secs(1)).await;
+    kept.after(INTERVAL).await;
     assert_eq!((kept.catalogue.tokens(), world.sandbox.count("get")), (1099, 40));
 }
 
@@ -726,4 +732,178 @@ async fn who_is_gone_is_found_among_many_that_are_never_listed() {
     }
     assert_eq!(kept.catalogue.standing(TokenId(59)), Some(Standing::Gone));
     assert_eq!(kept.catalogue.tokens(), 59);
+}
+
+impl Kept {
+    /// As [`Mirror::run`] goes on for so long, whatever fails.
+    async fn goes_on(&mut self, time: Duration) {
+        let end = self.clock.now().mono + time;
+        while self.clock.now().mono < end {
+            let outcome = self.mirror.step().await;
+            self.mirror.in_vain = if outcome.is_ok() { 0 } else { self.mirror.in_vain + 1 };
+            let pause = match outcome {
+                Ok(pause) => pause,
+                Err(Error::Retry { after, .. }) => after.unwrap_or(self.mirror.pause(self.mirror.in_vain)),
+                Err(Error::Refused { .. }) => PAUSE * 6,
+            };
+            let left = end.saturating_sub(self.clock.now().mono);
+            self.clock.advance(pause.min(left).max(Duration::from_millis(100)));
+        }
+    }
+
+    /// After how long this token is known to be gone.
+    async fn loses(&mut self, id: i64) -> Duration {
+        let began = self.clock.now().mono;
+        while !matches!(self.catalogue.standing(TokenId(id)), Some(Standing::Gone)) {
+            self.goes_on(Duration::from_secs(1)).await;
+            assert!(self.clock.now().mono - began < ALL * 2, "{id} is held for ever");
+        }
+        self.clock.now().mono - began
+    }
+
+    fn is_held(&self, id: i64) -> bool {
+        matches!(self.catalogue.standing(TokenId(id)), Some(Standing::Held(_)))
+    }
+}
+
+/// A location that fails for long ages by itself, and holds nothing up at the others.
+#[tokio::test]
+async fn each_location_is_as_fresh_as_it_is_itself() {
+    for status in [401, 500] {
+        let mut world = World::new(40).await;
+        world.config.business_ids = vec![BusinessId(2), BusinessId(1)];
+        world.config.requests_per_minute = 90;
+        let mut kept = world.mirror();
+        kept.settle().await;
+        world.sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), status));
+        kept.goes_on(Duration::from_secs(3600)).await;
+        let before = world.sandbox.count("sign_in");
+        kept.goes_on(Duration::from_secs(3600)).await;
+        let sign_ins = world.sandbox.count("sign_in") - before;
+        assert!(sign_ins <= 15, "{sign_ins} in an hour");
+        for id in [4, 6, 8] {
+            world.sandbox.delete_token(id);
+            let took = kept.loses(id).await;
+            assert!(took <= INTERVAL + Duration::from_secs(5), "{status}: {took:?}");
+        }
+        kept.goes_on(Duration::from_secs(25 * 3600)).await;
+        // Of the good one all is known, of the other nothing that may be used any more: it is asked for.
+        assert!(kept.holds("code-2") && kept.catalogue.certain(TokenId(2)).is_some(), "{status}");
+        assert!(!kept.holds("code-3") && kept.catalogue.certain(TokenId(3)).is_none(), "{status}");
+        drop(kept);
+        let again = world.mirror();
+        assert!(again.holds("code-2") && !again.holds("code-3"), "{status}: after a restart");
+        // And one that was never listed makes the others no worse.
+        let never = World { folder: tempfile::tempdir().unwrap(), ..world };
+        let mut kept = never.mirror();
+        kept.goes_on(Duration::from_secs(600)).await;
+        assert!(kept.holds("code-2") && !kept.catalogue.is_complete(), "{status}");
+        drop(kept);
+        assert!(never.mirror().holds("code-2"), "{status}");
+    }
+}
+
+/// What lists hide is there, however many others went.
+#[tokio::test]
+async fn who_is_hidden_stays_though_many_went() {
+    for (known, went) in [(true, 15), (true, 25), (true, 60), (false, 101)] {
+        let world = World::new(1200).await;
+        let mut kept = world.mirror();
+        kept.settle().await;
+        world.sandbox.change(|options| options.hides = vec![1150]);
+        if known {
+            kept.after(ALL).await;
+        } else {
+            world.in_use.lock().unwrap().insert(1150);
+        }
+        (100..100 + went).for_each(|id| assert!(world.sandbox.delete_token(id)));
+        for _ in 0..10 {
+            kept.after(INTERVAL).await;
+        }
+        assert!(kept.is_held(1150), "{known} {went}");
+        assert_eq!(kept.catalogue.tokens(), 1200 - u64::try_from(went).unwrap(), "{known} {went}");
+    }
+}
+
+/// Sessions are what matters: whoever is online is looked for before all others, and by no list.
+#[tokio::test]
+async fn of_many_that_went_those_in_use_are_found_first() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    let in_use = (150..=300).filter(|id| id % 3 == 0);
+    world.in_use.lock().unwrap().extend(in_use.clone());
+    (100..=300).for_each(|id| assert!(world.sandbox.delete_token(id)));
+    kept.after(INTERVAL).await;
+    assert!(in_use.clone().all(|id| !kept.is_held(id)));
+    assert_eq!(
+        world.sandbox.count("get"),
+        in_use.count() + listing::LOOKED_FOR,
+        "and as many others as are looked for"
+    );
+}
+
+#[tokio::test]
+async fn lists_and_records_that_are_gone_for_a_moment_take_nobody_away() {
+    for tokens in [3, 300] {
+        let world = World::new(tokens).await;
+        let mut kept = world.mirror();
+        kept.settle().await;
+        world.in_use.lock().unwrap().extend(1..=tokens);
+        let all = u64::try_from(tokens).unwrap();
+        world.sandbox.change(|options| (options.lists_nothing, options.fail_only) = (true, Some("get")));
+        world.fail(Some("gone"));
+        kept.after(INTERVAL).await;
+        assert_eq!(kept.catalogue.tokens(), all);
+        world.sandbox.change(|options| options.lists_nothing = false);
+        world.fail(None);
+        kept.after(INTERVAL).await;
+        assert_eq!(kept.catalogue.tokens(), all);
+        // It may last; and once it is over, that is seen at the next look.
+        world.sandbox.change(|options| options.lists_nothing = true);
+        world.fail(Some("gone"));
+        for _ in 0..10 {
+            kept.after(INTERVAL).await;
+        }
+        assert_eq!(kept.catalogue.tokens(), 0);
+        world.sandbox.change(|options| options.lists_nothing = false);
+        world.fail(None);
+        kept.after(INTERVAL).await;
+        assert_eq!(kept.catalogue.tokens(), all);
+    }
+}
+
+/// A list that has not filtered shows where a token has gone.
+#[tokio::test]
+async fn a_token_that_moves_elsewhere_is_gone_though_filters_are_ignored() {
+    for ignored in [false, true] {
+        let mut world = World::new(6).await;
+        world.config.business_ids = vec![BusinessId(1)];
+        world.fail(ignored.then_some("ignore-filter"));
+        let mut kept = world.mirror();
+        kept.settle().await;
+        assert_eq!(kept.catalogue.tokens(), 3);
+        kept.clock.advance(Duration::from_secs(10));
+        world.sandbox.edit_token(2, |record| drop(record.insert("BusinessId".to_owned(), 9.into())));
+        kept.after(INTERVAL).await;
+        assert!(!kept.is_held(2) && !kept.holds("code-2") && kept.is_held(4), "{ignored}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_hidden_delays_no_others_end() {
+    let world = World::new(300).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| options.hides = vec![150]);
+    for _ in 0..40 {
+        kept.after(INTERVAL).await;
+    }
+    for id in 10..16 {
+        world.sandbox.delete_token(id);
+        let took = kept.loses(id).await;
+        assert!(took <= INTERVAL + Duration::from_secs(5), "{took:?}");
+        kept.after(INTERVAL).await;
+    }
+    assert!(kept.is_held(150));
 }

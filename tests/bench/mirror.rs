@@ -206,7 +206,7 @@ async fn daemon(tokens: usize, runs: usize) {
     let whole = || {
         let path = folder.path().join("state/mirror.db");
         let file = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-        file.query_row("SELECT complete FROM about", [], |row| row.get::<_, i64>(0)).ok()
+        file.query_row("SELECT count(compared) FROM location", [], |row| row.get::<_, i64>(0)).ok()
     };
     while whole() != Some(1) {
         assert!(begun.elapsed() < Duration::from_secs(300), "it is never whole");

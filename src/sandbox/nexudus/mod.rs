@@ -48,6 +48,10 @@ pub struct Options {
     pub fails_at: Option<i64>,
     /// The status of those.
     pub fails_with: u16,
+    /// Records that lists leave out.
+    pub hides: Vec<i64>,
+    /// Records that may not be read by their ids.
+    pub forbids: Vec<i64>,
     /// Whether lists leave out how long they are.
     pub no_totals: bool,
     /// Whether text filters match parts; exactly otherwise.
@@ -86,6 +90,8 @@ impl Default for Options {
             lists_nothing: false,
             fails_at: None,
             fails_with: 500,
+            hides: Vec::new(),
+            forbids: Vec::new(),
             no_totals: false,
             contains: false,
             bearer_life: Duration::from_secs(604_799),

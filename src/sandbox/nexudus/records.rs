@@ -42,7 +42,7 @@ const FIELDS: [&str; 22] = [
 const SERVERS: [&str; 5] = ["Id", "UniqueId", "CreatedOn", "UpdatedOn", "UpdatedBy"];
 
 /// The records by id.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Records {
     by_id: BTreeMap<i64, Record>,
     /// Whether a written `MinutesLeft` sticks: pages disagree.

@@ -260,7 +260,17 @@ async fn list(
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             .into_response();
     }
-    let mut list = if state.options.lists_nothing { Records::default().list(asked) } else { state.records.list(asked) };
+    let mut list = if state.options.lists_nothing {
+        Records::default().list(asked)
+    } else if state.options.hides.is_empty() {
+        state.records.list(asked)
+    } else {
+        let mut shown = state.records.clone();
+        for id in &state.options.hides {
+            shown.delete(*id);
+        }
+        shown.list(asked)
+    };
     if state.options.no_totals
         && let Some(list) = list.as_object_mut()
     {
@@ -271,6 +281,9 @@ async fn list(
 }
 
 async fn one(Shared(world): Shared<Arc<World>>, Path(id): Path<String>) -> Response {
+    if id.parse().is_ok_and(|id| world.state().options.forbids.contains(&id)) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     let record = id.parse().ok().and_then(|id| world.state().records.get(id).cloned());
     match record {
         Some(record) => Json(record).into_response(),

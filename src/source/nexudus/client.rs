@@ -12,7 +12,7 @@ use reqwest::{RequestBuilder, StatusCode, Url};
 use super::answer::{Fault, date, judge, refuses_the_record};
 use super::back_off::Pauses;
 use super::call_log::CallLog;
-use super::ceiling::{Ceiling, Share, Ticket};
+use super::ceiling::{Ceiling, Share, Ticket, WINDOW};
 use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id};
 use super::skew::Skew;
 use super::wire::{self, NotAList};
@@ -256,7 +256,8 @@ impl Nexudus {
     pub fn noting_calls(mut self, folder: &Path) -> Self {
         let now = self.clock.now().mono;
         let per_minute = usize::try_from(self.config.requests_per_minute).unwrap_or(usize::MAX);
-        let former = match CallLog::open(folder, &self.clock, per_minute) {
+        let longest = self.config.request_timeout + WINDOW;
+        let former = match CallLog::open(folder, &self.clock, per_minute, longest) {
             Ok((log, former)) => {
                 self.call_log = Some(Arc::new(log));
                 former
@@ -386,7 +387,7 @@ impl Nexudus {
                     if let Said::Heard(heard) = &said {
                         self.compare_clocks(heard.date, sent);
                     }
-                    locked(&self.sign_in).accepted(operation.role());
+                    locked(&self.sign_in).accepted(operation.role(), self.now());
                     locked(&self.pauses).succeeded(operation == Operation::Update);
                     self.observer.answered(operation.as_str(), Ok(()));
                     return Ok(said);
@@ -563,9 +564,12 @@ impl Nexudus {
 
     /// Writes down what counts under the ceiling, the call that is about to be made among it.
     async fn note_call(&self) {
-        let Some(log) = self.call_log.clone() else { return };
+        let Some((log, place)) = self.call_log.clone().and_then(|log| Some((log.clone(), log.place()?))) else {
+            return;
+        };
         let (ceiling, at_most) = (Arc::clone(&self.ceiling), self.config.request_timeout);
         let noting = tokio::task::spawn_blocking(move || {
+            let _place = place;
             if let Err(error) = log.note(&ceiling, at_most) {
                 tracing::debug!(%error, "a call of Nexudus could not be written down");
             }

@@ -322,9 +322,12 @@ impl SignIn {
         Ok(())
     }
 
-    /// A call that needs `role` succeeded.
-    pub(super) fn accepted(&mut self, role: Role) {
-        self.missing.remove(&role);
+    /// A call that needs `role` succeeded. That it is missing somewhere, at one location say, is known on for its time: else each
+    /// call there brought a sign-in. With user and password in every call nothing is asked for while it is.
+    pub(super) fn accepted(&mut self, role: Role, now: Now) {
+        if self.auth == NexudusAuth::Basic || !self.is_missing(role, now) {
+            self.missing.remove(&role);
+        }
     }
 
     fn is_missing(&self, role: Role, now: Now) -> bool {
