@@ -61,6 +61,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "disconnect_style",
             "extend_sessions",
             "accounting",
+            "hand_over",
             "hotspot_hosts",
             "code_in",
             "certificate_name",

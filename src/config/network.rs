@@ -12,7 +12,7 @@ use super::keys::nearest;
 use super::reader::Section;
 use super::secrets;
 use super::settings::{
-    ApiKey, CodeIn, DisconnectStyle, Http, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope, TlsFiles,
+    ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope, TlsFiles,
 };
 use super::values::SECOND;
 use crate::core::ident::NasName;
@@ -121,6 +121,7 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
         ("no", RequireMessageAuthenticator::No),
     ];
     let styles = [("mikrotik", DisconnectStyle::Mikrotik), ("rfc5176", DisconnectStyle::Rfc5176)];
+    let ways = [("one-time", HandOver::OneTime), ("form", HandOver::Form), ("router", HandOver::Router)];
     let places = [("username", CodeIn::Username), ("password", CodeIn::Password)];
     let disconnect_port: u16 = number(section, "disconnect_port", 0..=65_535, 3799);
     let businesses = section.given("business_ids").and_then(|given| given.businesses()).unwrap_or_default();
@@ -141,6 +142,7 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
         choice(section, "require_message_authenticator", &require, RequireMessageAuthenticator::Auto);
     let extend_sessions = flag(section, "extend_sessions", false);
     let disconnect_style = choice(section, "disconnect_style", &styles, DisconnectStyle::Mikrotik);
+    let hand_over = choice(section, "hand_over", &ways, HandOver::OneTime);
     let code_in = choice(section, "code_in", &places, CodeIn::Username);
     let rate_limit = section.given("rate_limit").and_then(|given| given.attribute("10M/10M"));
     let group = section.given("group").and_then(|given| given.attribute("guests"));
@@ -157,6 +159,7 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
         require_message_authenticator,
         disconnect_port,
         disconnect_style,
+        hand_over,
         hotspot_hosts: hotspot_hosts.unwrap_or_default(),
         code_in,
         certificate_name,

@@ -179,6 +179,8 @@ pub struct Nas {
     pub disconnect_port: u16,
     /// Which attributes a Disconnect-Request carries.
     pub disconnect_style: DisconnectStyle,
+    /// How a guest's login gets to it.
+    pub hand_over: HandOver,
     /// Hosts where `link-login-only` may point.
     pub hotspot_hosts: Vec<String>,
     /// Where the code stands in a request.
@@ -217,6 +219,17 @@ pub enum DisconnectStyle {
     Mikrotik,
     /// As RFC 5176 has it.
     Rfc5176,
+}
+
+/// `nas.hand_over` (facts/hotspot.md §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandOver {
+    /// The portal takes the code and redirects the guest to the router with a password that is good for once.
+    OneTime,
+    /// The portal's page sends the router's login form.
+    Form,
+    /// The login page stands on the router itself.
+    Router,
 }
 
 /// `nas.code_in`.

@@ -130,8 +130,8 @@ fn the_full_file_shows_the_defaults() {
     assert_eq!((&full.rules, full.address), (&least.rules, least.address));
     assert_eq!(full.require_message_authenticator, least.require_message_authenticator);
     assert_eq!(
-        (full.disconnect_port, full.disconnect_style, full.code_in),
-        (least.disconnect_port, least.disconnect_style, least.code_in)
+        (full.disconnect_port, full.disconnect_style, full.hand_over, full.code_in),
+        (least.disconnect_port, least.disconnect_style, least.hand_over, least.code_in)
     );
     assert_eq!((least.rate_limit.as_ref(), least.hotspot_hosts.len()), (None, 0));
 
@@ -239,6 +239,19 @@ fn values_are_normalised() {
     assert_eq!(settings.cache.max_tokens, 2000);
     assert!(settings.radius.workers > 0 && !settings.radius.listen_is_default);
     assert_eq!(settings.http.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn a_router_gets_logins_in_the_way_that_is_written() {
+    for (written, hand_over) in
+        [("one-time", HandOver::OneTime), ("form", HandOver::Form), ("router", HandOver::Router)]
+    {
+        let settings = minimal_and(&format!("hand_over = \"{written}\"")).unwrap().settings;
+        assert_eq!(settings.nas[0].hand_over, hand_over, "{written}");
+    }
+    assert_eq!(minimal_and("").unwrap().settings.nas[0].hand_over, HandOver::OneTime);
+    let report = minimal_and("hand_over = \"cookie\"").unwrap_err().to_string();
+    assert!(["one-time", "form", "router"].iter().all(|word| report.contains(word)), "{report}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a request means, and what the answers hold, attribute by attribute.
 
 use super::*;
-use crate::config::{DisconnectStyle, Nas, RequireMessageAuthenticator};
+use crate::config::{DisconnectStyle, HandOver, Nas, RequireMessageAuthenticator};
 use crate::core::budget::Pool;
 use crate::core::decide::View;
 use crate::core::ident::{NasName, TokenId};
@@ -31,6 +31,7 @@ fn client(code_in: CodeIn) -> Client {
             require_message_authenticator: RequireMessageAuthenticator::Auto,
             disconnect_port: 3799,
             disconnect_style: DisconnectStyle::Mikrotik,
+            hand_over: HandOver::OneTime,
             hotspot_hosts: Vec::new(),
             code_in,
             certificate_name: None,
