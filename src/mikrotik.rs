@@ -6,10 +6,13 @@
 mod pages;
 #[cfg(test)]
 mod routeros;
+mod script;
+mod setup;
 
 use reqwest::Url;
 
 pub use pages::pages;
+pub use setup::{Setup, Site, setup};
 
 use crate::config::{HandOver, Nas, Settings};
 
@@ -29,6 +32,11 @@ pub enum Error {
          on the router itself"
     )]
     NoPublicUrl,
+    /// The router would have no port to ask at.
+    #[error(
+        "there is nothing that the router could ask: `radius.auth_listen` and `radius.acct_listen` need a port each"
+    )]
+    NoRadius,
     /// A template is wrong, which tests rule out.
     #[error("a page could not be made: {0}")]
     Template(#[from] minijinja::Error),

@@ -2,18 +2,23 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ipnet::Ipv4Net;
+
 use crate::cli::{complain, load, print};
 use crate::config::{HandOver, Nas, Settings};
-use crate::mikrotik;
+use crate::mikrotik::{self, Site};
 
 /// The configuration does not do, or names no such router.
 const UNUSABLE: u8 = 2;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum MikrotikCommand {
+    /// Print the RouterOS v7 commands that connect the router; the RADIUS secret stands in them in full
+    Setup(SetupArguments),
     /// Write the pages that the router shows to guests, as a folder to upload
     Pages(PagesArguments),
 }
@@ -29,6 +34,24 @@ struct RouterArguments {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct SetupArguments {
+    #[command(flatten)]
+    router: RouterArguments,
+    /// The address of spotgate, as the router reaches it; else it is guessed from the configuration
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<IpAddr>,
+    /// The interface of the guests
+    #[arg(long, value_name = "NAME", default_value = "bridge-guest")]
+    interface: String,
+    /// The address of the hotspot there; else the first that the interface has
+    #[arg(long, value_name = "ADDRESS")]
+    hotspot_address: Option<Ipv4Addr>,
+    /// The network of the guests, e.g. 10.5.88.0/24; else that of the address
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<Ipv4Net>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PagesArguments {
     #[command(flatten)]
     router: RouterArguments,
@@ -39,7 +62,27 @@ pub(super) struct PagesArguments {
 
 pub(super) fn run(command: &MikrotikCommand) -> ExitCode {
     match command {
+        MikrotikCommand::Setup(arguments) => setup(arguments),
         MikrotikCommand::Pages(arguments) => pages(arguments),
+    }
+}
+
+fn setup(arguments: &SetupArguments) -> ExitCode {
+    let site = Site {
+        server: arguments.server,
+        interface: arguments.interface.clone(),
+        hotspot_address: arguments.hotspot_address,
+        network: arguments.network,
+    };
+    match with_router(&arguments.router, |settings, nas| mikrotik::setup(settings, nas, &site)) {
+        Ok(made) => {
+            for note in &made.notes {
+                complain(&format!("spotgate: {note}"));
+            }
+            print(&made.script);
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
     }
 }
 
@@ -64,7 +107,7 @@ fn pages(arguments: &PagesArguments) -> ExitCode {
         "{count} files are in {folder}: {login}.\n\
          Upload the folder to the router as spotgate (flash/spotgate if it has a folder flash), by Files in WinBox or:\n  \
          scp -r {folder} admin@ROUTER:spotgate\n\
-         The profile of the hotspot has to name it:\n  \
+         The profile of the hotspot has to name it, as `spotgate mikrotik setup` does:\n  \
          /ip hotspot profile set [find where name=\"spotgate\"] html-directory-override=\"spotgate\"\n",
         count = files.len(),
         folder = folder.display(),

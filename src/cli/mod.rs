@@ -45,7 +45,7 @@ enum Command {
     Disconnect(sessions::DisconnectArguments),
     /// Print the usage that is not written back to the source, as CSV; access codes stand in it in full
     Usage(usage::UsageArguments),
-    /// What a MikroTik router needs: its pages
+    /// What a MikroTik router needs: the commands that connect it, and its pages
     #[command(subcommand)]
     Mikrotik(mikrotik::MikrotikCommand),
     /// Run the sandbox Nexudus API alone (user demo@example.org, password demo)

@@ -80,6 +80,35 @@ fn what_cannot_be_is_said() {
     assert!(printed(&output).contains("pages/alogin.html cannot be written"), "{}", printed(&output));
 }
 
+#[test]
+fn the_commands_of_a_router_are_printed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = "hand_over = \"router\"\nhotspot_hosts = [\"login.example.net\"]";
+    let configured = configuration(FILE_SOURCE, fixed).replace("127.0.0.1:0\"]\nacct", "10.5.0.2:1812\"]\nacct");
+    let configured = configured.replacen("acct_listen = [\"127.0.0.1:0\"]", "acct_listen = [\"10.5.0.2:1813\"]", 1);
+    let path = folder.path().join("spotgate.toml");
+    std::fs::write(&path, configured).unwrap();
+    let setup = |nas: &str, more: &[&str]| {
+        run(spotgate(&["mikrotik", "setup", "--nas", nas]).args(more).arg("--config").arg(&path))
+    };
+    let output =
+        setup("front-desk", &["--interface", "vlan7", "--hotspot-address", "10.7.0.1", "--network", "10.7.0.0/16"]);
+    let script = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{script}");
+    assert!(script.starts_with("# spotgate: connects the router front-desk") && script.ends_with("\n}\n"), "{script}");
+    for part in ["\"10.5.0.2\"", "\"vlan7\"", "\"10.7.0.1\"", "\"10.7.0.0/16\"", "\"correct horse battery\""] {
+        assert!(script.contains(part), "{part} in {script}");
+    }
+    let output = setup("front-desk", &["--server", "10.5.0.9"]);
+    assert!(output.status.success() && printed(&output).contains("sgServer \"10.5.0.9\""), "{}", printed(&output));
+    let output = setup("kitchen", &[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(printed(&output).contains("there are: front-desk"), "{}", printed(&output));
+    // Ports that the kernel picks are no ports to ask at; and of what has to be looked at the error stream tells.
+    let output = mikrotik(folder.path(), "hand_over = \"router\"", &["setup", "--nas", "front-desk"]);
+    assert!(output.status.code() == Some(2) && printed(&output).contains("radius.auth_listen"), "{}", printed(&output));
+}
+
 /// What a script prints when it runs after the router's `md5.js`.
 fn after_md5(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
