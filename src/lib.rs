@@ -18,6 +18,7 @@
 //! - [`throttle`]: failed codes per device and per NAS.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words. [`portal`]: the guest's door, so far without its pages.
+//! - [`mikrotik`]: what a router of theirs needs from us: the commands that connect it, and the pages that it shows.
 //! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
 //!   the process and is no account.
 //! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
@@ -35,6 +36,7 @@ pub mod http;
 pub mod journal;
 pub mod ledger;
 pub mod live;
+pub mod mikrotik;
 pub mod mirror;
 pub mod portal;
 pub mod radius;

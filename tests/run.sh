@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential ca-certificates curl freeradius freeradius-utils hostapd iproute2 procps python3-venv sqlite3 systemd
+  build-essential ca-certificates curl duktape freeradius freeradius-utils hostapd iproute2 procps python3-venv sqlite3 systemd
   tshark wpasupplicant
 )
 services=(freeradius hostapd wpa_supplicant)

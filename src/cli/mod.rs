@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod explain;
+mod mikrotik;
 mod openapi;
 mod sandbox;
 mod serve;
@@ -44,6 +45,9 @@ enum Command {
     Disconnect(sessions::DisconnectArguments),
     /// Print the usage that is not written back to the source, as CSV; access codes stand in it in full
     Usage(usage::UsageArguments),
+    /// What a MikroTik router needs: the commands that connect it, and its pages
+    #[command(subcommand)]
+    Mikrotik(mikrotik::MikrotikCommand),
     /// Run the sandbox Nexudus API alone (user demo@example.org, password demo)
     Sandbox(sandbox::SandboxArguments),
     /// Everything on loopback, with no account and no router
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Sessions(arguments) => sessions::sessions(&arguments),
         Command::Disconnect(arguments) => sessions::disconnect(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
+        Command::Mikrotik(command) => mikrotik::run(&command),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Openapi => openapi::run(),

@@ -25,6 +25,16 @@ impl Given {
         Self(pairs)
     }
 
+    /// As given, and before that what the address of a page of ours says that the router was told to lead to: some routers hand it
+    /// on as a value, `dst`, rather than lead there.
+    #[must_use]
+    pub fn led_to(self, page: &str) -> Self {
+        let led = self.get("dst").and_then(|dst| dst.strip_prefix(page)?.strip_prefix('?'));
+        let pairs = led.and_then(|query| reqwest::Url::parse(&format!("http://spotgate.invalid/?{query}")).ok());
+        let pairs = pairs.iter().flat_map(reqwest::Url::query_pairs).map(|(name, value)| (name.into(), value.into()));
+        Self(pairs.chain(self.0.iter().cloned()).collect())
+    }
+
     /// What it says of `name`; none if that is nothing, or too long to be anything.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -285,6 +285,23 @@ keys! {
     Date = "date",
     /// The same of another year: `year` too.
     DateWithYear = "date-with-year",
+
+    /// The link of a router's page that only leads to another.
+    PageContinue = "page-continue",
+    /// A router's page that cannot do without JavaScript, where there is none.
+    PageJavascript = "page-javascript",
+    /// The router is set up wrongly, or failed.
+    RouterFault = "router-fault",
+    /// The router has no address left.
+    RouterNoAddress = "router-no-address",
+    /// The router is shutting down.
+    RouterRestarting = "router-restarting",
+    /// The router allows no more devices on this code.
+    RouterDevices = "router-devices",
+    /// The router's licence allows no more devices.
+    RouterFull = "router-full",
+    /// The router is still asking about this device.
+    RouterInProgress = "router-in-progress",
 }
 
 /// What stands for a variable.

@@ -135,7 +135,8 @@ impl Pages {
         });
         let own = settings.templates.as_deref().and_then(|folder| own(folder, &mut note));
         let built_in = environment();
-        let colors = context! { accent => settings.accent_color.as_str(), on_accent => on(&settings.accent_color) };
+        let colors =
+            context! { accent => settings.accent_color.as_str(), on_accent => legible_on(&settings.accent_color) };
         let style = |environment: &Environment<'_>| environment.get_template(STYLE)?.render(&colors);
         let style = own.as_ref().and_then(|own| style(own).inspect_err(|error| note(said(STYLE, error))).ok());
         let style = style.unwrap_or_else(|| built_in_style(&built_in, &colors));
@@ -259,7 +260,8 @@ fn logo(path: &Path) -> io::Result<Logo> {
 
 /// Black or white, whichever can be read better on this colour: one of both always has the contrast that WCAG 2.2 §1.4.3 asks
 /// for (4.5 : 1).
-fn on(color: &str) -> &'static str {
+#[must_use]
+pub fn legible_on(color: &str) -> &'static str {
     let digits: Vec<u32> = color.chars().filter_map(|digit| digit.to_digit(16)).collect();
     let channels: Vec<u32> = match digits[..] {
         [r, g, b] => [r, g, b].map(|digit| digit * 17).to_vec(),

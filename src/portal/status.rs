@@ -114,6 +114,8 @@ pub(super) async fn page(
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let (pages, given) = (pages(&live)?, Given::new(given));
+    let base = live.settings.portal.public_url.as_deref();
+    let given = base.map_or(given.clone(), |base| given.led_to(&format!("{base}/status")));
     let (language, words, now) = (language(&given, &headers, &live), words(), app.gate.clock.now().wall);
     let shown = badge(&app, &given, &headers);
     let found = match (shown.and_then(|badge| online_by(&app, &live, badge)), from) {
@@ -139,10 +141,8 @@ pub(super) async fn page(
         let numbers = [("devices", Value::Number(devices)), ("limit", Value::Number(limit))];
         words.say(language, Key::StatusDevicesOf, &numbers)
     });
-    let onward = given.get("link-orig").and_then(|onward| Destination::parse(onward).ok());
-    let is_ours = |onward: &Destination| {
-        live.settings.portal.public_url.as_deref().is_some_and(|url| onward.as_str().starts_with(url))
-    };
+    let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
+    let is_ours = |onward: &Destination| base.is_some_and(|url| onward.as_str().starts_with(url));
     let onward = onward.filter(|onward| !onward.is_probe() && !is_ours(onward)).map(|onward| {
         let text = words.say(language, Key::StatusContinue, &[("host", Value::Text(onward.host()))]);
         context! { href => onward.as_str(), text }

@@ -425,6 +425,9 @@ async fn the_time_left_is_shown_to_who_shows_a_badge_or_comes_from_there() {
         let page = world.get("/status", &[("t", &badge), ("link-orig", onward)], "").await;
         assert!(told(&page) && !page.text.contains("Continue"), "{onward}: {}", page.text);
     }
+    // A router that shows a page of its own hands on where it was to lead.
+    let page = world.get("/status", &[("nas", "front-desk"), ("mac", "02:00:5E:10:00:01"), ("dst", &then)], "").await;
+    assert!(told(&page) && !page.text.contains("Continue"), "{}", page.text);
     // By the address, a moment later.
     world.clock.advance(std::time::Duration::from_secs(6));
     assert!(get("10.5.88.41", "/status".to_owned(), String::new()).await.text.contains("You are online"));

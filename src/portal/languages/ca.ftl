@@ -109,3 +109,14 @@ month =
         [11] de novembre
        *[12] de desembre
     }
+
+## The router's own pages
+
+page-continue = Continua
+page-javascript = Per connectar-vos aquí, activeu JavaScript en aquest navegador.
+router-fault = La WiFi té una avaria. Aviseu a recepció.
+router-no-address = La WiFi no té cap adreça lliure per a aquest dispositiu. Torneu-ho a provar d’aquí a uns minuts.
+router-restarting = La WiFi s’està reiniciant. Torneu-ho a provar d’aquí a uns minuts.
+router-devices = Aquest codi ja es fa servir en tots els dispositius que permet. Tanqueu primer la sessió en un d’ells.
+router-full = La WiFi no admet més dispositius ara mateix. Torneu-ho a provar d’aquí a uns minuts.
+router-in-progress = L’inici de sessió encara s’està comprovant. Espereu un moment i torneu-ho a provar.

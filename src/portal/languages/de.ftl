@@ -107,3 +107,14 @@ month =
         [11] November
        *[12] Dezember
     }
+
+## The router's own pages
+
+page-continue = Weiter
+page-javascript = Um hier online zu gehen, schalten Sie bitte JavaScript in diesem Browser ein.
+router-fault = Das WLAN ist gestört. Bitte sagen Sie am Empfang Bescheid.
+router-no-address = Das WLAN hat für dieses Gerät keine Adresse mehr frei. Bitte versuchen Sie es in ein paar Minuten erneut.
+router-restarting = Das WLAN wird gerade neu gestartet. Bitte versuchen Sie es in ein paar Minuten erneut.
+router-devices = Dieser Code wird schon auf so vielen Geräten benutzt, wie er erlaubt. Bitte melden Sie sich zuerst auf einem ab.
+router-full = Das WLAN nimmt gerade keine weiteren Geräte an. Bitte versuchen Sie es in ein paar Minuten erneut.
+router-in-progress = Die Anmeldung wird noch geprüft. Bitte warten Sie einen Moment und versuchen Sie es dann erneut.

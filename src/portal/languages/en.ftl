@@ -122,3 +122,14 @@ month =
         [11] November
        *[12] December
     }
+
+## The router's own pages
+
+page-continue = Continue
+page-javascript = To go online here, please switch JavaScript on in this browser.
+router-fault = The WiFi has a fault. Please tell the front desk.
+router-no-address = The WiFi has no address left for this device. Please try again in a few minutes.
+router-restarting = The WiFi is being restarted. Please try again in a few minutes.
+router-devices = This code is in use on as many devices as it allows. Log out on one first.
+router-full = The WiFi takes no more devices right now. Please try again in a few minutes.
+router-in-progress = The login is still being checked. Please wait a moment, then try again.

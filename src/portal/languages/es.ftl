@@ -107,3 +107,14 @@ month =
         [11] de noviembre
        *[12] de diciembre
     }
+
+## The router's own pages
+
+page-continue = Continuar
+page-javascript = Para conectarse aquí, active JavaScript en este navegador.
+router-fault = La WiFi tiene una avería. Avise en recepción.
+router-no-address = La WiFi no tiene ninguna dirección libre para este dispositivo. Vuelva a intentarlo en unos minutos.
+router-restarting = La WiFi se está reiniciando. Vuelva a intentarlo en unos minutos.
+router-devices = Este código ya se usa en todos los dispositivos que permite. Cierre antes la sesión en uno de ellos.
+router-full = La WiFi no admite más dispositivos en este momento. Vuelva a intentarlo en unos minutos.
+router-in-progress = El inicio de sesión aún se está comprobando. Espere un momento y vuelva a intentarlo.

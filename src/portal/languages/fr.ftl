@@ -112,3 +112,14 @@ month =
         [11] novembre
        *[12] décembre
     }
+
+## The router's own pages
+
+page-continue = Continuer
+page-javascript = Pour vous connecter ici, veuillez activer JavaScript dans ce navigateur.
+router-fault = Le WiFi est en panne. Veuillez prévenir l’accueil.
+router-no-address = Le WiFi n’a plus d’adresse pour cet appareil. Veuillez réessayer dans quelques minutes.
+router-restarting = Le WiFi redémarre. Veuillez réessayer dans quelques minutes.
+router-devices = Ce code est déjà utilisé sur autant d’appareils qu’il le permet. Déconnectez-vous d’abord de l’un d’eux.
+router-full = Le WiFi n’accepte plus d’appareils pour le moment. Veuillez réessayer dans quelques minutes.
+router-in-progress = La connexion est encore en cours de vérification. Veuillez patienter un instant, puis réessayer.

@@ -109,3 +109,14 @@ month =
         [11] novembre
        *[12] dicembre
     }
+
+## The router's own pages
+
+page-continue = Continua
+page-javascript = Per andare online da qui, attivare JavaScript in questo browser.
+router-fault = Il WiFi ha un guasto. Avvisare la reception.
+router-no-address = Il WiFi non ha più indirizzi per questo dispositivo. Riprovare tra qualche minuto.
+router-restarting = Il WiFi si sta riavviando. Riprovare tra qualche minuto.
+router-devices = Questo codice è già in uso su tutti i dispositivi che consente. Disconnettersi prima da uno di essi.
+router-full = Il WiFi non accetta altri dispositivi in questo momento. Riprovare tra qualche minuto.
+router-in-progress = L’accesso è ancora in corso di verifica. Attendere un momento, poi riprovare.

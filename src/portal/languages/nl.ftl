@@ -107,3 +107,14 @@ month =
         [11] november
        *[12] december
     }
+
+## The router's own pages
+
+page-continue = Doorgaan
+page-javascript = Zet JavaScript in deze browser aan om hier online te gaan.
+router-fault = De wifi heeft een storing. Meld het aan de balie.
+router-no-address = De wifi heeft geen adres meer vrij voor dit apparaat. Probeer het over een paar minuten opnieuw.
+router-restarting = De wifi wordt opnieuw gestart. Probeer het over een paar minuten opnieuw.
+router-devices = Deze code wordt al op zoveel apparaten gebruikt als is toegestaan. Log eerst op een ervan uit.
+router-full = De wifi laat op dit moment geen apparaten meer toe. Probeer het over een paar minuten opnieuw.
+router-in-progress = Het inloggen wordt nog gecontroleerd. Wacht even en probeer het dan opnieuw.

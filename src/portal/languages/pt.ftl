@@ -109,3 +109,14 @@ month =
         [11] de novembro
        *[12] de dezembro
     }
+
+## The router's own pages
+
+page-continue = Continuar
+page-javascript = Para entrar na internet aqui, ative o JavaScript neste navegador.
+router-fault = O WiFi está com uma avaria. Avise no balcão.
+router-no-address = O WiFi não tem mais endereços para este dispositivo. Tente novamente dentro de alguns minutos.
+router-restarting = O WiFi está a reiniciar. Tente novamente dentro de alguns minutos.
+router-devices = Este código já está em uso em todos os dispositivos que permite. Saia primeiro num deles.
+router-full = O WiFi não aceita mais dispositivos neste momento. Tente novamente dentro de alguns minutos.
+router-in-progress = O login ainda está em verificação. Aguarde um momento e tente novamente.

@@ -81,13 +81,13 @@ fn a_logo_is_small_and_of_a_kind_that_browsers_show() {
 #[test]
 fn words_can_be_read_on_the_accent_whatever_it_is() {
     assert_eq!(
-        ["#000", "#0a7", "#fff", "#a00000", "#ffff00", "#767676"].map(on),
+        ["#000", "#0a7", "#fff", "#a00000", "#ffff00", "#767676"].map(legible_on),
         ["#fff", "#000", "#000", "#fff", "#000", "#000"]
     );
     let luminance = |color: f64| if color <= 0.040_45 { color / 12.92 } else { ((color + 0.055) / 1.055).powf(2.4) };
     for grey in 0..=255u32 {
         let ground = luminance(f64::from(grey) / 255.0);
-        let contrast = if on(&format!("#{grey:02x}{grey:02x}{grey:02x}")) == "#000" {
+        let contrast = if legible_on(&format!("#{grey:02x}{grey:02x}{grey:02x}")) == "#000" {
             (ground + 0.05) / 0.05
         } else {
             1.05 / (ground + 0.05)

@@ -1,0 +1,55 @@
+//! What a MikroTik router needs from us to be a hotspot of ours: its pages, and the commands that set it up.
+//!
+//! What goes into either comes from the configuration, and stays what it is there: a title is a text and never a variable of
+//! RouterOS, a secret is a value and never a command.
+
+mod pages;
+#[cfg(test)]
+mod routeros;
+mod script;
+mod setup;
+
+use reqwest::Url;
+
+pub use pages::pages;
+pub use setup::{Setup, Site, setup};
+
+use crate::config::{HandOver, Nas, Settings};
+
+/// Why a router cannot be a hotspot of ours as the configuration is.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Guests would be sent to a portal that is switched off.
+    #[error(
+        "guests are sent to the portal, which is off: remove `portal.enabled = false`, or write `hand_over = \"router\"` below \
+         [[nas]], for a login page on the router itself"
+    )]
+    NoPortal,
+    /// Guests would be sent to a portal that has no address.
+    #[error(
+        "guests are sent to the portal, and `portal.public_url` is not set: write how they reach it, e.g. \
+         `public_url = \"https://wifi.example.org\"` below [portal]; or `hand_over = \"router\"` below [[nas]], for a login page \
+         on the router itself"
+    )]
+    NoPublicUrl,
+    /// The router would have no port to ask at.
+    #[error(
+        "there is nothing that the router could ask: `radius.auth_listen` and `radius.acct_listen` need a port each"
+    )]
+    NoRadius,
+    /// A template is wrong, which tests rule out.
+    #[error("a page could not be made: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+/// The portal that guests of this router are sent to, if they are.
+fn portal(settings: &Settings, nas: &Nas) -> Result<Option<Url>, Error> {
+    if nas.hand_over == HandOver::Router {
+        return Ok(None);
+    }
+    if !settings.portal.enabled {
+        return Err(Error::NoPortal);
+    }
+    let url = settings.portal.public_url.as_deref().and_then(|url| Url::parse(url).ok());
+    url.map(Some).ok_or(Error::NoPublicUrl)
+}
