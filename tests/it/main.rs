@@ -12,6 +12,7 @@ mod disconnect;
 mod disk;
 mod doctor;
 mod foreign;
+mod guest;
 mod mirror;
 mod nexudus;
 mod peers;
