@@ -3,7 +3,7 @@
 mod tour;
 
 use std::fmt::Write as _;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use crate::clock::Clock;
 use crate::config::{self, LogForm, Telemetry};
 use crate::core::ident::Mac;
 use crate::sandbox::nexudus::{self, Sandbox, demo_tokens};
-use crate::sandbox::router::{Options, Router};
+use crate::sandbox::router::{Options, Profile, Router, Web};
 use crate::serve::{self, Daemon};
 use crate::telemetry;
 
 const SECRET: &str = "demo-shared-secret";
 const KEY: &str = "demo-key";
 const NAS: &str = "front-desk";
+/// Devices whose browser a person can be.
+const PHONES: [(&str, Mac); 2] =
+    [("your phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x41])), ("a second phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x42]))];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArguments {
@@ -33,7 +36,44 @@ struct Demo {
     sandbox: Sandbox,
     daemon: Daemon,
     router: Router,
+    /// One for each of the phones; none on a tour.
+    phones: Vec<Web>,
     folder: Folder,
+}
+
+/// Where the parts listen: 0 for any free port.
+struct Ports {
+    auth: u16,
+    accounting: u16,
+    http: u16,
+    metrics: u16,
+    incoming: u16,
+    /// Of each phone; none on a tour.
+    phones: Vec<u16>,
+}
+
+impl Ports {
+    /// A person finds the same ports again; a tour takes what is free.
+    fn choose(once: bool) -> std::io::Result<Self> {
+        let port = |wished| if once { 0 } else { free(wished) };
+        // The configuration names these before anybody listens there.
+        let named = |wished| match free(wished) {
+            0 => Ok::<_, std::io::Error>(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
+            port => Ok(port),
+        };
+        let mut phones = Vec::new();
+        for wished in if once { 0..0 } else { 21882..21884 } {
+            phones.push(named(wished)?);
+        }
+        Ok(Self {
+            auth: port(21812),
+            accounting: port(21813),
+            http: if once { 0 } else { named(21880)? },
+            metrics: port(21881),
+            incoming: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+            phones,
+        })
+    }
 }
 
 /// A folder that goes with the demo.
@@ -85,38 +125,41 @@ async fn start(once: bool) -> Result<Demo, String> {
     std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let folder = Folder(folder);
     let path = folder.0.join("spotgate.toml");
-    // A person finds the same ports again; a tour takes what is free.
-    let port = |wished| if once { 0 } else { free(wished) };
-    let incoming = any_port().map_err(|error| error.to_string())?;
-    let text = configuration(&sandbox.base_url(), [port(21812), port(21813), port(21880), port(21881)], incoming);
+    let ports = Ports::choose(once).map_err(|error| error.to_string())?;
+    let text = configuration(&sandbox.base_url(), &ports);
     std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     let loaded = config::from_str(&text, &path, &|_| None).map_err(|report| report.to_string())?;
     let daemon = serve::start(loaded.settings, clock).await.map_err(|error| error.to_string())?;
     let addresses = &daemon.addresses;
-    let (Some(&auth), Some(&accounting)) = (addresses.auth.first(), addresses.accounting.first()) else {
-        return Err("RADIUS listens nowhere".to_owned());
+    let (Some(&auth), Some(&accounting), Some(&http)) =
+        (addresses.auth.first(), addresses.accounting.first(), addresses.http.first())
+    else {
+        return Err("RADIUS or HTTP listens nowhere".to_owned());
     };
     let mut options = Options::new(auth, SECRET.as_bytes());
     options.name = NAS.to_owned();
     options.accounting = accounting;
-    options.incoming.set_port(incoming);
+    options.incoming.set_port(ports.incoming);
     let router = Router::start(options).await.map_err(|error| error.to_string())?;
-    Ok(Demo { sandbox, daemon, router, folder })
-}
-
-/// A port that is free: the configuration must name it before the router can listen there.
-fn any_port() -> std::io::Result<u16> {
-    Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    let mut phones = Vec::new();
+    for (&port, (_, mac)) in ports.phones.iter().zip(PHONES) {
+        let profile = Profile { listen: (Ipv4Addr::LOCALHOST, port).into(), ..Profile::for_portal(http) };
+        phones.push(router.web(mac, profile).await.map_err(|error| error.to_string())?);
+    }
+    Ok(Demo { sandbox, daemon, router, phones, folder })
 }
 
 /// The port, or 0 if somebody has it.
 fn free(port: u16) -> u16 {
-    let taken =
-        UdpSocket::bind(("127.0.0.1", port)).is_err() || std::net::TcpListener::bind(("127.0.0.1", port)).is_err();
+    let taken = UdpSocket::bind(("127.0.0.1", port)).is_err() || TcpListener::bind(("127.0.0.1", port)).is_err();
     if taken { 0 } else { port }
 }
 
-fn configuration(base_url: &str, [auth, accounting, http, metrics]: [u16; 4], incoming: u16) -> String {
+fn configuration(base_url: &str, ports: &Ports) -> String {
+    let Ports { auth, accounting, http, metrics, incoming, phones } = ports;
+    let hosts: Vec<String> = phones.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let portal =
+        if phones.is_empty() { String::new() } else { format!("[portal]\npublic_url = \"http://127.0.0.1:{http}\"\n") };
     format!(
         r#"[source]
 kind = "nexudus"
@@ -136,13 +179,15 @@ address = "127.0.0.1"
 secret = "{SECRET}"
 business_ids = [1]
 disconnect_port = {incoming}
+hotspot_hosts = {hosts:?}
 [http]
 listen = ["127.0.0.1:{http}"]
+trusted_proxies = ["127.0.0.1"]
 [[http.api_key]]
 name = "demo"
 key = "{KEY}"
 scopes = ["authorize", "read", "admin"]
-[store]
+{portal}[store]
 path = "state"
 [telemetry]
 metrics_listen = "127.0.0.1:{metrics}"
@@ -170,6 +215,10 @@ fn described(demo: &Demo) -> String {
   hotspot           an emulated router with a guest on it
   configuration     {}
 
+Be a guest: each address is a phone in the hotspot's WiFi. Open one in a browser, log in with a code below, log out.
+
+{}
+
 Codes: DEMO-HOUR (an hour, one device)  DEMO-TWO (two devices)  DEMO-POOL (three)  DEMO-MINUTE  00421  DEMO-TEAM
        DEMO-SOON  DEMO-PAST  DEMO-EMPTY  DEMO-ELSEWHERE  DEMO-TWIN  DEMO-BOUND  (each denied for its own reason)
 
@@ -191,6 +240,7 @@ Stop with Ctrl-C.
         first(&addresses.accounting),
         addresses.metrics.map(|address| address.to_string()).unwrap_or_default(),
         config.display(),
+        phones(&demo.phones),
         lines(&[
             radclient("DEMO-HOUR", "02:00:5E:00:00:01", &auth),
             radclient("DEMO-PAST", "02:00:5E:00:00:02", &auth),
@@ -207,6 +257,11 @@ Stop with Ctrl-C.
         ]),
     );
     text
+}
+
+fn phones(phones: &[Web]) -> String {
+    let line = |(web, (name, _)): (&Web, (&str, Mac))| format!("  {name:<16}  http://{}/", web.address());
+    phones.iter().zip(PHONES).map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn lines(commands: &[String]) -> String {

@@ -18,7 +18,7 @@ use crate::radius::attribute::{self as attr, ErrorCause, code, mikrotik};
 use crate::radius::packet::{Attribute, Drop, Packet};
 use crate::radius::secret::Secret;
 
-pub(in crate::sandbox) use request::{NAS_ADDRESS, address_of};
+pub(in crate::sandbox) use request::{HOTSPOT_SERVER, INTERFACE, NAS_ADDRESS, address_of};
 pub use request::{Password, Record};
 
 /// Where the Message-Authenticator's sixteen octets are if it stands first.

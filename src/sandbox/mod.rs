@@ -3,3 +3,4 @@
 pub mod hotspot;
 pub mod nexudus;
 pub mod router;
+pub mod servlet;

@@ -20,6 +20,7 @@ mod quirks;
 mod reports;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,6 +47,7 @@ pub use incoming::{Counts, Heard, Reaction};
 pub use options::Options;
 pub use quirks::{Lose, Quirks};
 pub use reports::{Fate, Reported};
+pub use web::{LoginBy, Pages, Profile, Web};
 
 /// A running router; clones are the same router. All it does ends when the last of them is dropped.
 #[derive(Clone)]
@@ -104,6 +106,8 @@ impl Login {
 pub struct Online {
     /// The device.
     pub mac: Mac,
+    /// The User-Name it logged in with.
+    pub user_name: String,
     /// Acct-Session-Id.
     pub session_id: String,
     /// Framed-IP-Address.
@@ -318,6 +322,7 @@ impl Online {
         let (input, output) = guest.octets(now);
         Self {
             mac: guest.mac,
+            user_name: guest.user_name.clone(),
             session_id: guest.session_id.clone(),
             address: guest.address,
             since: guest.since,

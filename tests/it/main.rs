@@ -12,6 +12,7 @@ mod disconnect;
 mod disk;
 mod doctor;
 mod foreign;
+mod guest;
 mod mikrotik;
 mod mirror;
 mod nexudus;

@@ -13,9 +13,9 @@ use crate::radius::packet::{Full, Packet, Request};
 /// The router's own address (NAS-IP-Address), whatever address it sends from.
 pub(in crate::sandbox) const NAS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 1);
 /// The name of its hotspot server (Called-Station-Id).
-const HOTSPOT_SERVER: &str = "guest-hs";
+pub(in crate::sandbox) const HOTSPOT_SERVER: &str = "guest-hs";
 /// The interface the guests are on (NAS-Port-Id).
-const INTERFACE: &str = "bridge-guest";
+pub(in crate::sandbox) const INTERFACE: &str = "bridge-guest";
 const LOGOFF_URL: &str = "http://10.5.88.1/logout";
 
 /// What a guest has typed besides the user name, and how it travels.
@@ -25,6 +25,15 @@ pub enum Password<'a> {
     Pap(&'a str),
     /// As CHAP-Password, with its CHAP-Challenge.
     Chap(&'a str),
+    /// What the guest's browser has answered to a challenge; the router does not know the password.
+    ChapResponse {
+        /// The CHAP identifier.
+        ident: u8,
+        /// The challenge that the browser was given.
+        challenge: &'a [u8; 16],
+        /// MD5 of identifier, password and challenge.
+        digest: &'a [u8; 16],
+    },
 }
 
 /// A session as accounting reports it.
@@ -115,9 +124,9 @@ impl Hotspot {
                 let challenge = random()?;
                 let [ident, ..] = random()?;
                 let digest = Md5::new().chain_update([ident]).chain_update(password).chain_update(challenge).finalize();
-                request.attribute(attr::CHAP_CHALLENGE, &challenge)?;
-                request.attribute(attr::CHAP_PASSWORD, &[&[ident], digest.as_slice()].concat())?;
+                chap(&mut request, ident, &challenge, digest.as_slice())?;
             }
+            Password::ChapResponse { ident, challenge, digest } => chap(&mut request, ident, challenge, digest)?,
         }
         request.integer(attr::SERVICE_TYPE, attr::LOGIN_USER)?;
         request.vendor(wispr::VENDOR, wispr::LOGOFF_URL, LOGOFF_URL.as_bytes())?;
@@ -154,6 +163,11 @@ impl Hotspot {
         request.attribute(attr::NAS_IDENTIFIER, self.name.as_bytes())?;
         Ok(request.sign(&self.secret).to_vec())
     }
+}
+
+fn chap(request: &mut Request<'_>, ident: u8, challenge: &[u8], digest: &[u8]) -> Result<(), Full> {
+    request.attribute(attr::CHAP_CHALLENGE, challenge)?;
+    request.attribute(attr::CHAP_PASSWORD, &[&[ident], digest].concat())
 }
 
 /// What accounting says of a session before anything is counted.

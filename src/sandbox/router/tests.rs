@@ -2,6 +2,7 @@
 
 mod orders;
 mod sessions;
+mod web;
 
 use std::net::UdpSocket as StdSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,11 @@ struct Server {
 
 impl Server {
     fn start(grant: Result<Grant, &'static [u8]>) -> Self {
+        Self::deciding(move |_| grant)
+    }
+
+    /// One that looks at what it is asked.
+    fn deciding(decide: impl Fn(&Packet<'_>) -> Result<Grant, &'static [u8]> + Send + 'static) -> Self {
         let socket = StdSocket::bind("127.0.0.1:0").unwrap();
         // when nothing comes for so long, a test that waits shall fail
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -58,13 +64,13 @@ impl Server {
         let (record, records) = unbounded_channel();
         let accounts = Arc::new(AtomicBool::new(true));
         let server = Self { address: socket.local_addr().unwrap(), logins, records, accounts: Arc::clone(&accounts) };
-        std::thread::spawn(move || Self::run(&socket, grant, &login, &record, &accounts));
+        std::thread::spawn(move || Self::run(&socket, decide, &login, &record, &accounts));
         server
     }
 
     fn run(
         socket: &StdSocket,
-        grant: Result<Grant, &[u8]>,
+        decide: impl Fn(&Packet<'_>) -> Result<Grant, &'static [u8]>,
         login: &UnboundedSender<Got>,
         record: &UnboundedSender<Got>,
         accounts: &AtomicBool,
@@ -80,7 +86,7 @@ impl Server {
                 return;
             }
             if answered {
-                let reply = if accounting { bare(&request) } else { decision(&request, grant) };
+                let reply = if accounting { bare(&request) } else { decision(&request, decide(&request)) };
                 socket.send_to(&reply, from).unwrap();
             }
         }
