@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential ca-certificates curl duktape freeradius freeradius-utils hostapd iproute2 procps python3-venv sqlite3 systemd
-  tshark wpasupplicant
+  build-essential ca-certificates chromium chromium-driver curl duktape freeradius freeradius-utils hostapd iproute2 procps
+  python3-venv sqlite3 systemd tshark wpasupplicant
 )
 services=(freeradius hostapd wpa_supplicant)
 missing=()
@@ -45,6 +45,10 @@ fi
 if [ ! -x .test-tools/venv/bin/python ] || ! .test-tools/venv/bin/python -c 'import pyrad' 2>/dev/null; then
   /usr/bin/python3 -m venv .test-tools/venv
   .test-tools/venv/bin/pip install --quiet --disable-pip-version-check pyrad==2.6.0
+fi
+if ! .test-tools/venv/bin/pip show --quiet axe-playwright-python 2>/dev/null; then
+  # For the axe-core in it alone.
+  .test-tools/venv/bin/pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python==0.1.8
 fi
 if ! cargo deny --version 2>/dev/null | grep -q '0\.20\.'; then
   cargo install --quiet --locked cargo-deny --version 0.20.2

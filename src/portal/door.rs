@@ -73,7 +73,11 @@ pub(super) async fn page(
             let problem = says.map(|key| words().say(door.language, key, &[]));
             let kept = || cookie(&headers, CODE_COOKIE).map(unquoted);
             let code = given.get("code").map(str::to_owned).or_else(kept);
-            Ok(door.ask(&arrival, problem, code.as_deref().unwrap_or_default(), Vec::new()))
+            let mut response = door.ask(&arrival, problem, code.as_deref().unwrap_or_default(), Vec::new());
+            if cookie(&headers, SENT_COOKIE).is_some() {
+                set(&mut response, SENT_COOKIE, "", 0, door.is_secure());
+            }
+            Ok(response)
         }
         Err(lost) => {
             let router = router_login(&given, &live, Some(from));
@@ -213,9 +217,10 @@ impl<'a> Door<'a> {
         let account = self.app.gate.ledger.account(token).unwrap_or_default();
         let others = account.sessions().iter().filter(|session| session.holds_place() && session.device != own);
         let row = |session: &crate::core::session::Session| {
-            let end = session
-                .device
-                .map_or_else(|| "?".to_owned(), |device| device.to_string().split_off("AA:BB:CC:DD:".len()));
+            let end = session.device.map_or_else(
+                || "?".to_owned(),
+                |device| device.to_string().split_off("AA:BB:CC:DD:".len()).replace(':', "-"),
+            );
             context! {
                 session => session.id.to_string(),
                 name => words().say(self.language, Key::DevicesEnding, &[("end", Value::Text(&end))]),

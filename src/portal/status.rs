@@ -17,10 +17,11 @@ use super::handover::Destination;
 use super::language::{Key, Value, words};
 use super::pages::{Here, Page, query};
 use super::{COOKIE, In, answer, pages, see_other};
-use crate::catalogue::Standing;
+use crate::catalogue::{Find, Tokens};
 use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::Cause;
 use crate::core::ident::TokenId;
+use crate::core::login::Claim;
 use crate::core::session::Session;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
@@ -67,12 +68,14 @@ fn online(app: &App, live: &Live, token: TokenId, is_it: impl Fn(&Session) -> bo
     let valid_to = account.terms().and_then(|terms| terms.valid_to);
     let held = account.left_by_now(policy, now).unwrap_or(Pool::Unlimited);
     let left = valid_to.map_or(held, |end| held.at_most(Pool::Holds(Seconds::between(now, end))));
-    let devices = match app.gate.supply().catalogue.standing(token) {
-        Some(Standing::Held(token)) => {
-            Some((account.other_devices(&session.endpoint()).saturating_add(1), token.user_limit(policy)))
-        }
-        Some(Standing::Gone) | None => None,
+    let at_hand = match app.gate.supply().catalogue.find(&Claim::Code(session.code.clone())) {
+        Find::Here(tokens) | Find::Ask { stale: Some(tokens) } => tokens,
+        Find::Ask { stale: None } | Find::Nothing => Tokens::default(),
     };
+    let devices = at_hand
+        .iter()
+        .find(|known| known.id == token)
+        .map(|token| (account.other_devices(&session.endpoint()).saturating_add(1), token.user_limit(policy)));
     Some(Online { token, session: session.clone(), left, valid_to, devices })
 }
 

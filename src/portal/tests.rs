@@ -357,7 +357,7 @@ async fn at_the_limit_the_devices_are_shown_and_given_up_only_where_that_is_allo
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
     let session = world.gate.ledger.sessions().pop().unwrap().1.id.to_string();
     let page = world.types("kx7q-91mp", LAPTOP, &[], "").await;
-    assert!(page.text.contains("Device ending in 00:01") && page.text.contains("since 13:00"), "{}", page.text);
+    assert!(page.text.contains("Device ending in 00-01") && page.text.contains("since 13:00"), "{}", page.text);
     assert!(!page.text.contains("02:00:5E:10:00:01<") && !page.text.contains("name=\"replace\""), "{}", page.text);
     let page = world.types("kx7q-91mp", LAPTOP, &[("replace", &session)], "").await;
     assert_eq!((page.status, world.endings()), (200, vec![(Some(PHONE), None)]), "it is not allowed");
@@ -536,6 +536,7 @@ async fn who_opens_the_page_by_itself_is_sent_to_the_router_and_comes_back_with_
     );
     let back = world.get("/login", &[("link-login-only", LINK), ("mac", "02:00:5E:10:00:01")], &cookies).await;
     assert!(back.text.contains("name=\"code\" value=\"kx 7q%91\""), "{}", back.text);
+    assert_eq!(back.cookie("spotgate-sent").as_deref(), Some(""), "the next one is sent anew");
     // A router that does not send what it takes is not asked again and again.
     let lost = world.get("/login", &[("nas", "front-desk")], &cookies).await;
     assert!(

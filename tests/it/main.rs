@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, clippy::needless_pass_by_value, reason = "a binary of tests")]
 
 mod accounting;
+mod browser;
 mod commands;
 mod crash;
 mod daemon;

@@ -1,5 +1,6 @@
 //! The daemon as its users run it: the real binary, a folder of its own, ports that the kernel picks.
 
+pub mod browser;
 pub mod ledger;
 pub mod pcap;
 pub mod wired;
