@@ -245,7 +245,12 @@ fn a_login_goes_to_the_portal_with_all_that_the_router_knows() {
 fn who_is_online_goes_to_the_status_page_of_the_portal() {
     for way in ["one-time", "form"] {
         let folder = folder(&format!("hand_over = \"{way}\""), PORTAL);
-        let online = pairs(&[("nas", "front-desk"), ("mac", "9A:4C:10:7E:22:D1"), ("ip", "10.5.88.41")]);
+        let online = pairs(&[
+            ("nas", "front-desk"),
+            ("mac", "9A:4C:10:7E:22:D1"),
+            ("ip", "10.5.88.41"),
+            ("link-login-only", "http://login.example.net/login"),
+        ]);
         let status = served(&folder["status.html"], &GUEST);
         assert_eq!((sent_on(&status).path(), query(&sent_on(&status))), ("/status", online.clone()));
         assert!(status.body.contains("href=\"http://login.example.net/logout\""));
