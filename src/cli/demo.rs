@@ -231,7 +231,8 @@ fn described(demo: &Demo) -> String {
   hotspot           an emulated router with a guest on it
   configuration     {}
 
-Be a guest: each address is a phone in the hotspot's WiFi. Open one in a browser, log in with a code below, log out.
+Be a guest: each address is a phone in the hotspot's WiFi. Open yours in a browser, type DEMO-HOUR, see the time run, log out.
+Before that, open the second phone and type the same code: it is for one device. DEMO-POOL is for three, who share its hour.
 
 {}
 
