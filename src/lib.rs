@@ -17,7 +17,7 @@
 //!   acknowledged.
 //! - [`throttle`]: failed codes per device and per NAS.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
-//!   [`words`]: decisions in plain words. [`portal`]: the guest's door, so far without its pages.
+//!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it.
 //! - [`mikrotik`]: what a router of theirs needs from us: the commands that connect it, and the pages that it shows.
 //! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
 //!   the process and is no account.

@@ -4,8 +4,6 @@
 //! RouterOS, a secret is a value and never a command.
 
 mod pages;
-#[cfg(test)]
-mod routeros;
 mod script;
 mod setup;
 

@@ -10,19 +10,23 @@ use std::time::Duration;
 
 use crate::cli::{block_on, complain, interrupted, print};
 use crate::clock::Clock;
-use crate::config::{self, LogForm, Telemetry};
+use crate::config::{self, LogForm, Settings, Telemetry};
 use crate::core::ident::Mac;
+use crate::mikrotik;
 use crate::sandbox::nexudus::{self, Sandbox, demo_tokens};
-use crate::sandbox::router::{Options, Profile, Router, Web};
+use crate::sandbox::router::{Options, Pages, Profile, Router, Web};
 use crate::serve::{self, Daemon};
 use crate::telemetry;
 
 const SECRET: &str = "demo-shared-secret";
 const KEY: &str = "demo-key";
 const NAS: &str = "front-desk";
-/// Devices whose browser a person can be.
-const PHONES: [(&str, Mac); 2] =
-    [("your phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x41])), ("a second phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x42]))];
+/// Devices whose browser a person can be, and by what host each finds the portal: browsers have cookies by host, and each phone
+/// is to have its own, also as two windows of one browser.
+const PHONES: [(&str, Mac, &str); 2] = [
+    ("your phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x41]), "127.0.0.1"),
+    ("a second phone", Mac::new([0x02, 0, 0x5E, 0, 0, 0x42]), "localhost"),
+];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArguments {
@@ -129,6 +133,7 @@ async fn start(once: bool) -> Result<Demo, String> {
     let text = configuration(&sandbox.base_url(), &ports);
     std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     let loaded = config::from_str(&text, &path, &|_| None).map_err(|report| report.to_string())?;
+    let settings = loaded.settings.clone();
     let daemon = serve::start(loaded.settings, clock).await.map_err(|error| error.to_string())?;
     let addresses = &daemon.addresses;
     let (Some(&auth), Some(&accounting), Some(&http)) =
@@ -142,11 +147,22 @@ async fn start(once: bool) -> Result<Demo, String> {
     options.incoming.set_port(ports.incoming);
     let router = Router::start(options).await.map_err(|error| error.to_string())?;
     let mut phones = Vec::new();
-    for (&port, (_, mac)) in ports.phones.iter().zip(PHONES) {
-        let profile = Profile { listen: (Ipv4Addr::LOCALHOST, port).into(), ..Profile::for_portal(http) };
+    for (&port, (_, mac, host)) in ports.phones.iter().zip(PHONES) {
+        let portal = format!("{host}:{}", http.port());
+        let pages = pages(&settings, &portal)?;
+        let mut profile = Profile { listen: (Ipv4Addr::LOCALHOST, port).into(), ..Profile::new(pages, http) };
+        profile.walled_garden.insert(portal, http);
         phones.push(router.web(mac, profile).await.map_err(|error| error.to_string())?);
     }
     Ok(Demo { sandbox, daemon, router, phones, folder })
+}
+
+/// What `spotgate mikrotik pages` writes, for guests who find the portal at this host.
+fn pages(settings: &Settings, portal: &str) -> Result<Pages, String> {
+    let mut settings = settings.clone();
+    settings.portal.public_url = Some(format!("http://{portal}"));
+    let nas = settings.nas.first().ok_or("the demo has no router")?;
+    mikrotik::pages(&settings, nas).map(Pages::new).map_err(|error| error.to_string())
 }
 
 /// The port, or 0 if somebody has it.
@@ -215,7 +231,8 @@ fn described(demo: &Demo) -> String {
   hotspot           an emulated router with a guest on it
   configuration     {}
 
-Be a guest: each address is a phone in the hotspot's WiFi. Open one in a browser, log in with a code below, log out.
+Be a guest: each address is a phone in the hotspot's WiFi. Open yours in a browser, type DEMO-HOUR, see the time run, log out.
+Before that, open the second phone and type the same code: it is for one device. DEMO-POOL is for three, who share its hour.
 
 {}
 
@@ -260,7 +277,7 @@ Stop with Ctrl-C.
 }
 
 fn phones(phones: &[Web]) -> String {
-    let line = |(web, (name, _)): (&Web, (&str, Mac))| format!("  {name:<16}  http://{}/", web.address());
+    let line = |(web, (name, ..)): (&Web, (&str, Mac, &str))| format!("  {name:<16}  http://{}/", web.address());
     phones.iter().zip(PHONES).map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -35,10 +35,10 @@ const TOLD_AT_LOGIN: &str = "&mac=$(mac-esc)&ip=$(ip)&link-login-only=$(link-log
     &error=$(error-orig-esc)&chap-id=$(chap-id-esc)&chap-challenge=$(chap-challenge-esc)";
 
 /// What the router tells the portal of somebody who is online.
-const TOLD_ONLINE: &str = "&mac=$(mac-esc)&ip=$(ip)";
+const TOLD_ONLINE: &str = "&mac=$(mac-esc)&ip=$(ip)&link-login-only=$(link-login-only-esc)";
 
 /// The same, a moment after the login.
-const TOLD_AFTER_LOGIN: &str = "&mac=$(mac-esc)&ip=$(ip)&dst=$(link-orig-esc)";
+const TOLD_AFTER_LOGIN: &str = "&mac=$(mac-esc)&ip=$(ip)&link-login-only=$(link-login-only-esc)&dst=$(link-orig-esc)";
 
 /// The pages for a router: the name of each file in its folder, with its content. The default language stands in the folder
 /// itself, each other one in a folder of its tag, such as `de/login.html`; what is not found there the router takes from the

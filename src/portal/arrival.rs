@@ -155,10 +155,18 @@ fn nas_at<'a>(given: &Given, live: &'a Live, from: IpAddr, host: &str) -> Option
     nas_of(given, live, from).filter(is_there).or_else(|| live.settings.nas.iter().find(is_there))
 }
 
-/// Where the router's own login is, for a guest who came without one.
+/// The login at this router that the guest is said to have come from; none, if nothing is said, or it is none of this router.
 #[must_use]
-pub fn login_of(nas: &Nas) -> Option<String> {
-    nas.hotspot_hosts.first().map(|host| format!("http://{host}/login"))
+pub fn login_said(given: &Given, nas: &Nas) -> Option<LoginLink> {
+    let is_there = |host: &str| nas.hotspot_hosts.iter().any(|known| known == host);
+    LoginLink::parse(given.get("link-login-only")?, is_there).ok()
+}
+
+/// The same, or else the login at the first of the router's hosts.
+#[must_use]
+pub fn login_of(given: &Given, nas: &Nas) -> Option<LoginLink> {
+    let first = || LoginLink::parse(&format!("http://{}/login", nas.hotspot_hosts.first()?), |_| true).ok();
+    login_said(given, nas).or_else(first)
 }
 
 /// `error` holds a key of the router's errors.txt, or what stands there for it (facts/hotspot.md §1.4, §5.1).

@@ -11,7 +11,7 @@ use minijinja::context;
 use super::address::From;
 use super::arrival::{Arrival, Given, Lost, RouterSays, language};
 use super::badge::{self, Badge};
-use super::handover::Destination;
+use super::handover::{Destination, LoginLink};
 use super::language::{Key, Language, Value, words};
 use super::pages::{Here, Page, fields, query};
 use super::status::{badge as shown, cookie, is_online, router_login};
@@ -88,7 +88,7 @@ pub(super) async fn page(
                     if is_online(&app, &live, shown(&app, &given, &headers)) {
                         return Ok(see_other("status"));
                     }
-                    let mut response = see_other(&router);
+                    let mut response = see_other(router.as_str());
                     set(&mut response, SENT_COOKIE, "1", SENT_KEPT, door.is_secure());
                     if let Some(code) = given.get("code").filter(|code| Code::parse(code).is_ok()) {
                         let code: String = query([("", code)]).chars().skip(1).collect();
@@ -96,7 +96,7 @@ pub(super) async fn page(
                     }
                     Ok(response)
                 }
-                router => Ok(door.lost(lost, router.as_deref())),
+                router => Ok(door.lost(lost, router.as_ref())),
             }
         }
     }
@@ -117,7 +117,7 @@ pub(super) async fn login(
     let Some(from) = from else { return Ok(door.lost(Lost::NotFromRouter, None)) };
     let arrival = match Arrival::read(&given, &live, from) {
         Ok(arrival) => arrival,
-        Err(lost) => return Ok(door.lost(lost, router_login(&given, &live, Some(from)).as_deref())),
+        Err(lost) => return Ok(door.lost(lost, router_login(&given, &live, Some(from)).as_ref())),
     };
     let typed = given.get("code").or_else(|| given.get("username")).unwrap_or_default();
     let Ok(code) = Code::parse(typed) else {
@@ -302,12 +302,13 @@ impl<'a> Door<'a> {
         answer(StatusCode::OK, page, &arrival.link.origins())
     }
 
-    fn lost(&self, lost: Lost, router: Option<&str>) -> Response {
+    fn lost(&self, lost: Lost, router: Option<&LoginLink>) -> Response {
         let problem = match lost {
             Lost::NotFromRouter | Lost::Garbled => Key::ErrorNotFromRouter,
             Lost::UnknownRouter => Key::ErrorUnknownRouter,
         };
-        let body = context! { problem => words().say(self.language, problem, &[]), router };
+        let body =
+            context! { problem => words().say(self.language, problem, &[]), router => router.map(LoginLink::as_str) };
         let page = self.render(Page::Error, Key::ErrorTitle, &Here { path: "login", query: Vec::new() }, body);
         let status = if lost == Lost::NotFromRouter { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         answer(status, page, &[])

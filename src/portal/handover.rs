@@ -82,6 +82,12 @@ impl LoginLink {
         self.0.as_str()
     }
 
+    /// Where the hotspot logs out.
+    #[must_use]
+    pub fn logout(&self) -> String {
+        self.0.join("logout").map_or_else(|_| self.0.to_string(), String::from)
+    }
+
     /// Where a form may lead from there: the hotspot, whether it speaks TLS or not, for `form-action`.
     #[must_use]
     pub fn origins(&self) -> Vec<String> {

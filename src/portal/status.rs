@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use minijinja::context;
 
 use super::address::From;
-use super::arrival::{Given, language, login_of, nas_of};
+use super::arrival::{Given, language, login_of, login_said, nas_of};
 use super::badge::Badge;
-use super::handover::Destination;
+use super::handover::{Destination, LoginLink};
 use super::language::{Key, Value, words};
 use super::pages::{Here, Page, query};
 use super::{COOKIE, In, answer, pages, see_other};
 use crate::catalogue::{Find, Tokens};
+use crate::config::Nas;
 use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::Cause;
 use crate::core::ident::TokenId;
@@ -126,13 +127,13 @@ pub(super) async fn page(
         (None, Some(from)) => online_at(&app, &live, given.get("nas"), from).await,
         (None, None) => None,
     };
-    let names = ["nas", "t", "link-orig"];
+    let names = ["nas", "t", "link-login-only", "link-orig"];
     let here = names.into_iter().filter_map(|name| Some((name, given.get(name)?.to_owned()))).collect();
     let here = Here { path: "status", query: here };
     let zone = live.settings.time_zone();
     let Some(online) = found else {
-        let nas = given.get("nas").map_or_else(String::new, |nas| format!("?{}", query([("nas", nas)])));
-        let body = context! { online => false, login => format!("login{nas}") };
+        let named = given.get("nas").and_then(|name| live.settings.nas.iter().find(|nas| nas.name().as_str() == name));
+        let body = context! { online => false, login => again(&given, named) };
         let heading = words.say(language, Key::StatusOffline, &[]);
         return Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &[]));
     };
@@ -150,8 +151,10 @@ pub(super) async fn page(
         let text = words.say(language, Key::StatusContinue, &[("host", Value::Text(onward.host()))]);
         context! { href => onward.as_str(), text }
     });
+    let nas = live.settings.nas.iter().find(|nas| *nas.name() == online.session.contact.nas);
     let body = context! {
         online => true,
+        router => nas.and_then(|nas| login_said(&given, nas)).map(|said| said.as_str().to_owned()),
         seconds => online.seconds(),
         time_left => words.time_left(language, online.left),
         valid_until => online.valid_to.map(|end| words.date(language, end, zone, now)),
@@ -159,7 +162,9 @@ pub(super) async fn page(
         badge => online.badge().map(|badge| badge.signed(&app.portal.key, now)).unwrap_or_default(),
     };
     let heading = words.say(language, Key::StatusOnline, &[]);
-    Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &[]))
+    // A router that cannot be told logs out by its own page.
+    let onward = nas.and_then(|nas| login_of(&given, nas)).map(|login| login.origins()).unwrap_or_default();
+    Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &onward))
 }
 
 /// Logs the badge's device out. A badge is asked for: an address alone would let any page that a guest opens do it.
@@ -190,13 +195,12 @@ pub(super) async fn logout(
         }
     }
     // A router that cannot be told, or does not answer, logs out by its own page.
-    let own = nas.and_then(login_of).map(|login| login.trim_end_matches("login").to_owned() + "logout");
+    let own = nas.and_then(|nas| login_of(&given, nas));
     if let Some(own) = own.filter(|_| !gone) {
-        return Ok(see_other(&own));
+        return Ok(see_other(&own.logout()));
     }
-    let named = nas.map(|nas| format!("?{}", query([("nas", nas.name().as_str())]))).unwrap_or_default();
     let said = if gone { Key::LogoutKept } else { Key::LogoutPending };
-    let body = context! { said => words.say(language, said, &[]), login => format!("login{named}") };
+    let body = context! { said => words.say(language, said, &[]), login => again(&given, nas) };
     let heading = words.say(language, Key::LogoutDone, &[]);
     let here = Here { path: "status", query: Vec::new() };
     Ok(answer(StatusCode::OK, pages.render(Page::Logout, language, &heading, &here, body), &[]))
@@ -214,6 +218,15 @@ pub(super) fn is_online(app: &App, live: &Live, shown: Option<Badge>) -> bool {
 }
 
 /// Where a guest is logged in at the router, if that is known.
-pub(super) fn router_login(given: &Given, live: &Live, from: Option<IpAddr>) -> Option<String> {
-    from.and_then(|from| nas_of(given, live, from)).and_then(login_of)
+pub(super) fn router_login(given: &Given, live: &Live, from: Option<IpAddr>) -> Option<LoginLink> {
+    from.and_then(|from| nas_of(given, live, from)).and_then(|nas| login_of(given, nas))
+}
+
+/// Where the guest goes online again: at the router that is said, else by the page that finds out.
+fn again(given: &Given, nas: Option<&Nas>) -> String {
+    if let Some(said) = nas.and_then(|nas| login_said(given, nas)) {
+        return said.as_str().to_owned();
+    }
+    let named = nas.map(|nas| format!("?{}", query([("nas", nas.name().as_str())])));
+    format!("login{}", named.unwrap_or_default())
 }

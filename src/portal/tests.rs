@@ -464,6 +464,34 @@ async fn only_its_own_badge_logs_a_device_out() {
 }
 
 #[tokio::test]
+async fn a_guest_of_one_of_a_routers_hotspots_is_sent_back_to_that_one() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    let link = |link| [("nas", "front-desk"), ("link-login-only", link)];
+    for (said, again) in [
+        ("http://10.5.88.1/login", "href=\"http:&#x2f;&#x2f;10.5.88.1&#x2f;login\""),
+        ("http://annex.example.net/login", "href=\"login?nas=front-desk\""),
+        ("http://evil.example/login", "href=\"login?nas=front-desk\""),
+    ] {
+        let offline = world.get("/status", &link(said), "").await;
+        assert!(offline.text.contains(again), "{said}: {}", offline.text);
+    }
+    for (said, own) in [("http://10.5.88.1/de/login", "10.5.88.1"), ("http://evil.example/login", "login.example.net")]
+    {
+        let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+        let page = world.get("/status", &link(said), &format!("spotgate={badge}")).await;
+        let form = page.text.split_once("action=\"logout\"").unwrap().1;
+        let kept = "name=\"link-login-only\" value=\"http:&#x2f;&#x2f;10.5.88.1&#x2f;de&#x2f;login\"";
+        assert_eq!(form.contains(kept), own == "10.5.88.1", "{form}");
+        // The form leads there where the router cannot be told.
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains(&format!("form-action 'self' http://{own} https://{own};")), "{policy}");
+        let answer = world.post("/logout", &[("t", badge.as_str()), ("link-login-only", said)], "").await;
+        let folder = if own == "10.5.88.1" { "/de" } else { "" };
+        assert_eq!(answer.location().as_str(), format!("http://{own}{folder}/logout"));
+    }
+}
+
+#[tokio::test]
 async fn whatever_the_router_is_said_to_say_is_refused_or_escaped() {
     let world = World::new(vec![token(1, "kx7q-91mp")]);
     let script = "\"><script>alert(1)</script>";

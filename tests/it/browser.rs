@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -30,8 +31,16 @@ struct Site {
     phone: Web,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+/// An address of the loopback interface that no other test has: its ports are free until they are used.
+fn own_address() -> Ipv4Addr {
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    Ipv4Addr::new(127, 53, 0, TAKEN.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Two ports there.
+fn free_ports(address: Ipv4Addr) -> [u16; 2] {
+    let bound = [0, 0].map(|port| TcpListener::bind((address, port)).unwrap());
+    bound.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn tokens() -> Vec<Value> {
@@ -52,7 +61,8 @@ fn tokens() -> Vec<Value> {
 
 impl Site {
     async fn start(hand_over: &str, portal: &str) -> Self {
-        let [http, phone] = [free_port(), free_port()];
+        let own = own_address();
+        let [http, phone] = free_ports(own);
         let incoming = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let options = nexudus::Options { tokens: tokens(), ..nexudus::Options::default() };
         let clock = spotgate::clock::Clock::system();
@@ -78,20 +88,20 @@ address = "127.0.0.1"
 secret = "{SECRET}"
 business_ids = [1]
 disconnect_port = {incoming}
-hotspot_hosts = ["127.0.0.1:{phone}"]
+hotspot_hosts = ["{own}:{phone}"]
 hand_over = "{hand_over}"
 [radius]
 auth_listen = ["127.0.0.1:0"]
 acct_listen = ["127.0.0.1:0"]
 [http]
-listen = ["127.0.0.1:{http}"]
-trusted_proxies = ["127.0.0.1"]
+listen = ["{own}:{http}"]
+trusted_proxies = ["127.0.0.0/8"]
 [[http.api_key]]
 name = "tests"
 key = "{KEY}"
 scopes = ["authorize", "accounting", "read", "admin"]
 [portal]
-public_url = "http://127.0.0.1:{http}"
+public_url = "http://{own}:{http}"
 title = "Example Space"
 terms_url = "https://www.example.org/terms"
 {portal}
@@ -111,8 +121,8 @@ metrics_listen = "127.0.0.1:0"
         let router = Router::start(options).await.unwrap();
         let login_by = if hand_over == "one-time" { LoginBy::Pap } else { LoginBy::Chap };
         let pages = Pages::new(pages(&spotgate));
-        let listen = (Ipv4Addr::LOCALHOST, phone).into();
-        let profile = Profile { listen, login_by, pages, ..Profile::for_portal(spotgate.http) };
+        let listen = (own, phone).into();
+        let profile = Profile { listen, login_by, ..Profile::new(pages, spotgate.http) };
         let phone = router.web(mac(PHONE), profile).await.unwrap();
         Self { nexudus, spotgate, router, phone }
     }
@@ -215,7 +225,7 @@ async fn goes_online(scripts: bool) {
 
         // The way is open; and who comes back is known, with a cookie and without.
         browser.open("http://example.org/").await;
-        assert!(browser.source().await.contains("you reached example.org"), "{}", browser.source().await);
+        browser.reads("h1", "This is the internet: you reached example.org").await;
         browser.open(&format!("http://{}/status", site.spotgate.http)).await;
         browser.reads("h1", &words(Key::StatusOnline)).await;
         browser.taps("form[action=logout] button").await;
@@ -376,6 +386,31 @@ async fn a_login_goes_by_the_routers_own_form_where_that_is_wanted() {
         browser.reads("h1", "You are logged out").await;
         site.router.gone(mac(PHONE)).await;
     }
+    site.stop();
+}
+
+/// The pages that stay on the router.
+#[tokio::test]
+async fn a_router_keeps_its_own_login_page_where_that_is_wanted() {
+    let (site, axe) = (Site::start("router", "").await, axe());
+    let browser = site.browser(true).await;
+    let own = format!("http://{}/", site.phone.address());
+    for language in Language::ALL {
+        let words = |key| say(language, key);
+        let folder = if language == Language::En { String::new() } else { format!("{}/", language.tag()) };
+        browser.open(&format!("{own}{folder}login")).await;
+        is_clear(&browser, &axe, "the router's login").await;
+        browser.picture(&pictures().join(format!("router-login-{}.png", language.tag()))).await;
+        browser.types("input[name=username]:not([type=hidden])", "kx7q-91mp").await;
+        browser.taps("form button").await;
+        browser.reads("main strong", &words(Key::StatusOnline)).await;
+        is_clear(&browser, &axe, "the router's status").await;
+        browser.open(&format!("{own}{folder}logout")).await;
+        browser.reads("main strong", &words(Key::LogoutDone)).await;
+        is_clear(&browser, &axe, "the router's logout").await;
+        site.router.gone(mac(PHONE)).await;
+    }
+    drop(browser);
     site.stop();
 }
 

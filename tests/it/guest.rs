@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
 
 use reqwest::{Client, Proxy, Url};
 use spotgate::portal::handover::Chap;
-use spotgate::sandbox::router::{LoginBy, Options, Profile, Router, Web};
+use spotgate::sandbox::router::{LoginBy, Options, Pages, Profile, Router, Web};
+use spotgate::{config, mikrotik};
 
-use crate::support::{KEY, SECRET, Spotgate, client, client_builder, mac, record, spotgate};
+use crate::support::{
+    FILE_SOURCE, KEY, SECRET, Spotgate, client, client_builder, configuration, mac, record, spotgate,
+};
 
 /// A browser that follows nobody, with the router for its proxy.
 fn browser(proxy: &str) -> Client {
@@ -42,13 +45,21 @@ async fn login(browser: &Client, code: &str, password: &str) -> (u16, String, St
     read(browser.post(&told["link-login-only"]).form(&form)).await
 }
 
+/// The pages of a router whose guests are sent to the portal at this address, and come back with their code in a form.
+fn pages(portal: SocketAddr) -> Pages {
+    let text =
+        configuration(FILE_SOURCE, "hand_over = \"form\"") + &format!("[portal]\npublic_url = \"http://{portal}\"\n");
+    let settings = config::from_str(&text, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+    Pages::new(mikrotik::pages(&settings, &settings.nas[0]).unwrap())
+}
+
 /// A router that takes orders where the daemon believes it, and a device at it.
 async fn behind(spotgate: &Spotgate, incoming: u16) -> (Router, Web) {
     let mut options = Options::new(spotgate.auth, SECRET.as_bytes());
     options.accounting = spotgate.accounting;
     options.incoming.set_port(incoming);
     let router = Router::start(options).await.unwrap();
-    let profile = Profile { login_by: LoginBy::Chap, ..Profile::for_portal(spotgate.http) };
+    let profile = Profile { login_by: LoginBy::Chap, ..Profile::new(pages(spotgate.http), spotgate.http) };
     let web = router.web(mac(0x51), profile).await.unwrap();
     (router, web)
 }
@@ -70,8 +81,10 @@ async fn a_guest_comes_online_by_browser_and_is_sent_away() {
             Url::parse(&location).unwrap().query_pairs().find(|(name, _)| name == "error").unwrap().1.into_owned();
         assert!(status == 302 && error.contains(words), "{error}");
     }
-    let (status, _, said) = login(&browser, "kx7q-91mp", "kx7q-91mp").await;
-    assert!(status == 200 && said.contains("url=http://example.org/\""), "{said}");
+    let (status, location, said) = login(&browser, "kx7q-91mp", "kx7q-91mp").await;
+    let dst = "&dst=http%3A%2F%2Fexample.org%2F";
+    assert!(status == 302 && location.starts_with(&format!("http://{}/status?", spotgate.http)), "{location}: {said}");
+    assert!(location.ends_with(dst), "{location}");
     let (status, _, said) = read(browser.get("http://example.org/")).await;
     assert!(status == 200 && said.contains("you reached example.org"), "{said}");
 
@@ -98,6 +111,126 @@ impl Drop for Demo {
     }
 }
 
+/// A browser that keeps nothing: no cookie, no script.
+struct Plain(Client);
+
+/// A page, and the addresses on the way to it, its own at the end.
+struct Shown {
+    way: Vec<Url>,
+    text: String,
+}
+
+impl Plain {
+    fn new() -> Self {
+        Self(client_builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().unwrap())
+    }
+
+    /// Opens an address, as the address bar and links do.
+    async fn open(&self, address: &str) -> Shown {
+        let address = Url::parse(address).unwrap();
+        self.follow(self.0.get(address.clone()), address).await
+    }
+
+    /// Sends the last form of a page, with more filled in.
+    async fn send(&self, page: &Shown, filled_in: &[(&str, &str)]) -> Shown {
+        let (_, form) = page.text.rsplit_once("<form ").unwrap_or_else(|| panic!("no form in {}", page.text));
+        let form = form.split_once("</form>").unwrap().0;
+        let value = |of: &str, name: &str| of.split_once(&format!("{name}=\"")).map(|(_, rest)| unescaped(rest));
+        let hidden = form.split("<input type=\"hidden\" ").skip(1);
+        let mut pairs: Vec<(String, String)> =
+            hidden.map(|input| (value(input, "name").unwrap(), value(input, "value").unwrap())).collect();
+        pairs.extend(filled_in.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let action = page.at().join(&value(form, "action").unwrap()).unwrap();
+        self.follow(self.0.post(action.clone()).form(&pairs), action).await
+    }
+
+    /// To the page behind the button that is a link.
+    async fn press(&self, page: &Shown) -> Shown {
+        let (_, link) = page.text.split_once("class=\"button\" href=\"").unwrap_or_else(|| panic!("{}", page.text));
+        self.open(page.at().join(&unescaped(link)).unwrap().as_str()).await
+    }
+
+    /// Follows redirects and refreshes.
+    async fn follow(&self, request: reqwest::RequestBuilder, address: Url) -> Shown {
+        let (mut request, mut way) = (request, vec![address]);
+        loop {
+            let (_, location, text) = read(request).await;
+            let refresh = text.split_once("http-equiv=\"refresh\" content=\"0; url=").map(|(_, url)| unescaped(url));
+            let next = Some(location).filter(|location| !location.is_empty()).or(refresh);
+            let Some(next) = next else { return Shown { way, text } };
+            assert!(way.len() < 10, "{way:?}");
+            let next = way[way.len() - 1].join(&next).unwrap();
+            request = self.0.get(next.clone());
+            way.push(next);
+        }
+    }
+}
+
+impl Shown {
+    fn at(&self) -> &Url {
+        &self.way[self.way.len() - 1]
+    }
+
+    /// Host and path of each address on the way.
+    fn stations(&self) -> Vec<String> {
+        self.way.iter().map(|url| format!("{}{}", url.authority(), url.path())).collect()
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.text.contains(words)
+    }
+
+    /// The seconds that run down on the status page.
+    fn seconds_left(&self) -> u64 {
+        let (_, seconds) = self.text.split_once("data-seconds=\"").unwrap_or_else(|| panic!("{}", self.text));
+        seconds.split('"').next().unwrap().parse().unwrap()
+    }
+}
+
+/// The value of an attribute that a text begins with.
+fn unescaped(text: &str) -> String {
+    let value = text.split('"').next().unwrap();
+    let plain = [("&#x2f;", "/"), ("&#x27;", "'"), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
+    plain.iter().fold(value.to_owned(), |value, (escaped, plain)| value.replace(escaped, plain))
+}
+
+/// A phone of the demo, as its person has it: what it opens, and where it finds the portal.
+struct Phone {
+    browser: Plain,
+    router: String,
+    portal: String,
+}
+
+impl Phone {
+    /// Opens the address that the demo prints, and comes to the login page.
+    async fn arrives(&self) -> Shown {
+        let page = self.browser.open(&format!("http://{}/", self.router)).await;
+        let (router, portal) = (&self.router, &self.portal);
+        assert_eq!(page.stations(), [format!("{router}/"), format!("{router}/login"), format!("{portal}/login")]);
+        page
+    }
+
+    /// Types a code that is good, and comes to the status page.
+    async fn goes_online(&self, code: &str) -> Shown {
+        let page = self.browser.send(&self.arrives().await, &[("code", code)]).await;
+        let (router, portal) = (&self.router, &self.portal);
+        let way = [format!("{portal}/login"), format!("{router}/login"), format!("{portal}/status")];
+        assert_eq!(page.stations(), way, "{}", page.text);
+        let login: BTreeMap<String, String> = page.way[1].query_pairs().into_owned().collect();
+        assert!(login["username"].starts_with("sg-") && login["password"] == login["username"], "{login:?}");
+        assert!(page.way.iter().all(|url| !url.as_str().to_uppercase().contains(code)), "{:?}", page.way);
+        assert!(page.says("You are online"), "{}", page.text);
+        page
+    }
+
+    async fn logs_out(&self, status: &Shown) -> Shown {
+        let page = self.browser.send(status, &[]).await;
+        assert!(page.says("You are logged out") && page.says("is kept for next time"), "{}", page.text);
+        assert_eq!(page.at().as_str(), format!("http://{}/logout", self.portal));
+        page
+    }
+}
+
 #[tokio::test]
 async fn the_demo_has_two_phones_to_play_with() {
     let mut demo = Demo(spotgate(&["demo"]).stdout(Stdio::piped()).spawn().unwrap());
@@ -106,24 +239,48 @@ async fn the_demo_has_two_phones_to_play_with() {
     let said = lines.join("\n");
     let of = |start: &str| {
         let line = lines.iter().find_map(|line| line.trim_start().strip_prefix(start));
-        line.unwrap_or_else(|| panic!("{start} in {said}")).split_whitespace().next().unwrap().to_owned()
+        let url = line.unwrap_or_else(|| panic!("{start} in {said}")).split_whitespace().next().unwrap();
+        url.trim_start_matches("http://").trim_end_matches('/').to_owned()
     };
-    let (portal, phones) = (of("HTTP"), [of("your phone"), of("a second phone")]);
-    assert_ne!(phones[0], phones[1]);
-    for (phone, mac) in phones.iter().zip(["02:00:5E:00:00:41", "02:00:5E:00:00:42"]) {
-        let browser = browser(phone);
-        let (address, told) = told(&browser, phone).await;
-        assert!(address.starts_with(&format!("{portal}/login?")), "{address}");
-        assert_eq!((told["mac"].as_str(), told["link-orig"].as_str()), (mac, phone.as_str()));
-        let (status, _, answer) = login(&browser, "DEMO-TWO", "DEMO-TWO").await;
-        assert_eq!(status, 200, "{answer}");
-        let (_, _, answer) = read(browser.get(phone)).await;
-        assert!(answer.contains("This is the internet"), "{answer}");
-        let (_, _, answer) = read(browser.get(format!("{phone}status"))).await;
-        assert!(answer.contains("2h left") || answer.contains("1h59m"), "{answer}");
-        let (_, _, answer) = read(browser.get(format!("{phone}logout"))).await;
-        assert!(answer.contains("logged out"), "{answer}");
-    }
+    let portal = of("HTTP");
+    let elsewhere = portal.replace("127.0.0.1", "localhost");
+    let [first, second] = [("your phone", portal), ("a second phone", elsewhere)].map(|(name, portal)| Phone {
+        browser: Plain::new(),
+        router: of(name),
+        portal,
+    });
+
+    // A code for one device, on two.
+    let status = first.goes_online("DEMO-HOUR").await;
+    assert!((3590..=3600).contains(&status.seconds_left()) && status.says("1 of 1"), "{}", status.text);
+    let page = first.browser.open(&format!("http://{}/", first.router)).await;
+    assert!(page.says("This is the internet"), "{}", page.text);
+    let page = second.browser.send(&second.arrives().await, &[("code", "DEMO-HOUR")]).await;
+    assert!(page.says("This code is in use on another device") && page.says("Device ending in 00-41"), "{}", page.text);
+    assert_eq!(page.stations(), [format!("{}/login", second.portal)]);
+    let page = second.browser.send(&page, &[("code", "DEMO-PAST")]).await;
+    assert!(page.says("This code expired on") && !page.says("00-41"), "{}", page.text);
+    let page = first.browser.press(&first.logs_out(&status).await).await;
+    assert!(page.at().authority() == first.portal && page.says("name=\"code\""), "{:?}: {}", page.way, page.text);
+    let status = second.goes_online("DEMO-HOUR").await;
+    assert!(status.says("1 of 1"), "{}", status.text);
+    let page = second.browser.press(&second.logs_out(&status).await).await;
+    assert!(page.at().authority() == second.portal && page.says("name=\"code\""), "{:?}: {}", page.way, page.text);
+
+    // One pool for both.
+    let status = [first.goes_online("DEMO-POOL").await, second.goes_online("DEMO-POOL").await];
+    assert!(status[0].says("1 of 3") && status[1].says("2 of 3"), "{}\n{}", status[0].text, status[1].text);
+    let again = first.browser.open(status[0].at().as_str()).await;
+    assert!(again.says("2 of 3") && again.seconds_left().abs_diff(status[1].seconds_left()) <= 10, "{}", again.text);
+    first.logs_out(&again).await;
+    // Who has no badge is known by the address that the router, as a proxy, says.
+    let behind = Plain(browser(&format!("http://{}", second.router)));
+    let page = behind.open(&format!("http://{}/status", second.router)).await;
+    assert!(page.says("You are online") && page.says("1 of 3"), "{:?}: {}", page.way, page.text);
+    let page = second.browser.open(&format!("http://{}/logout", second.router)).await;
+    assert!(page.says("You are logged out"), "the router's own way out: {}", page.text);
+    second.arrives().await;
+
     assert!(std::process::Command::new("kill").arg(demo.0.id().to_string()).status().unwrap().success());
     assert!(demo.0.wait().unwrap().success());
 }

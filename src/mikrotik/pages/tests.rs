@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::config::HandOver;
 use crate::core::ident::NasName;
-use crate::mikrotik::routeros::{Served, served, variables_of};
 use crate::portal::handover::Chap;
+use crate::sandbox::servlet::{Printed, print};
 
 /// The challenge of facts/hotspot.md §5.2.
 const CHAP_ID: &str = "\\371";
@@ -57,18 +57,79 @@ fn unescaped(html: &str) -> String {
     html.replace("&quot;", "\"").replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
+/// Every variable that a page may use.
+const VARIABLES: [&str; 17] = [
+    "chap-challenge",
+    "chap-id",
+    "error",
+    "error-orig",
+    "ip",
+    "link-login",
+    "link-login-only",
+    "link-logout",
+    "link-orig",
+    "link-redirect",
+    "logged-in",
+    "mac",
+    "refresh-timeout",
+    "refresh-timeout-secs",
+    "session-time-left",
+    "session-timeout-secs",
+    "username",
+];
+
+/// What a router makes of a page where the variables have these values, and all others none.
+fn served(page: &str, variables: &[(&str, &str)]) -> Printed {
+    certain(page);
+    print(page, |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+}
+
+/// That a page has nothing of which the manual leaves open what a router makes of it: variables that it does not have, conditions
+/// that stand within another or are not closed, a status that is none.
+fn certain(page: &str) {
+    let is_variable = |name: &str| VARIABLES.contains(&name.strip_suffix("-esc").unwrap_or(name));
+    let mut is_open = false;
+    for after in page.split("$(").skip(1) {
+        let (word, _) = after.split_once(')').unwrap_or_else(|| panic!("no end: {after}"));
+        match word.split_once(' ').unwrap_or((word, "")) {
+            (kind @ ("if" | "elif"), condition) => {
+                assert_eq!(is_open, kind == "elif", "{word} in {page}");
+                is_open = true;
+                let (name, value) =
+                    condition.split_once(" == ").or_else(|| condition.split_once(" != ")).unwrap_or((condition, ""));
+                let is_known = match name {
+                    "http-status" => value == "302" && condition.contains("=="),
+                    "http-header" => value == "\"Location\"" && condition.contains("=="),
+                    name => is_variable(name),
+                };
+                assert!(is_known, "{word} in {page}");
+            }
+            ("else", "") => assert!(is_open, "{page}"),
+            ("endif", "") => assert!(std::mem::take(&mut is_open), "{page}"),
+            (name, rest) => assert!(is_variable(name) && rest.is_empty(), "{word} in {page}"),
+        }
+    }
+    assert!(!is_open, "a condition without an end: {page}");
+}
+
+/// Each variable that stands in a page, conditions as a whole.
+fn variables_of(page: &str) -> Vec<&str> {
+    page.split("$(").skip(1).filter_map(|after| after.split_once(')')).map(|(word, _)| word).collect()
+}
+
 /// Where a page sends a browser: by header, by refresh, by its link. They are to be one.
-fn sent_on(page: &Served) -> Url {
-    assert!(page.status.is_some(), "{page:?}");
-    let location = page.headers["Location"].clone();
+fn sent_on(page: &Printed) -> Url {
+    assert_eq!(page.status.as_ref().map(|(code, _)| *code), Some(302), "{page:?}");
+    let [(name, location)] = &page.headers[..] else { panic!("{page:?}") };
+    assert_eq!(name, "Location");
     assert!(location.bytes().all(|octet| octet.is_ascii_graphic()), "{location}");
     let within = |before: &str| {
         let (_, after) = page.body.split_once(before).unwrap_or_else(|| panic!("{before} in {}", page.body));
         unescaped(after.split_once('"').unwrap().0)
     };
-    assert_eq!(within("http-equiv=\"refresh\" content=\"0; url="), location);
-    assert_eq!(within("<a class=\"button\" href=\""), location);
-    Url::parse(&location).unwrap()
+    assert_eq!(&within("http-equiv=\"refresh\" content=\"0; url="), location);
+    assert_eq!(&within("<a class=\"button\" href=\""), location);
+    Url::parse(location).unwrap()
 }
 
 fn query(url: &Url) -> Vec<(String, String)> {
@@ -184,7 +245,12 @@ fn a_login_goes_to_the_portal_with_all_that_the_router_knows() {
 fn who_is_online_goes_to_the_status_page_of_the_portal() {
     for way in ["one-time", "form"] {
         let folder = folder(&format!("hand_over = \"{way}\""), PORTAL);
-        let online = pairs(&[("nas", "front-desk"), ("mac", "9A:4C:10:7E:22:D1"), ("ip", "10.5.88.41")]);
+        let online = pairs(&[
+            ("nas", "front-desk"),
+            ("mac", "9A:4C:10:7E:22:D1"),
+            ("ip", "10.5.88.41"),
+            ("link-login-only", "http://login.example.net/login"),
+        ]);
         let status = served(&folder["status.html"], &GUEST);
         assert_eq!((sent_on(&status).path(), query(&sent_on(&status))), ("/status", online.clone()));
         assert!(status.body.contains("href=\"http://login.example.net/logout\""));

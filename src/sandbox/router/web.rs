@@ -84,14 +84,14 @@ struct Device {
 }
 
 impl Profile {
-    /// Both ways to log in on any free port, with pages that send the guest to the portal at this address, which is in the
-    /// walled garden.
+    /// On any free port with these pages, and the portal at this address in the walled garden; the form sends the password, as
+    /// `spotgate mikrotik setup` has it where the portal hands over by `one-time`.
     #[must_use]
-    pub fn for_portal(portal: SocketAddr) -> Self {
+    pub fn new(pages: Pages, portal: SocketAddr) -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            login_by: LoginBy::Both,
-            pages: Pages::for_portal(&format!("http://{portal}")),
+            login_by: LoginBy::Pap,
+            pages,
             walled_garden: BTreeMap::from([(portal.to_string(), portal)]),
         }
     }

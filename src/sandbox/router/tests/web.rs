@@ -29,6 +29,21 @@ struct Guest {
     _still: Held<()>,
 }
 
+/// The folder that a router gets whose guests are handed over in this way; the router is `desk`.
+fn pages(hand_over: &str, portal: SocketAddr) -> Pages {
+    let text = format!(
+        "[source]\nkind = \"file\"\npath = \"tokens.json\"\n[[nas]]\nname = \"desk\"\naddress = \"127.0.0.1\"\n\
+         secret = \"correct horse battery\"\nhand_over = \"{hand_over}\"\n[portal]\npublic_url = \"http://{portal}\"\n"
+    );
+    let settings = crate::config::from_str(&text, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+    Pages::new(crate::mikrotik::pages(&settings, &settings.nas[0]).unwrap())
+}
+
+/// A router whose pages send guests to the portal.
+fn profile(login_by: LoginBy) -> Profile {
+    Profile { login_by, ..Profile::new(pages("form", PORTAL), PORTAL) }
+}
+
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
 struct Page {
@@ -66,7 +81,7 @@ async fn guest_with(profile: Profile) -> Guest {
 }
 
 async fn guest(login_by: LoginBy) -> Guest {
-    guest_with(Profile { login_by, ..Profile::for_portal(PORTAL) }).await
+    guest_with(profile(login_by)).await
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Page {
@@ -77,6 +92,20 @@ async fn read(request: reqwest::RequestBuilder) -> Page {
         location: location.unwrap_or_default(),
         body: answer.text().await.unwrap(),
     }
+}
+
+impl Page {
+    /// Where the portal's status page is told that the guest wanted to go; none: it is not where this leads.
+    fn leads_to_the_status(&self) -> Option<String> {
+        let is_there = self.status == 302 && self.location.starts_with("http://127.0.0.1:8080/status?nas=desk&mac=");
+        is_there.then(|| parameters(&self.location).remove("dst").unwrap_or_default())
+    }
+}
+
+/// Where the form of a login page of the router's own leads, and the challenge in it.
+fn form(page: &str) -> (&str, Chap) {
+    let given = |name: &str| page.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap();
+    (given("action"), Chap::parse(given("data-chap-id"), given("data-chap-challenge")).unwrap())
 }
 
 /// The parameters of an address.
@@ -156,7 +185,7 @@ async fn a_page_of_the_web_leads_to_the_portal_with_all_it_needs() {
                 ("link-login-only", login.as_str()),
                 ("link-orig", orig.as_str()),
                 ("mac", "9A:4C:10:7E:22:29"),
-                ("server-name", "guest-hs"),
+                ("nas", "desk"),
             ]
         );
     }
@@ -167,7 +196,7 @@ async fn the_right_response_opens_the_way_and_logout_closes_it() {
     let mut guest = guest(LoginBy::Chap).await;
     assert!(!guest.is_online().await);
     let page = guest.login(CODE, &guest.chap().await.response(CODE)).await;
-    assert_eq!((page.status, page.body.contains("url=http://example.org/\"")), (200, true), "{page:?}");
+    assert_eq!(page.leads_to_the_status().as_deref(), Some("http://example.org/"), "{page:?}");
     assert_eq!(guest.server.record().await.address, Some(Ipv4Addr::new(10, 5, 88, 41)));
     let packet = guest.server.logins.recv().await.unwrap().bytes;
     let packet = Packet::parse(&packet).unwrap();
@@ -178,15 +207,45 @@ async fn the_right_response_opens_the_way_and_logout_closes_it() {
     assert!(page.status == 200 && page.body.contains("you reached example.org"), "{page:?}");
     assert!(!page.body.contains("<b>"));
     pass(&guest.router, 59).await;
-    assert!(guest.get("/status").await.body.contains("Online for 59s. 59m1s left."));
-    assert!(guest.get("/login?username=other").await.body.contains("You are online"));
+    for path in ["/status", "/login?username=other"] {
+        let page = guest.get(path).await;
+        assert!(page.leads_to_the_status().is_some() && page.body.contains(&guest.url("/logout")), "{path}: {page:?}");
+    }
     let page = guest.get("/logout").await;
-    assert!(page.status == 200 && page.body.contains("You were online for 59s."), "{page:?}");
+    assert!(page.status == 200 && page.body.contains("You are logged out"), "{page:?}");
     assert_eq!(guest.server.record().await.brief(), (StatusType::Stop, "80300000", Some(59), Some(1)));
     assert!(!guest.is_online().await);
     for path in ["/status", "/logout"] {
         assert_eq!(guest.get(path).await.location, guest.url("/login"), "{path}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_page_of_the_routers_own_needs_no_portal() {
+    let guest = guest_with(Profile { login_by: LoginBy::Chap, ..Profile::new(pages("router", PORTAL), PORTAL) }).await;
+    for (folder, chap_missing) in [("", "The login did not get through"), ("/de", "Die Anmeldung ist nicht")] {
+        let path = format!("{folder}/login");
+        let page = guest.get(&path).await.body;
+        let (action, chap) = form(&page);
+        assert_eq!(action, guest.url(&path));
+        let post = async |password: &str| {
+            read(guest.direct.post(action).form(&[("username", CODE), ("password", password)])).await
+        };
+        let page = post("").await;
+        assert!(page.status == 200 && page.body.contains(chap_missing), "{page:?}");
+        let page = post(&chap.response("another")).await;
+        assert!(page.status == 200 && page.body.contains(&format!("role=\"alert\">{REFUSAL}</p>")), "{page:?}");
+    }
+    let page = guest.get("/login").await.body;
+    let (_, chap) = form(&page);
+    let page = guest.login(CODE, &chap.response(CODE)).await;
+    assert!(page.status == 200 && page.body.contains("You are online"), "{page:?}");
+    pass(&guest.router, 59).await;
+    for (path, words) in [("/status", "Time left: 59m1s"), ("/de/status", "59m1s"), ("/logout", "You are logged out")] {
+        let page = guest.get(path).await;
+        assert!(page.status == 200 && page.body.contains(words), "{path}: {page:?}");
+    }
+    assert!(!guest.is_online().await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,7 +262,8 @@ async fn a_challenge_is_answered_once() {
     let wrong = parameters(&guest.login(CODE, &chap.response(CODE)).await.location);
     assert_eq!(wrong["error"], REFUSAL, "the used one is worth nothing");
     let _ = guest.server.logins.recv().await;
-    assert!(guest.login(CODE, &guest.chap().await.response(CODE).to_uppercase()).await.body.contains("online"));
+    let page = guest.login(CODE, &guest.chap().await.response(CODE).to_uppercase()).await;
+    assert!(page.leads_to_the_status().is_some(), "{page:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,10 +273,9 @@ async fn without_a_challenge_radius_is_not_asked() {
     pass(&guest.router, 3600).await;
     for password in [late.response(CODE), late.response(CODE), CODE.to_owned(), String::new()] {
         let told = parameters(&guest.login(CODE, &password).await.location);
-        assert!(told["error"].starts_with("the login page was too old"), "{told:?}");
+        assert_eq!(told["error"], "web browser did not send challenge response", "{told:?}");
         // the answer to the last page's challenge is not this one; nor is that page's challenge answered here
-        guest.web =
-            guest.router.web(MAC, Profile { login_by: LoginBy::Chap, ..Profile::for_portal(PORTAL) }).await.unwrap();
+        guest.web = guest.router.web(MAC, profile(LoginBy::Chap)).await.unwrap();
     }
     assert!(guest.server.logins.try_recv().is_err());
 }
@@ -239,7 +298,7 @@ async fn a_password_travels_by_pap_where_it_may() {
         let told = parameters(&guest.login(CODE, "another").await.location);
         assert_eq!(told["error"], REFUSAL);
         let page = guest.get(&format!("/login?username={CODE}&password={CODE}")).await;
-        assert!(page.body.contains("You are online") && page.body.contains(&guest.url("/status")), "{page:?}");
+        assert!(page.leads_to_the_status().is_some(), "{page:?}");
         assert!(guest.is_online().await);
     }
 }
@@ -280,7 +339,7 @@ async fn the_walled_garden_hears_whose_guest_it_is() {
     };
     let portal_pages = axum::Router::new().fallback(any(echo)).layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, portal_pages).await });
-    let mut profile = Profile::for_portal(portal);
+    let mut profile = Profile::new(pages("form", portal), portal);
     profile.walled_garden.insert("wifi.example.org".to_owned(), portal);
     let guest = guest_with(profile).await;
     for host in ["wifi.example.org", &portal.to_string()] {
@@ -309,7 +368,7 @@ async fn a_folder_of_pages_speaks_for_itself() {
         file("api.json", "{\"captive\": $(if logged-in == 'yes')false$(else)true$(endif)}"),
         file("lv/login.html", "pieteikties $(link-login-only)"),
     ]));
-    let guest = guest_with(Profile { login_by: LoginBy::Pap, pages, ..Profile::for_portal(PORTAL) }).await;
+    let guest = guest_with(Profile::new(pages, PORTAL)).await;
     let page = |status: u16, location: &str, body: String| Page { status, location: location.to_owned(), body };
     let orig = "http://example.org/?a=b%20c";
     let login = guest.url("/login?dst=http%3A%2F%2Fexample.org%2F%3Fa%3Db%2520c");
@@ -340,7 +399,7 @@ async fn unanswered() -> (Guest, StdSocket) {
     let silent = StdSocket::bind("127.0.0.1:0").unwrap();
     let options = Options { server: silent.local_addr().unwrap(), ..options(&guest.server) };
     guest.router = Router::start(options).await.unwrap();
-    guest.web = guest.router.web(MAC, Profile::for_portal(PORTAL)).await.unwrap();
+    guest.web = guest.router.web(MAC, profile(LoginBy::Pap)).await.unwrap();
     (guest, silent)
 }
 
@@ -363,8 +422,8 @@ async fn a_silent_server_is_told_from_a_refusal_and_a_second_login_waits() {
     });
     let (one, other) = tokio::join!(one, other);
     let error = |page: &Page| parameters(&page.location)["error"].clone();
-    assert!(error(&one).starts_with("the login server does not answer"), "{one:?}");
-    assert!(error(&other).starts_with("your login is being looked at"), "{other:?}");
+    assert_eq!(error(&one), "RADIUS server is not responding", "{one:?}");
+    assert_eq!(error(&other), "already authorizing, retry later", "{other:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,7 +458,7 @@ async fn a_router_without_power_is_silent_and_a_router_that_is_gone_listens_no_m
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    let web = router.web(MAC, Profile::for_portal(PORTAL)).await.unwrap();
+    let web = router.web(MAC, profile(LoginBy::Pap)).await.unwrap();
     drop((router, guest.router));
     while TcpStream::connect(web.address()).await.is_ok() {
         tokio::task::yield_now().await;

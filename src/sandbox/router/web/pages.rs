@@ -7,34 +7,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Pages(Arc<BTreeMap<String, String>>);
 
-/// What stands for the portal's address in the built-in pages.
-const PORTAL: &str = "@PORTAL@";
-
-/// The built-in folder.
-const BUILT_IN: [(&str, &str); 9] = [
-    ("alogin.html", include_str!("pages/alogin.html")),
-    ("api.json", include_str!("pages/api.json")),
-    ("error.html", include_str!("pages/error.html")),
-    ("errors.txt", include_str!("pages/errors.txt")),
-    ("login.html", include_str!("pages/login.html")),
-    ("logout.html", include_str!("pages/logout.html")),
-    ("redirect.html", include_str!("pages/redirect.html")),
-    ("rlogin.html", include_str!("pages/rlogin.html")),
-    ("status.html", include_str!("pages/status.html")),
-];
-
 impl Pages {
     /// A folder of these files.
     #[must_use]
     pub fn new(files: BTreeMap<String, String>) -> Self {
         Self(Arc::new(files))
-    }
-
-    /// The least that sends a guest to the portal at this address, which has no trailing slash.
-    #[must_use]
-    pub fn for_portal(portal: &str) -> Self {
-        let files = BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), text.replace(PORTAL, portal)));
-        Self::new(files.collect())
     }
 
     /// Whether there is a sub-folder of this name.

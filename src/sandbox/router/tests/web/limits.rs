@@ -71,8 +71,8 @@ async fn the_router_holds_so_many_connections_and_no_more() {
 async fn nothing_outside_of_this_machine_is_listened_on_or_asked() {
     let guest = guest(LoginBy::Pap).await;
     let outside: SocketAddr = ([192, 0, 2, 1], 80).into();
-    let listening = Profile { listen: ([0, 0, 0, 0], 0).into(), ..Profile::for_portal(PORTAL) };
-    for profile in [listening, Profile::for_portal(outside)] {
+    let listening = Profile { listen: ([0, 0, 0, 0], 0).into(), ..profile(LoginBy::Pap) };
+    for profile in [listening, Profile::new(pages("one-time", outside), outside)] {
         let error = guest.router.web(OTHER, profile).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
