@@ -228,6 +228,7 @@ impl Catalogue {
     /// Takes out what the source no longer has, unless it was heard of since `asked` (monotonic); gives those taken out.
     pub fn remove(&self, ids: &[TokenId], asked: Duration) -> Vec<TokenId> {
         let mut held = self.write();
+        held.make_room_for_gone(ids.len());
         let gone: Vec<TokenId> = ids.iter().copied().filter(|id| held.remove(*id, asked)).collect();
         drop(held);
         // Also those of which no copy was held: sessions may run on them.
@@ -334,6 +335,13 @@ impl Catalogue {
         held.is_complete() && held.codes().all(test)
     }
 
+    /// Whether a code may mean more than what is held says: of some location not everything is known by now.
+    #[must_use]
+    pub fn may_lack(&self) -> bool {
+        let (held, now) = (self.read(), self.clock.now().mono);
+        self.mirrored && !(held.is_complete() && held.age(now) <= self.times.stale_for)
+    }
+
     /// Whether any login can be decided without the source.
     #[must_use]
     pub fn is_usable(&self) -> bool {
@@ -377,7 +385,7 @@ impl Catalogue {
         // A mirror is kept fresh; while it cannot be, it serves as a stale copy does.
         let (now, usable) = (self.clock.now(), self.times.stale_for);
         let whole = complete && held.age(now.mono) <= usable;
-        let is_usable = |token: &&Arc<AccessToken>| held.age_of_location(token, now.mono) <= usable;
+        let is_usable = |token: &&Arc<AccessToken>| held.age_of_token(token, now.mono) <= usable;
         let found = match found.unwrap_or_default() {
             tokens if tokens.iter().all(|token| is_usable(&token)) => tokens,
             tokens => tokens.iter().filter(is_usable).cloned().collect(),

@@ -228,6 +228,10 @@ impl Gate {
         let Some(tokens) = known.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
         match select(&tokens, code, &visit.question, now.wall, trail) {
             Ok(token) => Ok(self.admit(token, visit, now.wall, trail)),
+            // One of the same code may be valid here that is not held.
+            Err(Reason::WrongLocation) if known.may_lack(&visit.question.login.claim) => {
+                Err(visit.question.login.claim.clone())
+            }
             Err(reason) => Ok(deny(reason)),
         }
     }
@@ -476,6 +480,11 @@ impl Known<'_> {
             Find::Nothing => Ok(Found::Unavailable),
             Find::Ask { .. } => Err(claim.clone()),
         }
+    }
+
+    /// Whether the source was not asked for this claim yet, and may know more of it than memory.
+    fn may_lack(&self, claim: &Claim) -> bool {
+        self.supply.catalogue.may_lack() && self.obtained.iter().all(|(asked, _)| asked != claim)
     }
 
     fn available(&self, found: Found, trail: &mut impl Trail) -> Option<Tokens> {

@@ -120,6 +120,10 @@ pub struct Mirror {
     open: usize,
     /// When tokens were tried that could not be read singly (monotonic).
     tried: HashMap<TokenId, Duration>,
+    /// Tokens of the file that no list has shown since.
+    unlisted: HashSet<TokenId>,
+    /// Whether tokens that a listing lacks are being looked for.
+    searching: bool,
     /// Whether it was said that lists do not tell how long they are.
     untold: bool,
 }
@@ -144,10 +148,12 @@ impl Mirror {
     ) -> Self {
         let config = &nexudus.config;
         let zone = config.time_zone.iana_name().unwrap_or_default();
-        let of = format!("{} at {}, {:?}, {zone}", config.username, config.base_url, config.business_ids);
+        let mut ours = config.business_ids.clone();
+        ours.sort_unstable();
+        let of = format!("{} at {}, {ours:?}, {zone}", config.username, config.base_url);
         let opened = folder.map(|folder| Shelf::open(folder, &of)).transpose();
         let opened = opened.inspect_err(|error| coverage.not_written(&error.to_string(), clock.now().mono));
-        let (shelf, kept) = opened.ok().flatten().unzip();
+        let (mut shelf, kept) = opened.ok().flatten().unzip();
         let kept = kept.unwrap_or_default();
         let businesses = config.business_ids.iter().map(|business| Some(*business));
         let businesses: Vec<_> = if config.business_ids.is_empty() { vec![None] } else { businesses.collect() };
@@ -166,6 +172,9 @@ impl Mirror {
         };
         let locations = businesses.iter().copied().map(location).collect();
         catalogue.of_locations(businesses.iter().copied());
+        if let Some(error) = shelf.as_mut().and_then(|shelf: &mut Shelf| shelf.of_locations(&businesses).err()) {
+            coverage.not_written(&error.to_string(), clock.now().mono);
+        }
         put_back(&catalogue, &kept, &clock);
         Self {
             catalogue,
@@ -182,6 +191,8 @@ impl Mirror {
             again: 0,
             open: 0,
             tried: HashMap::new(),
+            unlisted: kept.versions.iter().map(|version| version.token.id).collect(),
+            searching: false,
             untold: false,
             nexudus,
             clock,
@@ -325,11 +336,13 @@ impl Mirror {
             return Ok(());
         };
         let held = i64::try_from(self.catalogue.count(business)).unwrap_or(i64::MAX);
-        if i64::try_from(total).unwrap_or(i64::MAX) != held.saturating_add(others) && self.listing.is_none() {
+        let differs = i64::try_from(total).unwrap_or(i64::MAX) != held.saturating_add(others);
+        let Some(location) = self.locations.get_mut(index) else { return Ok(()) };
+        if !differs {
+            location.futile = 0;
+        } else if self.listing.is_none() && !self.searching {
             self.next_listing = Duration::ZERO;
-            if let Some(location) = self.locations.get_mut(index) {
-                location.differs = true;
-            }
+            location.differs = true;
         }
         Ok(())
     }

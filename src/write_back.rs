@@ -235,6 +235,8 @@ impl WriteBack {
     /// Settles once everybody who owes by now, one after another.
     async fn look(&mut self) -> Result<(), Fault> {
         let policy = self.live.borrow().settings.policy.clone();
+        let now = self.clock.now().mono;
+        self.closed.retain(|_, closed| now < closed.until + REST);
         let due = self.due(&policy).await;
         if due.is_empty() {
             // Nothing would be refused now.
@@ -259,7 +261,10 @@ impl WriteBack {
                 break;
             }
             let business = self.business(id);
-            if self.closed.get(&business).is_some_and(|closed| self.clock.now().mono < closed.until) {
+            let now = self.clock.now().mono;
+            if let Some(until) = self.closed.get(&business).map(|closed| closed.until).filter(|until| now < *until) {
+                // It rests, so that others are due.
+                self.rests(id, until - now);
                 continue;
             }
             let fault = match self.settle(id, policy).await {
@@ -334,6 +339,7 @@ impl WriteBack {
         let closed = self.closed.entry(business).or_insert(new);
         closed.refusals = closed.refusals.saturating_add(1);
         closed.words = error.to_string();
+        closed.until = now;
         if business.is_some() && closed.refusals >= CLOSED_AFTER {
             closed.until = now.saturating_add(QUIET);
         }

@@ -181,6 +181,14 @@ impl Held {
         self.extent(token).map_or(now, |extent| extent.age(now))
     }
 
+    /// How long ago the source last said what this token is: by its location, or by itself.
+    pub(super) fn age_of_token(&self, token: &AccessToken, now: Duration) -> Duration {
+        let asked = self.by_id.get(&token.id).map(|entry| entry.asked_ms).filter(|asked| *asked > 0);
+        let by_itself = asked.map(|asked| now.saturating_sub(Duration::from_millis(asked)));
+        let by_location = self.age_of_location(token, now);
+        by_itself.map_or(by_location, |by_itself| by_itself.min(by_location))
+    }
+
     fn is_complete_no_more(&mut self) {
         self.extents.iter_mut().for_each(|(_, extent)| extent.complete = false);
     }
@@ -243,7 +251,10 @@ impl Held {
             }
             Some(_) => self.unindex(token.id),
             None if full => {
-                self.is_complete_no_more();
+                let of = |(business, _): &&mut (Option<BusinessId>, Extent)| {
+                    business.is_none() || *business == token.business
+                };
+                self.extents.iter_mut().filter(of).for_each(|(_, extent)| extent.complete = false);
                 return Merged::Full;
             }
             None => {}
@@ -278,14 +289,18 @@ impl Held {
         !self.by_id.contains_key(&id) && (lacks_all || self.gone.contains_key(&id))
     }
 
+    /// Forgets those that went before, should so many more be too many to remember; those that go together are remembered together.
+    pub(super) fn make_room_for_gone(&mut self, more: usize) {
+        if self.gone.len() + more > GONE {
+            self.gone.clear();
+        }
+    }
+
     /// Takes out a token that is gone, unless it was heard of since `asked`; whether it did.
     pub(super) fn remove(&mut self, id: TokenId, asked: Duration) -> bool {
         let asked_ms = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
         if self.by_id.get(&id).is_some_and(|entry| entry.asked_ms > asked_ms) {
             return false;
-        }
-        if self.gone.len() >= GONE {
-            self.gone.clear();
         }
         self.gone.insert(id, asked_ms);
         self.unreadable.remove(&id);

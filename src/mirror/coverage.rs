@@ -80,6 +80,11 @@ impl Coverage {
         });
     }
 
+    /// A listing ended that passed a location over.
+    pub(super) fn passed_over(&self) {
+        self.change(|state| state.listing = None);
+    }
+
     pub(super) fn compared(&self, now: Duration) {
         self.change(|state| state.compared_at = Some(now));
     }

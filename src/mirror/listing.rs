@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::{FAILURES, Meant, Mirror, SIZE};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Standing};
 use crate::core::ident::TokenId;
 use crate::source::Error;
 
@@ -13,6 +13,9 @@ pub(super) const LOOKED_FOR: usize = 20;
 
 /// The same of those on which somebody is online, whom no listing decides about.
 const IN_USE_LOOKED_FOR: usize = 200;
+
+/// How long a list that lacks most must go on doing so.
+const SURE: Duration = Duration::from_secs(30);
 
 /// So many may be missing of as many as are there.
 const FEW: usize = 2;
@@ -47,6 +50,10 @@ pub(super) struct Listing {
     left_out: usize,
     /// Whether this location showed something that was not held.
     brought: bool,
+    /// How long this location's list says to be.
+    total: Option<u64>,
+    /// Whether any location was listed to its end.
+    listed: bool,
     /// Of the locations before, the same.
     unread_before: usize,
     left_out_before: usize,
@@ -72,7 +79,7 @@ impl Listing {
         self.failures = 0;
         self.unread_before += std::mem::take(&mut self.unread);
         self.left_out_before += std::mem::take(&mut self.left_out) + std::mem::take(&mut self.without_id);
-        self.brought = false;
+        (self.brought, self.total) = (false, None);
         self.before += u64::try_from(self.seen.len()).unwrap_or_default();
         self.seen.clear();
         self.location >= of
@@ -126,8 +133,14 @@ impl Mirror {
         listing.without_id += read.without_id;
         listing.unread += read.unread;
         let is_new = listing.seen.len() > known;
-        listing.brought |= read.versions.iter().any(|version| self.catalogue.asked(version.token.id).is_none());
-        listing.left_out += self.take(read.versions, read.asked).await;
+        listing.total = read.total;
+        for id in &read.ids {
+            self.unlisted.remove(id);
+        }
+        let new = read.versions.iter().filter(|version| self.catalogue.asked(version.token.id).is_none()).count();
+        let left_out = self.take(read.versions, read.asked).await;
+        listing.brought |= new > left_out;
+        listing.left_out += left_out;
         self.remove(&read.elsewhere, read.asked).await;
         let records = listing.before + u64::try_from(listing.seen.len()).unwrap_or_default();
         self.coverage.listing(records, read.total.filter(|_| self.locations.len() == 1), self.clock.now().mono);
@@ -152,7 +165,11 @@ impl Mirror {
         let business = location.business;
         let was_lacked = std::mem::take(&mut location.lacked);
         let mut hidden = std::mem::take(&mut location.hidden);
-        hidden.retain(|id| !listing.seen.contains(id));
+        let is_here = |id: &TokenId| match self.catalogue.standing(*id) {
+            Some(Standing::Held(token)) => business.is_none() || token.business == business,
+            Some(Standing::Gone) | None => false,
+        };
+        hidden.retain(|id| !listing.seen.contains(id) && is_here(id));
         let older = self.catalogue.older(listing.began);
         let here = older.iter().filter(|token| business.is_none() || token.business == business);
         let lacks: Vec<TokenId> = here.map(|token| token.id).filter(|id| !listing.seen.contains(id)).collect();
@@ -160,7 +177,8 @@ impl Mirror {
             tracing::warn!(tokens = lacks.len(), "many access tokens are missing in Nexudus' list");
         }
         // Those first on which somebody is online; then each gets its turn, though some are never listed, or fail each time.
-        let mut turns: Vec<_> = lacks.iter().map(|id| (!(self.is_in_use)(*id), self.last_tried(*id), *id)).collect();
+        let turn = |id: &TokenId| (!(self.is_in_use)(*id), hidden.contains(id), self.last_tried(*id), *id);
+        let mut turns: Vec<_> = lacks.iter().map(turn).collect();
         turns.sort_unstable();
         // Since when it is lacking, and not heard of by other ways.
         let since = |catalogue: &Catalogue, id: TokenId| {
@@ -169,18 +187,33 @@ impl Mirror {
         };
         let is_unheard_of = lacks.len() > FEW && lacks.len() >= listing.seen.len();
         let mut found = Missing::default();
-        for (idle, _, id) in turns {
+        for (number, (idle, _, _, id)) in turns.into_iter().enumerate() {
             let looked_for = if idle { &mut found.idle } else { &mut found.in_use };
             let of = if idle { LOOKED_FOR } else { IN_USE_LOOKED_FOR };
             // A list that lacks most is believed when the next does so, too, whatever is said of single ones meanwhile.
-            let waits = is_unheard_of && !was_lacked.contains_key(&id);
+            let since_long = |since: &Duration| *since + SURE <= asked;
+            let waits = is_unheard_of && !was_lacked.get(&id).is_some_and(since_long);
+            if idle && hidden.contains(&id) && *looked_for >= of {
+                // It is known to be there; some of those are looked for each time.
+                continue;
+            }
             if waits || *looked_for >= of || found.failures >= FAILURES {
                 found.lacked.insert(id, since(&self.catalogue, id));
                 continue;
             }
             *looked_for += 1;
+            if number % LOOKED_FOR == LOOKED_FOR - 1 {
+                // Many take long: what changes meanwhile is to be seen, too.
+                self.searching = true;
+                let now = self.clock.now().mono;
+                if self.locations.iter().any(|location| location.is_due(now)) {
+                    let _ = self.changes(now).await;
+                }
+                self.searching = false;
+            }
             let is_there = match self.single(id).await {
                 Ok(None | Some(Meant::Other)) => {
+                    self.remove(&[id], asked).await;
                     found.gone.push(id);
                     continue;
                 }
@@ -215,7 +248,7 @@ impl Mirror {
             found.lacked.clear();
         } else if let Some(waited) = waited {
             let presumed = found.lacked.extract_if(|id, since| {
-                let may_be = waited > Duration::ZERO || !(self.is_in_use)(*id);
+                let may_be = waited > Duration::ZERO || !((self.is_in_use)(*id) || self.unlisted.contains(id));
                 may_be && !hidden.contains(id) && *since < asked && *since + waited <= asked
             });
             found.gone.extend(presumed.map(|(id, _)| id));
@@ -226,11 +259,11 @@ impl Mirror {
         }
         let complete = listing.left_out + listing.unread + listing.without_id == 0;
         if let Some(location) = self.locations.get_mut(index) {
-            // Whatever is held and was not listed is gone by now, hidden, or not decided about.
-            let lacking = lacks.len().saturating_sub(found.gone.len());
-            let listed_and_held = self.catalogue.count(business).saturating_sub(lacking);
-            let others = (listing.seen.len() + listing.without_id).saturating_sub(listed_and_held);
-            let others = i64::try_from(others).unwrap_or(i64::MAX) - i64::try_from(hidden.len()).unwrap_or_default();
+            // What is not decided about yet shows as a difference.
+            let known = self.catalogue.count(business).saturating_sub(found.lacked.len());
+            let listed = u64::try_from(listing.seen.len() + listing.without_id).unwrap_or(u64::MAX);
+            let listed = i64::try_from(listing.total.unwrap_or(listed)).unwrap_or(i64::MAX);
+            let others = listed.saturating_sub(i64::try_from(known).unwrap_or(i64::MAX));
             let nothing = found.gone.is_empty() && !listing.brought;
             let futile = std::mem::take(&mut location.differs) && nothing;
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
@@ -239,6 +272,7 @@ impl Mirror {
             location.passed_over = false;
         }
         listing.newly_hidden += found.newly_hidden;
+        listing.listed = true;
         self.catalogue.listed(business, complete);
         self.note_compared(business).await;
         Ok(listing.next_location(self.locations.len()))
@@ -255,10 +289,12 @@ impl Mirror {
             self.again = 0;
         }
         let soon = config.mirror_interval.saturating_mul(1 << self.again.min(10)).min(config.full_mirror_interval);
-        self.again += u32::from(again);
+        // Where nothing could be listed, that is over at any time.
+        self.again += u32::from(again && listing.listed);
         self.next_listing = now + if again { soon } else { config.full_mirror_interval };
         if listing.passed_over {
             // Of the others everything is known; of all, nothing.
+            self.coverage.passed_over();
             return;
         }
         self.coverage.listed(now);

@@ -163,6 +163,16 @@ impl Shelf {
         Ok(transaction)
     }
 
+    /// These locations are asked for. It blocks.
+    pub(super) fn of_locations(&mut self, businesses: &[Option<BusinessId>]) -> rusqlite::Result<()> {
+        let transaction = self.transaction()?;
+        for business in businesses {
+            let business = business.map_or(0, |business| business.0);
+            transaction.execute("INSERT OR IGNORE INTO location (business) VALUES (?1)", [business])?;
+        }
+        transaction.commit()
+    }
+
     /// Notes how far a location was seen. It blocks.
     pub(super) fn seen_to(&mut self, business: Option<BusinessId>, at: Timestamp) -> rusqlite::Result<()> {
         let business = business.map_or(0, |business| business.0);

@@ -907,3 +907,114 @@ async fn one_that_is_hidden_delays_no_others_end() {
     }
     assert!(kept.is_held(150));
 }
+
+/// As above, but that a timed listing comes a second before the next look.
+#[tokio::test]
+async fn two_listings_in_a_row_are_not_two_opinions() {
+    let world = World::new(300).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend(1..=50);
+    kept.after(Duration::from_secs(30)).await;
+    let now = kept.clock.now().mono;
+    kept.mirror.next_listing = now;
+    kept.mirror.locations[0].next = now + Duration::from_secs(1);
+    world.sandbox.change(|options| (options.lists_nothing, options.fail_only) = (true, Some("get")));
+    world.fail(Some("gone"));
+    kept.settle().await;
+    for _ in 0..3 {
+        kept.after(Duration::from_secs(1)).await;
+    }
+    world.sandbox.change(|options| options.lists_nothing = false);
+    world.fail(None);
+    for _ in 0..3 {
+        kept.after(INTERVAL).await;
+    }
+    assert_eq!(kept.catalogue.tokens(), 300);
+}
+
+#[tokio::test]
+async fn differences_that_mean_nothing_hide_none_that_do() {
+    // A length that is told wrongly; many that lists hide; tokens that move between our own locations.
+    for (off, hidden) in [(1, 0), (-1, 0), (0, 45)] {
+        let world = World::new(1200).await;
+        world.sandbox.change(|options| options.total_off = off);
+        let mut kept = world.mirror();
+        kept.settle().await;
+        world.sandbox.change(|options| options.hides = (200..200 + hidden).collect());
+        kept.goes_on(Duration::from_secs(4 * 3600)).await;
+        for id in [10, 1000] {
+            world.sandbox.delete_token(id);
+            let took = kept.loses(id).await;
+            assert!(took <= INTERVAL + Duration::from_secs(5), "{off} {hidden}: {took:?}");
+        }
+    }
+    let mut world = World::new(100).await;
+    world.config.business_ids = vec![BusinessId(1), BusinessId(2)];
+    let mut kept = world.mirror();
+    kept.settle().await;
+    for id in [20, 22, 24, 26] {
+        kept.goes_on(Duration::from_secs(120)).await;
+        world.put(id, &format!("code-{id}"), 2);
+    }
+    kept.goes_on(Duration::from_secs(120)).await;
+    world.sandbox.delete_token(2);
+    let took = kept.loses(2).await;
+    assert!(took <= INTERVAL + Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+async fn who_is_hidden_is_so_after_a_restart_too() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| options.hides = vec![1150]);
+    kept.goes_on(Duration::from_secs(600)).await;
+    drop(kept);
+    (100..200).for_each(|id| assert!(world.sandbox.delete_token(id)));
+    let mut kept = world.mirror();
+    kept.goes_on(Duration::from_secs(1800)).await;
+    assert!(kept.is_held(1150) && kept.catalogue.tokens() == 1100, "{}", kept.catalogue.tokens());
+}
+
+/// With user and password in every call, too, a right may be missing at one location alone.
+#[tokio::test]
+async fn one_refused_location_silences_no_other_with_basic_either() {
+    let mut world = World::new(40).await;
+    world.config.auth = NexudusAuth::Basic;
+    world.config.business_ids = vec![BusinessId(2), BusinessId(1)];
+    world.config.requests_per_minute = 90;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), 401));
+    for nth in 0..20 {
+        kept.goes_on(Duration::from_secs(100)).await;
+        let claim = Claim::Code(Code::parse(&format!("cold-{nth}")).unwrap());
+        let found = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await;
+        assert!(matches!(found, Found::Tokens(_)), "{nth}");
+    }
+    world.sandbox.delete_token(4);
+    let took = kept.loses(4).await;
+    assert!(took <= INTERVAL + Duration::from_secs(5), "{took:?}");
+}
+
+/// One location was never listed: a code of another may be one of its codes, too.
+#[tokio::test]
+async fn twins_at_a_location_of_which_nothing_is_known_are_asked_for() {
+    let mut world = World::new(4).await;
+    world.config.business_ids = vec![BusinessId(1), BusinessId(2)];
+    world.put(100, "twin", 1);
+    world.put(101, "twin", 2);
+    world.sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), 500));
+    let mut kept = world.mirror();
+    kept.goes_on(Duration::from_secs(120)).await;
+    assert!(kept.holds("twin") && kept.catalogue.may_lack());
+    world.sandbox.change(|options| options.fails_at = None);
+    let claim = Claim::Code(Code::parse("twin").unwrap());
+    let Found::Tokens(tokens) = kept.catalogue.refresh(&claim).await else { panic!() };
+    assert_eq!(tokens.len(), 2);
+    let Find::Here(tokens) = kept.catalogue.find(&claim) else { panic!() };
+    assert_eq!(tokens.len(), 2, "and it is kept");
+    kept.goes_on(Duration::from_secs(120)).await;
+    assert!(!kept.catalogue.may_lack());
+}

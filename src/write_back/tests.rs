@@ -672,3 +672,23 @@ async fn what_is_open_is_not_closed_by_a_word_that_may_be_wrong() {
         assert_eq!((world.minutes(), world.unwritten(&write_back)), (Some(minutes), 0), "{gone}");
     }
 }
+
+/// However many there are, they are not all that is due.
+#[tokio::test]
+async fn more_forbidden_tokens_than_a_look_takes_hold_no_others_up() {
+    let world = World::new().await;
+    let mut write_back = world.start();
+    let now = world.clock.now().wall;
+    for id in 1000..1600i64 {
+        let code = format!("b-{id}");
+        let used = (crate::core::budget::Seconds(1200).before(now), now);
+        let device = u8::try_from(id % 250).unwrap();
+        uses(&write_back.ledger, &token(id, &code), device, 1200, &world.policy, used);
+        let token = AccessToken { business: Some(BusinessId(2)), ..token(id, &code) };
+        write_back.catalogue.heard(&Version { token: Arc::new(token), updated: None }, Duration::ZERO);
+    }
+    world.sandbox.change(|options| options.forbids = (1000..1600).collect());
+    world.uses(&write_back, 1, 600);
+    rounds(&world, &mut write_back, 4).await;
+    assert_eq!(world.minutes(), Some(50));
+}

@@ -50,6 +50,8 @@ pub struct Options {
     pub fails_with: u16,
     /// Records that lists leave out.
     pub hides: Vec<i64>,
+    /// By how much the length of a list that is told is wrong.
+    pub total_off: i64,
     /// Records that may not be read by their ids.
     pub forbids: Vec<i64>,
     /// Whether lists leave out how long they are.
@@ -91,6 +93,7 @@ impl Default for Options {
             fails_at: None,
             fails_with: 500,
             hides: Vec::new(),
+            total_off: 0,
             forbids: Vec::new(),
             no_totals: false,
             contains: false,

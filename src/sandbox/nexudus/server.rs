@@ -271,6 +271,11 @@ async fn list(
         }
         shown.list(asked)
     };
+    if let Some(told) = list.get_mut("TotalItems")
+        && let Some(total) = told.as_i64()
+    {
+        *told = (total + state.options.total_off).into();
+    }
     if state.options.no_totals
         && let Some(list) = list.as_object_mut()
     {

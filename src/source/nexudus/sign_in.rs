@@ -16,6 +16,12 @@ use crate::config::{self, NexudusAuth};
 use crate::source::Error;
 use crate::source::alarm::{Alarm, Role};
 
+/// How long a call that went well says that it is not the bearer token when others are rejected.
+const BESIDE: Duration = Duration::from_secs(120);
+
+/// Calls in a row that are rejected, with a password that was good a moment ago, before it counts as wrong.
+const REJECTED_BESIDE: u32 = 5;
+
 /// How long no sign-in is tried after one was refused: Nexudus may lock a user out who fails too often.
 const QUIET: Duration = Duration::from_secs(300);
 
@@ -90,6 +96,11 @@ pub(super) struct SignIn {
     quiet: Option<(Duration, Error)>,
     /// Roles that seem to be missing, and until when a 401 says no more than that.
     missing: BTreeMap<Role, Duration>,
+    /// When a call last went well (monotonic), and how many were rejected since.
+    went_well: Option<Duration>,
+    rejected: u32,
+    /// When the bearer token was made (monotonic).
+    made: Duration,
 }
 
 /// A successful answer.
@@ -144,6 +155,9 @@ impl SignIn {
             generation: 0,
             quiet: None,
             missing: BTreeMap::new(),
+            went_well: None,
+            rejected: 0,
+            made: Duration::ZERO,
         }
     }
 
@@ -291,6 +305,7 @@ impl SignIn {
         // A month at most; even a token that ends at once serves the call it was fetched for.
         let life = Duration::from_secs(life.unwrap_or(UNSTATED_LIFE).clamp(1, 30 * 86_400));
         self.generation += 1;
+        self.made = now.mono;
         let until = now.mono + life - MARGIN.min(life / 10);
         self.bearer = Some((Authorization { header, generation: self.generation }, until));
         if let Some(refresh) = token.refresh_token.filter(|token| !token.expose_secret().is_empty()) {
@@ -303,12 +318,20 @@ impl SignIn {
     /// A call with `used` that needs `role` was answered with 401; `again`: for the second time, after signing in anew in
     /// between. `Ok` means: take the next step and call once more.
     pub(super) fn rejected(&mut self, used: &Authorization, again: bool, role: Role, now: Now) -> Result<(), Error> {
+        self.rejected = self.rejected.saturating_add(1);
+        let others_go_well = |within| self.went_well.is_some_and(|at| now.mono.saturating_sub(at) < within);
         if self.auth == NexudusAuth::Basic {
+            // A right may be missing at one location alone. A password that is wrong by now is tried a few times.
+            if others_go_well(QUIET) && self.rejected <= REJECTED_BESIDE {
+                return Err(role_missing(role));
+            }
             self.missing.insert(role, now.mono + QUIET);
             return Err(password_or_role(role));
         }
-        // Other calls may go well meanwhile: they must not bring a sign-in with each of these.
-        if self.is_missing(role, now) {
+        // Other calls may go well meanwhile: they must not bring a sign-in with each of these. Where none does any more, it may be
+        // the bearer token that has ended early.
+        let went_well = self.went_well.is_some_and(|at| at >= self.made) && !others_go_well(BESIDE);
+        if self.is_missing(role, now) && !went_well {
             return Err(role_missing(role));
         }
         if let Some((_, error)) = self.quiet.as_ref().filter(|(until, _)| now.mono < *until) {
@@ -325,6 +348,7 @@ impl SignIn {
     /// A call that needs `role` succeeded. That it is missing somewhere, at one location say, is known on for its time: else each
     /// call there brought a sign-in. With user and password in every call nothing is asked for while it is.
     pub(super) fn accepted(&mut self, role: Role, now: Now) {
+        (self.went_well, self.rejected) = (Some(now.mono), 0);
         if self.auth == NexudusAuth::Basic || !self.is_missing(role, now) {
             self.missing.remove(&role);
         }

@@ -184,6 +184,14 @@ fn a_missing_role_stops_sign_ins_and_not_calls() {
     // Given elsewhere, it is still missing there: each call there would bring a sign-in.
     given.accepted(Role::List, at(10));
     assert!(given.rejected(&call(&given, at(10)), false, Role::List, at(10)).is_err());
+    // Where nothing goes well any more, it may be the bearer token.
+    let mut ended = signed_in(&config());
+    ended.rejected(&call(&ended, at(0)), true, Role::List, at(0)).unwrap_err();
+    ended.accepted(Role::List, at(10));
+    assert!(ended.rejected(&call(&ended, at(129)), false, Role::List, at(129)).is_err());
+    assert_eq!(ended.rejected(&call(&ended, at(130)), false, Role::List, at(130)), Ok(()));
+    assert_eq!(grant(&ended, at(130)), Grant::Refresh);
+
     given.accepted(Role::List, at(300));
     assert_eq!(given.rejected(&call(&given, at(301)), false, Role::List, at(301)), Ok(()));
 }
