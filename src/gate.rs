@@ -18,11 +18,11 @@ use crate::core::token::AccessToken;
 use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
-use crate::portal::ticket::Tickets;
+use crate::portal::ticket::{self, Tickets};
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, Who};
 use crate::write_back::Trouble;
 
 /// Through which door a login came.
@@ -72,6 +72,16 @@ pub struct Visit<'a> {
     pub received: Duration,
     /// What the decision is for.
     pub purpose: Purpose,
+    /// The browser that asks, where it is one: by its own word it is any device.
+    pub browser: Option<Who<'a>>,
+}
+
+impl Visit<'_> {
+    /// Whose failures count.
+    fn who(&self) -> Who<'_> {
+        let device = self.question.login.device;
+        self.browser.unwrap_or(Who::Device { device, nas: &self.question.nas.name })
+    }
 }
 
 /// A decision, and the session it opened.
@@ -166,10 +176,8 @@ impl Gate {
                 Step::Decided(answer) => return answer,
                 Step::Ask(claim) => claim,
             };
-            if guess.is_none()
-                && let (Claim::Code(_), Some(device)) = (&visit.question.login.claim, visit.question.login.device)
-            {
-                guess = self.throttle.guess(device, visit.limits, self.clock.now().mono);
+            if guess.is_none() && matches!(visit.question.login.claim, Claim::Code(_)) {
+                guess = self.throttle.guess(&visit.who(), visit.limits, self.clock.now().mono);
                 if guess.is_none() {
                     trail.note("throttle", false, || "too many codes of this device are being looked up".to_owned());
                     let answer = deny(Reason::Throttled);
@@ -193,14 +201,16 @@ impl Gate {
     fn decide(&self, visit: &Visit<'_>, supply: &Supply, obtained: &[(Claim, Found)], trail: &mut impl Trail) -> Step {
         let now = self.clock.now();
         let login = visit.question.login;
-        let nas = &visit.question.nas.name;
-        let throttled = self.throttle.refuses(login.device, nas, visit.limits, now.mono);
+        let throttled = self.throttle.refuses(&visit.who(), visit.limits, now.mono);
         trail.note("throttle", !throttled, || {
             if throttled { "too many failed codes from this device or NAS" } else { "not too many failed codes" }
                 .to_owned()
         });
         let answer = if throttled {
             deny(Reason::Throttled)
+        } else if matches!(&login.claim, Claim::Code(code) if ticket::is_one(code)) {
+            // Spent, or run out: nobody has such a code.
+            deny(Reason::UnknownCode)
         } else {
             let known = Known { supply, obtained };
             let decided = match &login.claim {
@@ -452,10 +462,10 @@ impl Gate {
                     %reason,
                     "deny"
                 );
-                let guessed = matches!(login.claim, Claim::Code(_))
+                let guessed = matches!(&login.claim, Claim::Code(code) if !ticket::is_one(code))
                     && matches!(reason, Reason::UnknownCode | Reason::WrongPassword);
                 if guessed {
-                    self.throttle.failed(login.device, nas, visit.limits, now.mono);
+                    self.throttle.failed(&visit.who(), visit.limits, now.mono);
                 }
             }
         }

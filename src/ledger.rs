@@ -320,6 +320,11 @@ impl Ledger {
         self.shards.of(token).account(token)
     }
 
+    /// This device logs in on this token by its code alone from now on, until it has done so. A restart forgets that.
+    pub fn forget_device(&self, device: Mac, token: TokenId) {
+        self.devices.forget(device, token);
+    }
+
     /// When the token was last used.
     #[must_use]
     pub fn last_used(&self, token: TokenId) -> Option<Timestamp> {

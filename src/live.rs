@@ -82,6 +82,6 @@ impl Live {
         received: std::time::Duration,
     ) -> Visit<'a> {
         let question = Question { login, nas, policy: &self.settings.policy };
-        Visit { question, limits: &self.settings.throttle, via, received, purpose: Purpose::Admit }
+        Visit { question, limits: &self.settings.throttle, via, received, purpose: Purpose::Admit, browser: None }
     }
 }

@@ -18,10 +18,12 @@ pub mod ticket;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -52,6 +54,9 @@ impl FromRequestParts<Arc<App>> for In {
 
 /// The largest form that is read, in octets.
 const LARGEST_FORM: usize = 16 * 1024;
+
+/// How long a request may take.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// The cookie that holds a badge.
 const COOKIE: &str = "spotgate";
@@ -86,6 +91,15 @@ pub fn router() -> axum::Router<Arc<App>> {
         .route("/portal/script.js", get(script))
         .route("/portal/logo", get(logo))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(from_fn(soon))
+}
+
+/// A guest's request takes no longer than guests wait, its body included.
+async fn soon(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("The answer was not ready in time; please ask again.").into_response(),
+    }
 }
 
 /// The pages in force; a problem where there are none.

@@ -2,6 +2,7 @@
 //! (facts/nexudus.md §5, "Security consequence").
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,27 +21,88 @@ const MAX_DEVICES: u64 = 100_000;
 /// Counters of failed codes.
 #[derive(Debug)]
 pub struct Throttle {
-    devices: Cache<Mac, Failures>,
-    nas: Cache<NasName, Failures>,
-    /// Codes of each device that are being looked up: as many entries as look-ups under way.
-    guesses: Mutex<HashMap<Mac, u32>>,
+    guessers: Cache<Guesser, Failures>,
+    places: Cache<Place, Failures>,
+    addresses: Cache<Place, Failures>,
+    /// Codes of each guesser that are being looked up: as many entries as look-ups under way.
+    guesses: Mutex<HashMap<Guesser, u32>>,
 }
 
-/// A code of a device that is being looked up, and might turn out wrong.
+/// Who types codes, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Who<'a> {
+    /// A device, as a router sees it.
+    Device {
+        /// The device, if the router tells it.
+        device: Option<Mac>,
+        /// The router.
+        nas: &'a NasName,
+    },
+    /// A browser. What it says of its device is its own word: nobody else may be refused for it.
+    Browser {
+        /// Where it comes from.
+        from: IpAddr,
+        /// The device that it claims to be, where many share the address.
+        device: Option<Mac>,
+        /// Whether many do: it is a router's own.
+        shared: bool,
+    },
+}
+
+/// Whose failures are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Guesser {
+    Device(Mac),
+    Browser(IpAddr, Option<Mac>),
+}
+
+/// Where failures of many are counted together, for a minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Nas(NasName),
+    Address(IpAddr),
+}
+
+impl Who<'_> {
+    fn guesser(&self) -> Option<Guesser> {
+        match *self {
+            Self::Device { device, .. } => device.map(Guesser::Device),
+            Self::Browser { from, device, shared } => Some(Guesser::Browser(network(from), device.filter(|_| shared))),
+        }
+    }
+
+    fn place(&self) -> Option<Place> {
+        match *self {
+            Self::Device { nas, .. } => Some(Place::Nas(nas.clone())),
+            Self::Browser { from, shared: true, .. } => Some(Place::Address(network(from))),
+            Self::Browser { shared: false, .. } => None,
+        }
+    }
+}
+
+/// Whoever has one address of IPv6 has all of its network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// A code that is being looked up, and might turn out wrong.
 #[derive(Debug)]
 #[must_use]
 pub struct Guess<'t> {
     throttle: &'t Throttle,
-    device: Mac,
+    guesser: Guesser,
 }
 
 impl Drop for Guess<'_> {
     fn drop(&mut self) {
         let mut guesses = self.throttle.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = guesses.get_mut(&self.device) {
+        if let Some(count) = guesses.get_mut(&self.guesser) {
             *count -= 1;
             if *count == 0 {
-                guesses.remove(&self.device);
+                guesses.remove(&self.guesser);
             }
         }
     }
@@ -66,39 +128,56 @@ impl Failures {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { devices: Cache::new(MAX_DEVICES), nas: Cache::new(MAX_DEVICES), guesses: Mutex::default() }
+        Self {
+            guessers: Cache::new(MAX_DEVICES),
+            places: Cache::new(MAX_DEVICES),
+            addresses: Cache::new(MAX_DEVICES),
+            guesses: Mutex::default(),
+        }
     }
 }
 
 impl Throttle {
-    /// Whether logins of this device, or at this NAS, are refused for now.
-    #[must_use]
-    pub fn refuses(&self, device: Option<Mac>, nas: &NasName, limits: &config::Throttle, now: Duration) -> bool {
-        let by_device = device.and_then(|device| self.devices.get(&device));
-        by_device.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
-            || self.nas.get(nas).is_some_and(|failures| failures.exceed(limits.nas_failures, NAS_WINDOW, now))
+    fn of(&self, place: &Place) -> &Cache<Place, Failures> {
+        // A flood of addresses pushes no router out.
+        match place {
+            Place::Nas(_) => &self.places,
+            Place::Address(_) => &self.addresses,
+        }
     }
 
-    /// Lets a code of this device be looked up, unless as many as it may get wrong are being looked up already or were
-    /// wrong. It counts until the value goes.
-    pub fn guess(&self, device: Mac, limits: &config::Throttle, now: Duration) -> Option<Guess<'_>> {
-        let failures = self.devices.get(&device).filter(|failures| failures.last(limits.device_window, now));
+    /// Whether logins of this device, or at this NAS, are refused for now; of a browser, its pages.
+    #[must_use]
+    pub fn refuses(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> bool {
+        let by_itself = who.guesser().and_then(|guesser| self.guessers.get(&guesser));
+        let by_place = || who.place().and_then(|place| self.of(&place).get(&place));
+        by_itself.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
+            || by_place().is_some_and(|failures| failures.exceed(limits.nas_failures, NAS_WINDOW, now))
+    }
+
+    /// Lets a code be looked up, unless as many as its device may get wrong are being looked up already or were wrong. It counts
+    /// until the value goes. Of a device that is not known, nothing counts (`Some(None)`).
+    pub fn guess(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> Option<Option<Guess<'_>>> {
+        let Some(guesser) = who.guesser() else { return Some(None) };
+        let failures = self.guessers.get(&guesser).filter(|failures| failures.last(limits.device_window, now));
         let failed = failures.map_or(0, |failures| failures.count);
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = guesses.get(&device).copied().unwrap_or_default();
+        let under_way = guesses.get(&guesser).copied().unwrap_or_default();
         if failed.saturating_add(under_way) >= limits.device_failures {
             return None;
         }
-        guesses.insert(device, under_way + 1);
-        Some(Guess { throttle: self, device })
+        guesses.insert(guesser, under_way + 1);
+        Some(Some(Guess { throttle: self, guesser }))
     }
 
     /// Counts a failed code. Called only for logins that were not refused already, so that trying on does not prolong it.
-    pub fn failed(&self, device: Option<Mac>, nas: &NasName, limits: &config::Throttle, now: Duration) {
-        if let Some(device) = device {
-            count(&self.devices, device, limits.device_window, now);
+    pub fn failed(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) {
+        if let Some(guesser) = who.guesser() {
+            count(&self.guessers, guesser, limits.device_window, now);
         }
-        count(&self.nas, nas.clone(), NAS_WINDOW, now);
+        if let Some(place) = who.place() {
+            count(self.of(&place), place.clone(), NAS_WINDOW, now);
+        }
     }
 }
 
@@ -127,15 +206,15 @@ mod tests {
         let (guesser, guest) = (Some(Mac::new([2; 6])), Some(Mac::new([4; 6])));
         let at = Duration::from_secs;
         for second in 0..10 {
-            assert!(!throttle.refuses(guesser, &nas, &limits, at(second)), "{second}");
-            throttle.failed(guesser, &nas, &limits, at(second));
+            assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(second)), "{second}");
+            throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(second));
         }
-        assert!(throttle.refuses(guesser, &nas, &limits, at(10)));
-        assert!(throttle.refuses(guesser, &nas, &limits, at(599)));
-        assert!(!throttle.refuses(guest, &nas, &limits, at(10)), "others go on");
-        assert!(!throttle.refuses(guesser, &nas, &limits, at(600)));
-        throttle.failed(guesser, &nas, &limits, at(600));
-        assert!(!throttle.refuses(guesser, &nas, &limits, at(600)), "a new window began");
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(10)));
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(599)));
+        assert!(!throttle.refuses(&Who::Device { device: guest, nas: &nas }, &limits, at(10)), "others go on");
+        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(600)));
+        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(600));
+        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(600)), "a new window began");
     }
 
     #[test]
@@ -143,13 +222,16 @@ mod tests {
         let limits = config::Throttle { device_failures: 2, device_window: Duration::from_secs(60), nas_failures: 300 };
         let (throttle, nas, guesser) = (Throttle::default(), NasName::new("front-desk"), Some(Mac::new([2; 6])));
         let at = Duration::from_secs;
-        throttle.failed(guesser, &nas, &limits, at(0));
-        throttle.failed(guesser, &nas, &limits, at(60));
-        assert!(!throttle.refuses(guesser, &nas, &limits, at(60)), "one in each window");
-        throttle.failed(guesser, &nas, &limits, at(61));
-        assert!(throttle.refuses(guesser, &nas, &limits, at(61)), "two in the second");
-        assert!(throttle.refuses(guesser, &nas, &limits, at(119)));
-        assert!(!throttle.refuses(guesser, &nas, &limits, at(120)), "from its first failure, not its last");
+        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(0));
+        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(60));
+        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(60)), "one in each window");
+        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(61));
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(61)), "two in the second");
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(119)));
+        assert!(
+            !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(120)),
+            "from its first failure, not its last"
+        );
     }
 
     #[test]
@@ -157,13 +239,16 @@ mod tests {
         let limits = config::Throttle { device_failures: 10, device_window: Duration::from_secs(600), nas_failures: 3 };
         let (throttle, nas, other) = (Throttle::default(), NasName::new("a"), NasName::new("b"));
         for octet in 0..3 {
-            throttle.failed(Some(Mac::new([octet; 6])), &nas, &limits, Duration::ZERO);
+            throttle.failed(&Who::Device { device: Some(Mac::new([octet; 6])), nas: &nas }, &limits, Duration::ZERO);
         }
         let fresh = Some(Mac::new([9; 6]));
-        assert!(throttle.refuses(fresh, &nas, &limits, Duration::from_secs(59)));
-        assert!(!throttle.refuses(fresh, &other, &limits, Duration::from_secs(59)));
-        assert!(!throttle.refuses(fresh, &nas, &limits, Duration::from_secs(60)));
-        assert!(throttle.refuses(None, &nas, &limits, Duration::ZERO), "also without a MAC");
+        assert!(throttle.refuses(&Who::Device { device: fresh, nas: &nas }, &limits, Duration::from_secs(59)));
+        assert!(!throttle.refuses(&Who::Device { device: fresh, nas: &other }, &limits, Duration::from_secs(59)));
+        assert!(!throttle.refuses(&Who::Device { device: fresh, nas: &nas }, &limits, Duration::from_secs(60)));
+        assert!(
+            throttle.refuses(&Who::Device { device: None, nas: &nas }, &limits, Duration::ZERO),
+            "also without a MAC"
+        );
     }
 
     #[test]
@@ -171,14 +256,52 @@ mod tests {
         let limits =
             config::Throttle { device_failures: 3, device_window: Duration::from_secs(600), nas_failures: 300 };
         let (throttle, nas, device) = (Throttle::default(), NasName::new("a"), Mac::new([2; 6]));
-        throttle.failed(Some(device), &nas, &limits, Duration::ZERO);
-        let first = throttle.guess(device, &limits, Duration::ZERO).unwrap();
-        let second = throttle.guess(device, &limits, Duration::ZERO).unwrap();
-        assert!(throttle.guess(device, &limits, Duration::ZERO).is_none());
-        assert!(throttle.guess(Mac::new([4; 6]), &limits, Duration::ZERO).is_some(), "others go on");
+        throttle.failed(&Who::Device { device: Some(device), nas: &nas }, &limits, Duration::ZERO);
+        let first = throttle.guess(&Who::Device { device: Some(device), nas: &nas }, &limits, Duration::ZERO).unwrap();
+        let second = throttle.guess(&Who::Device { device: Some(device), nas: &nas }, &limits, Duration::ZERO).unwrap();
+        assert!(throttle.guess(&Who::Device { device: Some(device), nas: &nas }, &limits, Duration::ZERO).is_none());
+        assert!(
+            throttle
+                .guess(&Who::Device { device: Some(Mac::new([4; 6])), nas: &nas }, &limits, Duration::ZERO)
+                .is_some(),
+            "others go on"
+        );
         drop(first);
-        let third = throttle.guess(device, &limits, Duration::ZERO).unwrap();
+        let third = throttle.guess(&Who::Device { device: Some(device), nas: &nas }, &limits, Duration::ZERO).unwrap();
         drop((second, third));
         assert!(throttle.guesses.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_browser_is_known_by_its_address_and_harms_nobody_whose_device_it_claims_to_be() {
+        let limits = config::Throttle { device_failures: 3, device_window: Duration::from_secs(600), nas_failures: 5 };
+        let (throttle, nas, now) = (Throttle::default(), NasName::new("a"), Duration::ZERO);
+        let browser = |from: &str, device: u8, shared| Who::Browser {
+            from: from.parse().unwrap(),
+            device: Some(Mac::new([device; 6])),
+            shared,
+        };
+        for device in 0..3 {
+            throttle.failed(&browser("10.5.88.9", device, false), &limits, now);
+        }
+        assert!(throttle.refuses(&browser("10.5.88.9", 7, false), &limits, now), "whatever device it claims to be");
+        assert!(!throttle.refuses(&browser("10.5.88.8", 1, false), &limits, now), "others go on");
+        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([1; 6])), nas: &nas }, &limits, now));
+        throttle.failed(&browser("2001:db8::1:0:0:1", 1, false), &limits, now);
+        throttle.failed(&browser("2001:db8::2:0:0:1", 1, false), &limits, now);
+        throttle.failed(&browser("2001:db8::ffff:0:0:1", 1, false), &limits, now);
+        assert!(throttle.refuses(&browser("2001:db8::3", 1, false), &limits, now), "one network");
+
+        // Many behind one address: each is known by what it claims, and all together fail so often a minute.
+        for _ in 0..3 {
+            throttle.failed(&browser("10.5.0.1", 1, true), &limits, now);
+        }
+        assert!(throttle.refuses(&browser("10.5.0.1", 1, true), &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.0.1", 2, true), &limits, now));
+        for device in 3..5 {
+            throttle.failed(&browser("10.5.0.1", device, true), &limits, now);
+        }
+        assert!(throttle.refuses(&browser("10.5.0.1", 2, true), &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.0.1", 2, true), &limits, Duration::from_secs(60)));
     }
 }

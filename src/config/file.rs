@@ -12,7 +12,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::network::{self, SOUND_SECRET_BYTES};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Cache, File, LogForm, Nexudus, NexudusAuth, Portal, Settings, Source, Store, StoreKind, Telemetry, Throttle,
+    Admin, Cache, File, HandOver, LogForm, Nas, Nexudus, NexudusAuth, Portal, Settings, Source, Store, StoreKind,
+    Telemetry, Throttle,
 };
 use super::values::{DAY, SECOND};
 use crate::core::budget::{SESSION_CEILING, Seconds};
@@ -36,7 +37,18 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
     let radius = network::radius(&radius_section);
     let (nas, names) = network::nases(&root, radius_section.concealed("radsec").is_some());
     let http = network::http(&root.section("http"), &names);
-    let portal = portal(&root.section("portal"));
+    let portal_section = root.section("portal");
+    let portal = portal(&portal_section);
+    if portal.enabled && portal.public_url.is_some() {
+        let unreached = |nas: &&Nas| nas.hand_over != HandOver::Router && nas.hotspot_hosts.is_empty();
+        for nas in nas.iter().flatten().filter(unreached) {
+            portal_section.reader.warn(
+                portal_section.at.clone(),
+                format!("guests of NAS {} cannot be sent back to it: it has no `hotspot_hosts`", nas.name()),
+                "write `hotspot_hosts = [\"login.example.net\"]` with the router's dns-name, or `hand_over = \"router\"`",
+            );
+        }
+    }
     let admin = admin(&root.section("admin"));
     let store = store(&root.section("store"));
     let telemetry_section = root.section("telemetry");

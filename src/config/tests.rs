@@ -258,7 +258,10 @@ fn a_router_gets_logins_in_the_way_that_is_written() {
 fn what_is_doubtful_is_a_warning() {
     for (more, expected) in [
         ("[policy]\nmax_session = \"365d\"", "`policy.max_session` is more than routers honour; 21474720 s are used"),
-        ("[portal]\npublic_url = \"http://wifi.example.org\"", "`portal.public_url` is not encrypted"),
+        (
+            "hotspot_hosts = [\"login.example.net\"]\n[portal]\npublic_url = \"http://wifi.example.org\"",
+            "`portal.public_url` is not encrypted",
+        ),
         ("[admin]", "[admin] has no password: the web console stays off"),
         ("[admin]\nenabled = true", "[admin] has no password: the web console stays off"),
         (
@@ -276,8 +279,8 @@ fn what_is_doubtful_is_a_warning() {
         assert!(loaded.warnings.errors() == 0 && warnings.starts_with("warning: "), "{warnings}");
     }
     for quiet in [
-        "[portal]\npublic_url = \"http://localhost:8080\"",
-        "[portal]\npublic_url = \"http://[::1]\"",
+        "hotspot_hosts = [\"login.example.net\"]\n[portal]\npublic_url = \"http://localhost:8080\"",
+        "hotspot_hosts = [\"login.example.net\"]\n[portal]\npublic_url = \"http://[::1]\"",
         "[admin]\nenabled = false",
     ] {
         assert_eq!(minimal_and(quiet).unwrap().warnings.to_string(), "", "{quiet}");
@@ -393,4 +396,17 @@ fn too_few_calls_for_writing_back_are_warned_of() {
     };
     assert!(warned("write_back = true\nrequests_per_minute = 5"));
     assert!(!warned("write_back = true\nrequests_per_minute = 6") && !warned("requests_per_minute = 5"));
+}
+
+#[test]
+fn a_portal_that_cannot_send_guests_back_is_warned_of() {
+    let warned = |nas: &str, portal: &str| {
+        let loaded = minimal_and(&format!("{nas}\n[portal]\n{portal}")).unwrap();
+        loaded.warnings.to_string().contains("cannot be sent back")
+    };
+    let url = "public_url = \"https://wifi.example.org\"";
+    assert!(warned("", url));
+    assert!(!warned("hotspot_hosts = [\"login.example.net\"]", url));
+    assert!(!warned("hand_over = \"router\"", url));
+    assert!(!warned("", "") && !warned("", &format!("{url}\nenabled = false")));
 }

@@ -1,8 +1,10 @@
 //! HTTP/1.1 connections on hyper, with a limit on each thing a peer can make us hold: connections, header time and size,
 //! body size and request time (the last two by the routes), TLS handshake time.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,11 +22,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsFiles;
-use crate::live::{Acceptor, Current};
+use crate::live::{Acceptor, Current, Live};
 use crate::portal::address::Peer;
 
 /// Connections held at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Connections of one peer; and of one behind which many are: a router, a proxy, this machine.
+const OF_A_PEER: u32 = 64;
+const OF_MANY: u32 = 512;
 
 /// Time for a request's head to arrive, and for an idle connection to say something.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -71,6 +77,7 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let peers = Arc::new(Peers::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -84,10 +91,15 @@ pub async fn serve(
                 continue;
             }
         };
-        let tls = live.as_ref().and_then(|live| live.borrow().tls.clone());
+        let live = live.as_ref().map(|live| Arc::clone(&live.borrow()));
+        let Some(share) = peers.enter(peer.0.ip().to_canonical(), live.as_deref()) else {
+            tracing::debug!("a peer has so many connections that one more is closed");
+            continue;
+        };
+        let tls = live.and_then(|live| live.tls.clone());
         let (watcher, router) = (graceful.watcher(), router.clone());
         tokio::spawn(async move {
-            let _place = place;
+            let (_place, _share) = (place, share);
             match tls {
                 None => converse(stream, peer, router, watcher).await,
                 Some(Acceptor(tls)) => match tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
@@ -101,6 +113,47 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("some HTTP requests did not end in time and were cut off");
+    }
+}
+
+/// How many connections each peer has.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<IpAddr, u32>>);
+
+/// A connection of a peer, counted until this is dropped.
+struct PeerShare {
+    peers: Arc<Peers>,
+    peer: IpAddr,
+}
+
+impl Peers {
+    /// One more connection of this peer; none: it has as many as it may.
+    fn enter(self: &Arc<Self>, peer: IpAddr, live: Option<&Live>) -> Option<PeerShare> {
+        let is_many = peer.is_loopback()
+            || live.is_some_and(|live| {
+                let proxies = &live.settings.http.trusted_proxies;
+                live.clients.find(peer).is_some() || proxies.iter().any(|proxy| proxy.contains(&peer))
+            });
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = peers.entry(peer).or_default();
+        if *count >= if is_many { OF_MANY } else { OF_A_PEER } {
+            return None;
+        }
+        *count += 1;
+        drop(peers);
+        Some(PeerShare { peers: Arc::clone(self), peer })
+    }
+}
+
+impl Drop for PeerShare {
+    fn drop(&mut self) {
+        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
     }
 }
 

@@ -51,6 +51,28 @@ impl Devices {
         new
     }
 
+    /// The device was not let in on this token, as far as anybody knows.
+    pub(super) fn forget(&self, device: Mac, token: TokenId) {
+        let Shard { latest, earlier } = &mut *self.shard(device);
+        let others: Vec<TokenId> = latest
+            .get(&device)
+            .into_iter()
+            .chain(earlier.get(&device).into_iter().flatten())
+            .copied()
+            .filter(|known| *known != token)
+            .collect();
+        match others.split_first() {
+            None => {
+                latest.remove(&device);
+                earlier.remove(&device);
+            }
+            Some((first, rest)) => {
+                latest.insert(device, *first);
+                earlier.insert(device, rest.into());
+            }
+        }
+    }
+
     /// The tokens that this device was let in on, the latest first.
     pub(super) fn of(&self, device: Mac) -> Vec<TokenId> {
         let shard = self.shard(device);

@@ -10,14 +10,18 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
+use jiff::Timestamp;
+
 use crate::clock::Clock;
 use crate::core::ident::{NasName, TokenId};
 use crate::http::routes::App;
 use crate::ledger::Ledger;
 use crate::live::Live;
 
-/// How old the list of addresses may be: who logs in shows a badge, so that this is for those who come back.
-const FRESH: Duration = Duration::from_secs(5);
+/// How old the list of addresses may be: so many times as long as it took to make, between these.
+const FRESH: u32 = 50;
+const FRESHEST: Duration = Duration::from_millis(200);
+const OLDEST: Duration = Duration::from_secs(5);
 
 /// The header in which proxies name who asked them.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -58,20 +62,22 @@ fn client(peer: IpAddr, headers: &HeaderMap, live: &Live) -> IpAddr {
 /// Who is online at which address, looked through now and then: a list kept at each login would cost every login.
 #[derive(Debug, Default)]
 pub struct Addresses {
+    /// Until when it is fresh (monotonic).
     latest: Mutex<Option<(Duration, Arc<Online>)>>,
     looking: tokio::sync::Mutex<()>,
 }
 
-/// The tokens of sessions by their device's address, with the router: networks of several routers may overlap.
-type Online = HashMap<IpAddr, Vec<(NasName, TokenId)>>;
+/// The token of the latest session by its device's address, for each router, since networks of several may overlap; and when that
+/// was admitted.
+type Online = HashMap<IpAddr, Vec<(NasName, TokenId, Timestamp)>>;
 
 impl Addresses {
-    /// The tokens that devices at this address are online on, with their routers.
-    pub async fn at(&self, address: IpAddr, ledger: &Arc<Ledger>, clock: &Clock) -> Vec<(NasName, TokenId)> {
+    /// The tokens that devices at this address are online on, with their routers, and since when.
+    pub async fn at(&self, address: IpAddr, ledger: &Arc<Ledger>, clock: &Clock) -> Vec<(NasName, TokenId, Timestamp)> {
         let fresh = || {
             let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock.now().mono;
-            latest.as_ref().filter(|(looked, _)| now < *looked + FRESH).map(|(_, online)| Arc::clone(online))
+            latest.as_ref().filter(|(until, _)| now < *until).map(|(_, online)| Arc::clone(online))
         };
         let online = match fresh() {
             Some(online) => online,
@@ -87,18 +93,25 @@ impl Addresses {
     }
 
     async fn look(&self, ledger: &Arc<Ledger>, clock: &Clock) -> Arc<Online> {
-        let (now, ledger) = (clock.now().mono, Arc::clone(ledger));
+        let (began, ledger) = (clock.now().mono, Arc::clone(ledger));
         let looked = tokio::task::spawn_blocking(move || {
             let mut online = Online::new();
             ledger.each_session(|token, session| {
-                if let Some(ip) = session.contact.ip {
-                    online.entry(ip.to_canonical()).or_default().push((session.contact.nas.clone(), token));
+                // An address may be given to another device before the end of the former is known: the latest has it.
+                let Some(ip) = session.contact.ip.filter(|_| session.ending.is_none()) else { return };
+                let there = online.entry(ip.to_canonical()).or_default();
+                match there.iter_mut().find(|(nas, ..)| *nas == session.contact.nas) {
+                    Some(known) if known.2 >= session.admitted_at => {}
+                    Some(known) => (known.1, known.2) = (token, session.admitted_at),
+                    None => there.push((session.contact.nas.clone(), token, session.admitted_at)),
                 }
             });
             online
         });
         let online = Arc::new(looked.await.unwrap_or_default());
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&online)));
+        let now = clock.now().mono;
+        let until = now + (now.saturating_sub(began) * FRESH).clamp(FRESHEST, OLDEST);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, Arc::clone(&online)));
         online
     }
 }

@@ -14,6 +14,9 @@ use crate::live::Live;
 /// Longer values are nobody's, in octets.
 const LONGEST: usize = 2048;
 
+/// Longer addresses are not worth being led on to: they stand in every link of a page, and in what the router is told.
+const ONWARD: usize = 512;
+
 /// What the guest's browser brings: pairs of an address or of a form. The first of a name counts.
 #[derive(Clone, Debug, Default)]
 pub struct Given(Vec<(String, String)>);
@@ -50,6 +53,8 @@ pub enum RouterSays {
     Timeout,
     /// The answer to its challenge is missing.
     ChapMissing,
+    /// A login is under way already.
+    InProgress,
     /// Anything else: its words are not shown, since anybody could have put them there.
     Other,
 }
@@ -71,6 +76,8 @@ pub struct Arrival<'a> {
     pub chap: Option<Chap>,
     /// What went wrong before.
     pub says: Option<RouterSays>,
+    /// The code, where the router has caught a link of ours with it.
+    pub code: Option<String>,
     /// What a form must bring back to arrive the same way.
     again: Vec<(&'static str, String)>,
 }
@@ -111,19 +118,31 @@ impl<'a> Arrival<'a> {
                 Some(chap.ok_or(Lost::Garbled)?)
             }
         };
-        let onward = given.get("link-orig").or_else(|| given.get("dst"));
-        let names = ["nas", "mac", "ip", "link-login-only", "link-orig", "dst", "chap-id", "chap-challenge"];
-        let again = names.into_iter().filter_map(|name| Some((name, given.get(name)?.to_owned()))).collect();
-        Ok(Self {
-            nas,
-            link,
-            device: given.get("mac").and_then(|mac| mac.parse().ok()),
-            ip: given.get("ip").and_then(|ip| ip.parse().ok()),
-            onward: onward.and_then(|onward| Destination::parse(onward).ok()),
-            chap,
-            says: given.get("error").map(router_says),
-            again,
-        })
+        let device: Option<Mac> = given.get("mac").and_then(|mac| mac.parse().ok());
+        let ip: Option<IpAddr> = given.get("ip").and_then(|ip| ip.parse().ok());
+        let base = live.settings.portal.public_url.as_deref();
+        let orig = given.get("link-orig").or_else(|| given.get("dst"));
+        let ours = orig.filter(|orig| base.is_some_and(|base| orig.starts_with(base)));
+        let code = ours.and_then(|ours| {
+            let url = reqwest::Url::parse(ours).ok()?;
+            let code = url.query_pairs().find(|(name, _)| name == "code")?.1.into_owned();
+            Some(code)
+        });
+        let onward = orig.filter(|orig| orig.len() <= ONWARD && ours.is_none());
+        let onward = onward.and_then(|onward| Destination::parse(onward).ok()).filter(|onward| !onward.is_probe());
+        // Said again as it was understood, and so as short as can be.
+        let text = |name: &'static str| Some((name, given.get(name)?.to_owned()));
+        let again = [
+            text("nas"),
+            device.map(|device| ("mac", device.to_string())),
+            ip.map(|ip| ("ip", ip.to_string())),
+            text("link-login-only"),
+            onward.as_ref().map(|onward| ("link-orig", onward.as_str().to_owned())),
+            text("chap-id"),
+            text("chap-challenge"),
+        ];
+        let again = again.into_iter().flatten().collect();
+        Ok(Self { nas, link, device, ip, onward, code, chap, says: given.get("error").map(router_says), again })
     }
 
     /// What a form, or an address, must bring back to arrive the same way.
@@ -174,6 +193,8 @@ fn router_says(error: &str) -> RouterSays {
     let error = error.to_ascii_lowercase();
     if error.contains("radius-timeout") || error.contains("not responding") {
         RouterSays::Timeout
+    } else if error.contains("auth-in-progress") || error.contains("already authorizing") {
+        RouterSays::InProgress
     } else if error.contains("chap") || error.contains("challenge") {
         RouterSays::ChapMissing
     } else {

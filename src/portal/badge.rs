@@ -5,19 +5,45 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::core::ident::{Mac, TokenId};
 
-/// How long a badge is good for, in seconds.
-pub const GOOD_FOR: i64 = 30 * 24 * 3600;
+/// How long a badge in a cookie is good for, in seconds.
+pub const KEPT_FOR: i64 = 30 * 24 * 3600;
+
+/// How long one in an address is, which others may see: until the router has led there, or the page is loaded again.
+pub const SHOWN_FOR: i64 = 300;
+
+/// How long one in a page is.
+pub const IN_PAGE_FOR: i64 = 3600;
 
 /// Octets of the signature that are kept: nobody tries 2^96 of them.
 const SIGNATURE: usize = 12;
 
-/// Version, token, MAC address, seconds since 1970.
-const BODY: usize = 1 + 8 + 6 + 8;
-const VERSION: u8 = 1;
+/// Version, token, MAC address, proof, seconds since 1970.
+const BODY: usize = 1 + 8 + 6 + 8 + 8;
+const VERSION: u8 = 2;
+
+/// What shows that a browser is on the device of a session, and does not only say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof([u8; 8]);
+
+impl Proof {
+    /// Whoever was given this text shows it: the ticket that the router let the device in on, or the session that a page was
+    /// shown of to who came from its address.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        Self(std::array::from_fn(|octet| digest.get(octet).copied().unwrap_or_default()))
+    }
+
+    /// Whether it shows anything.
+    #[must_use]
+    pub fn is_some(self) -> bool {
+        self != Self::default()
+    }
+}
 
 /// What badges are signed with. It does not print.
 #[derive(Clone)]
@@ -68,15 +94,18 @@ pub struct Badge {
     pub token: TokenId,
     /// The device, under the MAC address it had.
     pub device: Mac,
+    /// That it is the device; the default shows nothing.
+    pub proof: Proof,
 }
 
 impl Badge {
-    /// The badge as text for a cookie or an address, signed at `now`.
+    /// The badge as text for a cookie or an address, signed at `now` and good for so many seconds.
     #[must_use]
-    pub fn signed(&self, key: &Key, now: Timestamp) -> String {
+    pub fn signed(&self, key: &Key, now: Timestamp, seconds: i64) -> String {
         let mut body = [0; BODY];
         let parts = [VERSION].into_iter().chain(self.token.0.to_be_bytes()).chain(self.device.octets());
-        for (octet, part) in body.iter_mut().zip(parts.chain(now.as_second().to_be_bytes())) {
+        let until = now.as_second().saturating_add(seconds);
+        for (octet, part) in body.iter_mut().zip(parts.chain(self.proof.0).chain(until.to_be_bytes())) {
             *octet = part;
         }
         let signature = key.signature(&body).finalize().into_bytes();
@@ -95,10 +124,11 @@ impl Badge {
         key.signature(body).verify_truncated_left(signature).ok()?;
         let ([VERSION], rest) = body.split_first_chunk::<1>()? else { return None };
         let (token, rest) = rest.split_first_chunk::<8>()?;
-        let (device, signed_at) = rest.split_first_chunk::<6>()?;
-        let signed_at = i64::from_be_bytes(signed_at.try_into().ok()?);
-        let is_good = now.as_second() < signed_at.saturating_add(GOOD_FOR);
-        is_good.then(|| Self { token: TokenId(i64::from_be_bytes(*token)), device: Mac::new(*device) })
+        let (device, rest) = rest.split_first_chunk::<6>()?;
+        let (proof, until) = rest.split_first_chunk::<8>()?;
+        let until = i64::from_be_bytes(until.try_into().ok()?);
+        let token = TokenId(i64::from_be_bytes(*token));
+        (now.as_second() < until).then(|| Self { token, device: Mac::new(*device), proof: Proof(*proof) })
     }
 }
 
@@ -113,19 +143,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_badge_comes_back_while_it_is_good(token: i64, device: [u8; 6], key: [u8; 32], age in 0..2 * GOOD_FOR) {
-            let (badge, key) = (Badge { token: TokenId(token), device: Mac::new(device) }, Key::new(key));
-            let text = badge.signed(&key, at(1_795_000_000));
+        fn a_badge_comes_back_while_it_is_good(token: i64, device: [u8; 6], proof: [u8; 8], key: [u8; 32], age in 0i64..600) {
+            let badge = Badge { token: TokenId(token), device: Mac::new(device), proof: Proof(proof) };
+            let key = Key::new(key);
+            let text = badge.signed(&key, at(1_795_000_000), SHOWN_FOR);
             let read = Badge::read(&text, &key, at(1_795_000_000 + age));
-            prop_assert_eq!(read, (age < GOOD_FOR).then_some(badge));
+            prop_assert_eq!(read, (age < SHOWN_FOR).then_some(badge));
         }
 
         #[test]
-        fn whatever_is_changed_in_it_makes_it_no_badge(place in 0usize..47, other in "[A-Za-z0-9_-]", key: [u8; 32]) {
-            let badge = Badge { token: TokenId(77), device: Mac::new([2, 0, 0, 0, 0, 9]) };
-            let text = badge.signed(&Key::new([7; 32]), at(1_795_000_000));
+        fn whatever_is_changed_in_it_makes_it_no_badge(place in 0usize..58, other in "[A-Za-z0-9_-]", key: [u8; 32]) {
+            let badge = Badge { token: TokenId(77), device: Mac::new([2, 0, 0, 0, 0, 9]), proof: Proof::of("sg-x") };
+            let text = badge.signed(&Key::new([7; 32]), at(1_795_000_000), SHOWN_FOR);
             let read = |text: &str, key: [u8; 32]| Badge::read(text, &Key::new(key), at(1_795_000_000));
-            prop_assert_eq!(text.len(), 47);
+            prop_assert_eq!(text.len(), 58);
             let mut changed = text.clone();
             changed.replace_range(place..=place, &other);
             prop_assert!(changed == text || read(&changed, [7; 32]).is_none(), "{}", changed);

@@ -10,21 +10,23 @@ use minijinja::context;
 
 use super::address::From;
 use super::arrival::{Arrival, Given, Lost, RouterSays, language};
-use super::badge::{self, Badge};
+use super::badge::{self, Badge, Proof};
 use super::handover::{Destination, LoginLink};
 use super::language::{Key, Language, Value, words};
 use super::pages::{Here, Page, fields, query};
-use super::status::{badge as shown, cookie, is_online, router_login};
+use super::status::{badge as shown, cookie, is_of, is_online, router_login};
 use super::{COOKIE, In, answer, pages, see_other};
 use crate::config::HandOver;
 use crate::core::decide::{Decision, Denial, Reason, View};
 use crate::core::ending::Cause;
 use crate::core::ident::{Code, Mac, SessionId, TokenId};
-use crate::core::login::{Claim, Login, Proof};
+use crate::core::login::{self, Claim, Login};
+use crate::core::session::Session;
 use crate::gate::{Purpose, Via, Visit};
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 use crate::live::Live;
+use crate::throttle::Who;
 
 /// The cookie that brings a code back from the router, to which a guest goes first who opened a link with the code in it.
 const CODE_COOKIE: &str = "spotgate-code";
@@ -68,11 +70,12 @@ pub(super) async fn page(
             let says = arrival.says.map(|says| match says {
                 RouterSays::Timeout => Key::RouterTimeout,
                 RouterSays::ChapMissing => Key::RouterChapMissing,
+                RouterSays::InProgress => Key::RouterInProgress,
                 RouterSays::Other => Key::RouterRefused,
             });
             let problem = says.map(|key| words().say(door.language, key, &[]));
             let kept = || cookie(&headers, CODE_COOKIE).map(unquoted);
-            let code = given.get("code").map(str::to_owned).or_else(kept);
+            let code = given.get("code").map(str::to_owned).or_else(|| arrival.code.clone()).or_else(kept);
             let mut response = door.ask(&arrival, problem, code.as_deref().unwrap_or_default(), Vec::new());
             if cookie(&headers, SENT_COOKIE).is_some() {
                 set(&mut response, SENT_COOKIE, "", 0, door.is_secure());
@@ -127,14 +130,15 @@ pub(super) async fn login(
     let login = Login {
         claim: Claim::Code(code.clone()),
         typed: code.reveal().as_bytes(),
-        proof: Proof::NotAsked,
+        proof: login::Proof::NotAsked,
         device: arrival.device,
         ip: arrival.ip,
         router: None,
         nas_session: None,
     };
     let visit = live.visit(&login, &arrival.nas.rules, Via::Portal, received);
-    let visit = Visit { purpose: Purpose::Check, ..visit };
+    let browser = Who::Browser { from, device: arrival.device, shared: live.clients.find(from).is_some() };
+    let visit = Visit { purpose: Purpose::Check, browser: Some(browser), ..visit };
     let mut decision = app.gate.answer(&visit, &mut ()).await.decision;
     // The places that are given up for this device: its own, under the address it had before, and one that the guest names.
     if let Some(view) = view_of(&decision)
@@ -172,7 +176,7 @@ impl<'a> Door<'a> {
     }
 
     fn is_secure(&self) -> bool {
-        self.live.settings.portal.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
+        is_secure(self.live)
     }
 
     fn render(&self, page: Page, heading: Key, here: &Here, body: minijinja::Value) -> String {
@@ -216,7 +220,7 @@ impl<'a> Door<'a> {
         let (zone, now) = (self.live.settings.time_zone(), self.app.gate.clock.now().wall);
         let account = self.app.gate.ledger.account(token).unwrap_or_default();
         let others = account.sessions().iter().filter(|session| session.holds_place() && session.device != own);
-        let row = |session: &crate::core::session::Session| {
+        let row = |session: &Session| {
             let end = session.device.map_or_else(
                 || "?".to_owned(),
                 |device| device.to_string().split_off("AA:BB:CC:DD:".len()).replace(':', "-"),
@@ -235,12 +239,13 @@ impl<'a> Door<'a> {
         let account = self.app.gate.ledger.account(view.token).unwrap_or_default();
         let named = given.get("replace").filter(|_| self.live.settings.portal.guest_may_replace);
         let named: Option<SessionId> = named.and_then(|id| id.parse().ok());
-        let former = badge.map(|badge| badge.device);
         let (policy, now) = (&self.live.settings.policy, self.app.gate.clock.now().wall);
         let others =
             account.sessions().iter().filter(|session| session.holds_place() && session.device != arrival.device);
-        let of_it =
-            others.filter(|session| Some(session.id) == named || (former.is_some() && session.device == former));
+        let is_own = |session: &Session| badge.is_some_and(|badge| is_of(badge, session));
+        // One that its router cannot be told to end would go on beside this one.
+        let tellable = others.filter(|session| session.contact.can_disconnect);
+        let of_it = tellable.filter(|session| Some(session.id) == named || is_own(session));
         let ordered = of_it.filter_map(|session| self.app.gate.ledger.order(session.id, Cause::Displaced, policy, now));
         let mut any = false;
         for (found, _) in ordered {
@@ -253,13 +258,16 @@ impl<'a> Door<'a> {
     /// On to the router.
     fn hand_over(&self, arrival: &Arrival<'_>, code: &Code, token: TokenId) -> Response {
         let now = self.app.gate.clock.now();
-        let badge = arrival.device.map(|device| Badge { token, device }.signed(&self.app.portal.key, now.wall));
-        let then = self.then(arrival, badge.as_deref());
         let issue = |device| {
             let tickets = &self.app.gate.tickets;
             tickets.issue(code.clone(), device, arrival.nas.name().clone(), now.mono)
         };
         let ticket = arrival.device.filter(|_| arrival.nas.hand_over == HandOver::OneTime).map(issue);
+        // Only who is let in on the ticket is on the device that he says.
+        let proof = ticket.iter().flatten().map(|ticket| Proof::of(ticket.reveal())).next().unwrap_or_default();
+        let badge = arrival.device.map(|device| Badge { token, device, proof });
+        let signed = |seconds| badge.map(|badge| badge.signed(&self.app.portal.key, now.wall, seconds));
+        let then = self.then(arrival, signed(badge::SHOWN_FOR).as_deref());
         let mut response = match ticket {
             Some(Some(ticket)) => {
                 let chap = arrival.chap.as_ref();
@@ -273,8 +281,8 @@ impl<'a> Door<'a> {
             // By a form of the router's own; without a device nothing can be bound to one.
             None => self.form(arrival, code, then.as_deref()),
         };
-        if let Some(badge) = badge {
-            set(&mut response, COOKIE, &badge, badge::GOOD_FOR.try_into().unwrap_or(u32::MAX), self.is_secure());
+        if let Some(badge) = signed(badge::KEPT_FOR) {
+            set_badge(&mut response, &badge, self.live);
         }
         set(&mut response, CODE_COOKIE, "", 0, self.is_secure());
         response
@@ -315,6 +323,15 @@ impl<'a> Door<'a> {
     }
 }
 
+fn is_secure(live: &Live) -> bool {
+    live.settings.portal.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
+}
+
+/// Has the browser keep a badge.
+pub(super) fn set_badge(response: &mut Response, badge: &str, live: &Live) {
+    set(response, COOKIE, badge, badge::KEPT_FOR.try_into().unwrap_or(u32::MAX), is_secure(live));
+}
+
 /// Sets a cookie for `seconds`, or takes it away.
 fn set(response: &mut Response, name: &str, value: &str, seconds: u32, secure: bool) {
     let secure = if secure { "; Secure" } else { "" };
@@ -338,6 +355,8 @@ async fn digits(app: &Arc<App>, known: &Mutex<Digits>) -> bool {
     if let Some((_, digits)) = latest.filter(|(found, _)| now < *found + DIGITS_KNOWN) {
         return digits;
     }
+    // Whoever comes meanwhile is told what was known before.
+    *known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, latest.is_some_and(|(_, digits)| digits)));
     let catalogue = Arc::clone(&app.gate.supply().catalogue);
     let found = tokio::task::spawn_blocking(move || {
         catalogue.every_code(|code| code.reveal().bytes().all(|octet| octet.is_ascii_digit()))

@@ -158,10 +158,9 @@ impl Pages {
     /// A page in a language; `body` holds what its template names.
     #[must_use]
     pub fn render(&self, page: Page, language: Language, heading: &str, here: &Here, body: Value) -> String {
-        let languages: Vec<_> = Language::ALL
-            .into_iter()
-            .map(|other| context! { tag => other.tag(), name => other.own_name(), href => here.spoken(other) })
-            .collect();
+        let languages: Vec<_> =
+            Language::ALL.into_iter().map(|other| context! { tag => other.tag(), name => other.own_name() }).collect();
+        let here_fields = fields(here.query.iter().map(|(name, value)| (*name, value.as_str())));
         let frame = context! {
             lang => language.tag(),
             title => self.title.as_str(),
@@ -170,6 +169,8 @@ impl Pages {
             version => self.version.as_str(),
             terms_url => self.terms_url.as_deref(),
             languages,
+            path => here.path,
+            here_fields,
         };
         let context = context! { ..body, ..frame };
         let render = |environment: &Environment<'_>| environment.get_template(page.template())?.render(&context);

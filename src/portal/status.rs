@@ -12,7 +12,8 @@ use minijinja::context;
 
 use super::address::From;
 use super::arrival::{Given, language, login_of, login_said, nas_of};
-use super::badge::Badge;
+use super::badge::{self, Badge, Proof};
+use super::door::set_badge;
 use super::handover::{Destination, LoginLink};
 use super::language::{Key, Value, words};
 use super::pages::{Here, Page, query};
@@ -23,6 +24,7 @@ use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::Cause;
 use crate::core::ident::TokenId;
 use crate::core::login::Claim;
+use crate::core::policy::Counting;
 use crate::core::session::Session;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
@@ -57,8 +59,10 @@ impl Online {
         }
     }
 
-    fn badge(&self) -> Option<Badge> {
-        Some(Badge { token: self.token, device: self.session.device? })
+    /// For the browser that is known to be on the device.
+    fn badge(&self, proven: bool) -> Option<Badge> {
+        let proof = if proven { Proof::of(&self.session.id.to_string()) } else { Proof::default() };
+        Some(Badge { token: self.token, device: self.session.device?, proof })
     }
 }
 
@@ -69,6 +73,8 @@ fn online(app: &App, live: &Live, token: TokenId, is_it: impl Fn(&Session) -> bo
     let valid_to = account.terms().and_then(|terms| terms.valid_to);
     let held = account.left_by_now(policy, now).unwrap_or(Pool::Unlimited);
     let left = valid_to.map_or(held, |end| held.at_most(Pool::Holds(Seconds::between(now, end))));
+    // Its router ends it then, whatever is left on the code.
+    let left = left.at_most(Pool::Holds(session.granted.less(session.used(now))));
     let at_hand = match app.gate.supply().catalogue.find(&Claim::Code(session.code.clone())) {
         Find::Here(tokens) | Find::Ask { stale: Some(tokens) } => tokens,
         Find::Ask { stale: None } | Find::Nothing => Tokens::default(),
@@ -80,16 +86,29 @@ fn online(app: &App, live: &Live, token: TokenId, is_it: impl Fn(&Session) -> bo
     Some(Online { token, session: session.clone(), left, valid_to, devices })
 }
 
-/// The session of this badge.
+/// Whether the browser with this badge is on the device of this session, and does not only say so.
+#[must_use]
+pub fn is_of(badge: Badge, session: &Session) -> bool {
+    let ticket = session.contact.user_name.as_ref().map(|ticket| Proof::of(ticket.reveal()));
+    let by_session = || Proof::of(&session.id.to_string());
+    session.device == Some(badge.device)
+        && badge.proof.is_some()
+        && (ticket == Some(badge.proof) || by_session() == badge.proof)
+}
+
+/// The session of this badge. One that proves nothing shows what its code shows to who knows it.
 fn online_by(app: &App, live: &Live, badge: Badge) -> Option<Online> {
-    online(app, live, badge.token, |session| session.device == Some(badge.device))
+    let is_it = |session: &Session| {
+        if badge.proof.is_some() { is_of(badge, session) } else { session.device == Some(badge.device) }
+    };
+    online(app, live, badge.token, is_it)
 }
 
 /// The session at this address, where it is the only one there, or the only one at that router.
 pub async fn online_at(app: &Arc<App>, live: &Live, nas: Option<&str>, from: IpAddr) -> Option<Online> {
     let at = app.portal.addresses.at(from, &app.gate.ledger, &app.gate.clock).await;
-    let mut there = at.iter().filter(|(name, _)| nas.is_none_or(|nas| name.as_str() == nas));
-    let (Some((nas, token)), None) = (there.next(), there.next()) else { return None };
+    let mut there = at.iter().filter(|(name, ..)| nas.is_none_or(|nas| name.as_str() == nas));
+    let (Some((nas, token, _)), None) = (there.next(), there.next()) else { return None };
     online(app, live, *token, |session| session.contact.ip == Some(from) && session.contact.nas == *nas)
 }
 
@@ -122,16 +141,28 @@ pub(super) async fn page(
     let given = base.map_or(given.clone(), |base| given.led_to(&format!("{base}/status")));
     let (language, words, now) = (language(&given, &headers, &live), words(), app.gate.clock.now().wall);
     let shown = badge(&app, &given, &headers);
-    let found = match (shown.and_then(|badge| online_by(&app, &live, badge)), from) {
-        (Some(found), _) => Some(found),
-        (None, Some(from)) => online_at(&app, &live, given.get("nas"), from).await,
-        (None, None) => None,
+    let by_badge = shown.and_then(|badge| Some((online_by(&app, &live, badge)?, badge.proof.is_some())));
+    let by_address = match (from, by_badge.as_ref()) {
+        (Some(from), None | Some((_, false))) => online_at(&app, &live, given.get("nas"), from).await,
+        (Some(_), Some((_, true))) | (None, _) => None,
     };
-    let names = ["nas", "t", "link-login-only", "link-orig"];
-    let here = names.into_iter().filter_map(|name| Some((name, given.get(name)?.to_owned()))).collect();
-    let here = Here { path: "status", query: here };
+    let from_there = by_address.is_some();
+    let found = by_address.map(|online| (online, true)).or(by_badge);
+    let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
+    let is_ours = |onward: &Destination| base.is_some_and(|url| onward.as_str().starts_with(url));
+    let onward = onward.filter(|onward| onward.as_str().len() <= 512 && !onward.is_probe() && !is_ours(onward));
+    let badge = found.as_ref().and_then(|(online, proven)| online.badge(*proven));
+    let signed = |seconds| badge.map(|badge| badge.signed(&app.portal.key, now, seconds));
+    let text = |name: &'static str| Some((name, given.get(name)?.to_owned()));
+    let here = [
+        text("nas"),
+        signed(badge::SHOWN_FOR).map(|badge| ("t", badge)),
+        text("link-login-only"),
+        onward.as_ref().map(|onward| ("link-orig", onward.as_str().to_owned())),
+    ];
+    let here = Here { path: "status", query: here.into_iter().flatten().collect() };
     let zone = live.settings.time_zone();
-    let Some(online) = found else {
+    let Some((online, _)) = found else {
         let named = given.get("nas").and_then(|name| live.settings.nas.iter().find(|nas| nas.name().as_str() == name));
         let body = context! { online => false, login => again(&given, named) };
         let heading = words.say(language, Key::StatusOffline, &[]);
@@ -145,9 +176,7 @@ pub(super) async fn page(
         let numbers = [("devices", Value::Number(devices)), ("limit", Value::Number(limit))];
         words.say(language, Key::StatusDevicesOf, &numbers)
     });
-    let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
-    let is_ours = |onward: &Destination| base.is_some_and(|url| onward.as_str().starts_with(url));
-    let onward = onward.filter(|onward| !onward.is_probe() && !is_ours(onward)).map(|onward| {
+    let onward = onward.as_ref().map(|onward| {
         let text = words.say(language, Key::StatusContinue, &[("host", Value::Text(onward.host()))]);
         context! { href => onward.as_str(), text }
     });
@@ -159,12 +188,17 @@ pub(super) async fn page(
         time_left => words.time_left(language, online.left),
         valid_until => online.valid_to.map(|end| words.date(language, end, zone, now)),
         warning, devices, onward,
-        badge => online.badge().map(|badge| badge.signed(&app.portal.key, now)).unwrap_or_default(),
+        badge => signed(badge::IN_PAGE_FOR).unwrap_or_default(),
+        here => here.spoken(language),
     };
     let heading = words.say(language, Key::StatusOnline, &[]);
     // A router that cannot be told logs out by its own page.
-    let onward = nas.and_then(|nas| login_of(&given, nas)).map(|login| login.origins()).unwrap_or_default();
-    Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &onward))
+    let origins = nas.and_then(|nas| login_of(&given, nas)).map(|login| login.origins()).unwrap_or_default();
+    let mut response = answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &origins);
+    if let Some(badge) = signed(badge::KEPT_FOR).filter(|_| from_there) {
+        set_badge(&mut response, &badge, &live);
+    }
+    Ok(response)
 }
 
 /// Logs the badge's device out. A badge is asked for: an address alone would let any page that a guest opens do it.
@@ -177,7 +211,7 @@ pub(super) async fn logout(
     let (pages, given) = (pages(&live)?, Given::new(given));
     let (language, words) = (language(&given, &headers, &live), words());
     let shown = given.get("t").and_then(|text| Badge::read(text, &app.portal.key, app.gate.clock.now().wall));
-    let Some(online) = shown.and_then(|badge| online_by(&app, &live, badge)) else {
+    let Some((badge, online)) = shown.and_then(|badge| Some((badge, online_by(&app, &live, badge)?))) else {
         return Ok(see_other("status"));
     };
     let (id, contact) = (online.session.id, &online.session.contact);
@@ -185,10 +219,11 @@ pub(super) async fn logout(
     let policy = &live.settings.policy;
     tracing::info!(session = %id, nas = %contact.nas, "a guest logs out");
     let mut gone = false;
-    if contact.can_disconnect {
+    if contact.can_disconnect && is_of(badge, &online.session) {
         let now = app.gate.clock.now();
         // Should it not get to the disk, the router is told all the same.
         gone = app.gate.ledger.order(id, Cause::Guest, policy, now.wall).is_none();
+        app.gate.ledger.forget_device(badge.device, online.token);
         while !gone && app.gate.clock.now().mono.saturating_sub(now.mono) < PROVEN_WITHIN {
             app.gate.clock.sleep(LOOK_EVERY).await;
             gone = !app.gate.ledger.is_live(online.token, id);
@@ -199,8 +234,13 @@ pub(super) async fn logout(
     if let Some(own) = own.filter(|_| !gone) {
         return Ok(see_other(&own.logout()));
     }
-    let said = if gone { Key::LogoutKept } else { Key::LogoutPending };
-    let body = context! { said => words.say(language, said, &[]), login => again(&given, nas) };
+    let said = match (gone, policy.counting) {
+        (true, Counting::Connected) => words.say(language, Key::LogoutKept, &[]),
+        // The clock runs on.
+        (true, Counting::Elapsed) => String::new(),
+        (false, _) => words.say(language, Key::LogoutPending, &[]),
+    };
+    let body = context! { said, login => again(&given, nas) };
     let heading = words.say(language, Key::LogoutDone, &[]);
     let here = Here { path: "status", query: Vec::new() };
     Ok(answer(StatusCode::OK, pages.render(Page::Logout, language, &heading, &here, body), &[]))

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -64,6 +65,8 @@ struct World {
     app: Arc<App>,
     clock: Clock,
     live: watch::Sender<Arc<Live>>,
+    /// So many so far: each has a name of its own.
+    logins: AtomicU32,
 }
 
 /// What came back.
@@ -133,7 +136,7 @@ impl World {
         let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
         let (live, current) = watch::channel(Arc::new(Live::new(settings).unwrap()));
         let app = Arc::new(App::new(Arc::clone(&gate), current, Portal::new(Key::new([7; 32]))));
-        Self { router: router(&app), gate, app, clock, live }
+        Self { router: router(&app), gate, app, clock, live, logins: AtomicU32::new(1) }
     }
 
     async fn send(&self, request: axum::http::request::Builder, from: &str, body: impl Into<Body>) -> Answer {
@@ -173,7 +176,7 @@ impl World {
             device: Some(device),
             ip: ip.parse().ok(),
             router: "10.5.0.1".parse().ok(),
-            nas_session: Some("80a00001"),
+            nas_session: Some(&format!("80a{:05x}", self.logins.fetch_add(1, Ordering::Relaxed))),
         };
         let live = Arc::clone(&self.live.borrow());
         let rules = live.nas("front-desk").unwrap();
@@ -329,7 +332,7 @@ async fn every_denial_is_said_in_every_language() {
             );
             assert!(page.headers.get("set-cookie").is_none());
         }
-        world.clock.advance(std::time::Duration::from_secs(601));
+        world.clock.advance(Duration::from_secs(601));
     }
 }
 
@@ -343,7 +346,12 @@ async fn wrong_codes_count_whoever_asks() {
     let throttled =
         words().denied(Language::En, &Denial::from(Reason::Throttled), &jiff::tz::TimeZone::UTC, Timestamp::MIN);
     assert!(page.text.contains(&throttled), "{}", page.text);
-    assert!(world.types("kx7q-91mp", LAPTOP, &[], "").await.status == 303);
+    // It is the browser that is refused, whatever device it says to be on; and nobody else.
+    assert_eq!(world.types("kx7q-91mp", LAPTOP, &[], "").await.status, 200);
+    let form = [("mac", "02:00:5E:10:00:01"), ("link-login-only", LINK), ("code", "kx7q-91mp")];
+    let request = Request::post("/login").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(world.send(request, "10.5.88.42", pages::query(form)).await.status, 303);
+    assert!(matches!(world.asks("kx7q-91mp", "", PHONE, "10.5.88.42"), Decision::Allow(_)));
     let metrics = world.gate.metrics.text();
     assert!(
         metrics.contains(r#"spotgate_decisions_total{via="portal",outcome="deny",reason="unknown_code"} 10"#),
@@ -395,7 +403,8 @@ async fn a_browser_under_another_mac_address_takes_over_its_own_old_place() {
         assert!(endings.contains(&(Some(PHONE), Some(Cause::Displaced))), "{endings:?}");
         assert!(endings.contains(&(Some(LAPTOP), None)), "{endings:?}");
         // Who has none, or a forged one, does not.
-        let forged = Badge { token: TokenId(1), device: LAPTOP }.signed(&Key::new([8; 32]), world.clock.now().wall);
+        let forged = Badge { token: TokenId(1), device: LAPTOP, proof: badge::Proof::of("sg-x") };
+        let forged = forged.signed(&Key::new([8; 32]), world.clock.now().wall, badge::KEPT_FOR);
         let third = Mac::new([2, 0, 0, 0, 0, 3]);
         world.types("kx7q-91mp", third, &[], &format!("spotgate={forged}")).await;
         assert!(world.endings().contains(&(Some(LAPTOP), None)));
@@ -429,7 +438,7 @@ async fn the_time_left_is_shown_to_who_shows_a_badge_or_comes_from_there() {
     let page = world.get("/status", &[("nas", "front-desk"), ("mac", "02:00:5E:10:00:01"), ("dst", &then)], "").await;
     assert!(told(&page) && !page.text.contains("Continue"), "{}", page.text);
     // By the address, a moment later.
-    world.clock.advance(std::time::Duration::from_secs(6));
+    world.clock.advance(Duration::from_secs(6));
     assert!(get("10.5.88.41", "/status".to_owned(), String::new()).await.text.contains("You are online"));
     assert!(!get("10.5.88.42", "/status".to_owned(), String::new()).await.text.contains("You are online"));
     assert!(!get("10.5.88.41", "/status?nas=annex".to_owned(), String::new()).await.text.contains("You are online"));
@@ -452,7 +461,7 @@ async fn only_its_own_badge_logs_a_device_out() {
     let world = World::new(vec![AccessToken { user_limit: Some(2), ..token(1, "kx7q-91mp") }]);
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
     world.goes_online("kx7q-91mp", LAPTOP, "10.5.88.42").await;
-    world.clock.advance(std::time::Duration::from_secs(6));
+    world.clock.advance(Duration::from_secs(6));
     assert_eq!(world.post("/logout", &[], "").await.location().path(), "/status", "an address is not enough");
     assert_eq!(world.endings(), [(Some(PHONE), None), (Some(LAPTOP), None)]);
     let page = world.get("/status", &[], "").await;
@@ -607,7 +616,7 @@ async fn a_devices_own_software_is_told_whether_it_is_online() {
     assert_eq!(offline["user-portal-url"], "https://wifi.example.org/login?nas=front-desk");
     assert_eq!(offline["venue-info-url"], "https://wifi.example.org/status?nas=front-desk");
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
-    world.clock.advance(std::time::Duration::from_secs(6));
+    world.clock.advance(Duration::from_secs(6));
     let online = ask("10.5.88.41", None).await;
     assert_eq!((&online["captive"], online["seconds-remaining"].as_u64()), (&Value::Bool(false), Some(120)));
     assert_eq!(
@@ -632,4 +641,92 @@ async fn without_a_portal_there_are_no_pages() {
     }
     assert_eq!(world.types("kx7q-91mp", PHONE, &[], "").await.status, 404);
     assert!(world.app.live.borrow().pages.is_none());
+}
+
+/// Who knows a code and somebody's address has not shown to be on that device.
+#[tokio::test]
+async fn a_badge_that_nobody_has_vouched_for_takes_no_place_and_logs_nobody_out() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    // The same code, and the phone's address: that would be a login of the phone itself, but no router asks.
+    let said = world.types("kx7q-91mp", PHONE, &[], "").await.cookie("spotgate").unwrap();
+    let cookie = format!("spotgate={said}");
+    let page = world.types("kx7q-91mp", LAPTOP, &[], &cookie).await;
+    assert!(page.status == 200 && page.text.contains("in use on another device"), "{}", page.text);
+    world.post("/logout", &[("t", &said)], "").await;
+    assert_eq!(world.endings(), [(Some(PHONE), None)]);
+}
+
+#[tokio::test]
+async fn a_badge_in_an_address_is_soon_worth_nothing() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    let answer = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    let then = reqwest::Url::parse(&answer.leads_with("dst").unwrap()).unwrap();
+    let shown = then.query_pairs().find(|(name, _)| name == "t").unwrap().1.into_owned();
+    let ask = async |badge: &str, cookie: &str| {
+        let request = Request::get(format!("/status?t={badge}")).header("cookie", cookie);
+        world.send(request, "192.0.2.1", Body::empty()).await
+    };
+    let page = ask(&shown, "").await;
+    assert!(page.text.contains("You are online"));
+    // The page itself leads on with another.
+    world.clock.advance(Duration::from_secs(100));
+    let again =
+        page.text.split("data-again=\"status?").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let next = Request::get(format!("/status?{again}"));
+    world.clock.advance(Duration::from_secs(199));
+    assert!(world.send(next, "192.0.2.1", Body::empty()).await.text.contains("You are online"));
+    world.clock.advance(Duration::from_secs(1));
+    assert!(!ask(&shown, "").await.text.contains("You are online"));
+    let kept = format!("spotgate={}", answer.cookie("spotgate").unwrap());
+    assert!(ask("", &kept).await.text.contains("You are online"));
+}
+
+/// The router ends a session when it is said to, whatever is left on the code.
+#[tokio::test]
+async fn the_time_left_is_that_of_the_session() {
+    let configuration = format!("{CONFIGURATION}[policy]\nmax_session = \"20m\"\n");
+    let world = World::with(&configuration, vec![token(1, "kx7q-91mp")]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    let page = world.get("/status", &[], &format!("spotgate={badge}")).await;
+    assert!(page.text.contains("data-seconds=\"1200\""), "{}", page.text);
+}
+
+#[tokio::test]
+async fn who_logs_out_does_not_come_back_by_itself() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    assert!(!world.gate.ledger.remembered(PHONE).is_empty());
+    world.post("/logout", &[("t", &badge)], "").await;
+    assert!(world.gate.ledger.remembered(PHONE).is_empty());
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    assert!(!world.gate.ledger.remembered(PHONE).is_empty(), "until the code is typed again");
+}
+
+#[tokio::test]
+async fn what_the_router_is_said_to_say_makes_no_page_heavy() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    let assets = world.get("/portal/style.css", &[], "").await.text.len()
+        + world.get("/portal/script.js", &[], "").await.text.len();
+    for length in [218, 512, 1016, 2018] {
+        let orig = format!("http://a.example/{}", "<'&\"".repeat(length / 4));
+        let page = world
+            .get("/login", &[("mac", "02:00:5E:10:00:01"), ("link-login-only", LINK), ("link-orig", &orig)], "")
+            .await;
+        assert!(
+            page.status == 200 && page.text.len() + assets + 20_000 <= 30_000,
+            "{length}: {} + {assets}",
+            page.text.len()
+        );
+        let sent = world.types("kx7q-91mp", PHONE, &[("link-orig", &orig)], "").await;
+        assert!(sent.leads_with("dst").unwrap().len() < 2000, "{length}");
+    }
+    // A link of ours that the router has caught: its code is as good as typed, and in no address that leads on.
+    let ours = "https://wifi.example.org/login?code=kx7q-91mp";
+    let page = world.get("/login", &[("link-login-only", LINK), ("link-orig", ours)], "").await;
+    assert!(
+        page.text.contains("name=\"code\" value=\"kx7q-91mp\"") && !page.text.contains("link-orig"),
+        "{}",
+        page.text
+    );
 }

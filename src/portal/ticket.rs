@@ -4,11 +4,11 @@
 //! A ticket stands for a code, at one router, for one device and for a minute. They are kept in memory alone: after a restart
 //! the guest types the code again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::core::ident::{Code, Mac, NasName};
+use crate::core::ident::{Code, CodeKey, Mac, NasName};
 use crate::core::login::{Claim, Login};
 
 /// How long a ticket is good for: the browser goes to the router at once, and the router asks at once.
@@ -20,8 +20,21 @@ const AT_ONCE: usize = 20_000;
 /// What its text begins with; no access code does, in all likelihood, and one that does is only looked for in vain.
 const MARK: &str = "sg-";
 
-/// Random octets of its text.
+/// Random octets of its text, and how many letters they are.
 const RANDOM: usize = 16;
+const LETTERS: usize = 26;
+
+/// Tickets that are out for one code: whoever has it takes none of the others'.
+const OF_A_CODE: usize = 16;
+
+/// Whether a text is made like that of a ticket.
+#[must_use]
+pub fn is_one(code: &Code) -> bool {
+    let letters = code.reveal().strip_prefix(MARK);
+    letters.is_some_and(|letters| {
+        letters.len() == LETTERS && letters.bytes().all(|octet| matches!(octet, b'a'..=b'z' | b'2'..=b'7'))
+    })
+}
 
 /// The text of a ticket: the user name and the password at the router.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -48,13 +61,34 @@ struct Meant {
     device: Mac,
     /// Monotonic.
     until: Duration,
-    /// The router's name for the session that it was used for: a router that hears no answer asks anew.
-    used_for: Option<Box<str>>,
+    /// The router's name for the session that it was used for, and when: a router that hears no answer asks anew.
+    used_for: Option<(Box<str>, Duration)>,
 }
+
+/// How long a session without a name may be asked for anew: what is asked upstream for one packet.
+const NAMELESS: Duration = Duration::from_secs(5);
 
 /// The tickets that are out.
 #[derive(Default)]
-pub struct Tickets(Mutex<HashMap<Ticket, Meant>>);
+pub struct Tickets(Mutex<Out>);
+
+#[derive(Default)]
+struct Out {
+    tickets: HashMap<Ticket, Meant>,
+    /// Of each code, the latest last.
+    of_code: HashMap<CodeKey, VecDeque<Ticket>>,
+}
+
+impl Out {
+    fn forget(&mut self, now: Duration) {
+        let tickets = &mut self.tickets;
+        tickets.retain(|_, meant| meant.until > now);
+        self.of_code.retain(|_, of_code| {
+            of_code.retain(|ticket| tickets.contains_key(ticket));
+            !of_code.is_empty()
+        });
+    }
+}
 
 impl std::fmt::Debug for Tickets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,13 +106,19 @@ impl Tickets {
         let text = format!("{MARK}{}", data_encoding::BASE32_NOPAD.encode(&random).to_ascii_lowercase());
         let ticket = Ticket(text.into());
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if out.len() >= AT_ONCE {
-            out.retain(|_, meant| meant.until > now);
-            if out.len() >= AT_ONCE {
-                return None;
-            }
+        // Those that ran out are forgotten now and then, too.
+        if out.tickets.len() >= AT_ONCE {
+            return None;
         }
-        out.insert(ticket.clone(), Meant { code, nas, device, until: now + GOOD_FOR, used_for: None });
+        let Out { tickets, of_code } = &mut *out;
+        let of_code = of_code.entry(code.key()).or_default();
+        if of_code.len() >= OF_A_CODE
+            && let Some(oldest) = of_code.pop_front()
+        {
+            tickets.remove(&oldest);
+        }
+        of_code.push_back(ticket.clone());
+        tickets.insert(ticket.clone(), Meant { code, nas, device, until: now + GOOD_FOR, used_for: None });
         Some(ticket)
     }
 
@@ -88,23 +128,26 @@ impl Tickets {
         let Claim::Code(_) = login.claim else { return None };
         let text = std::str::from_utf8(login.typed).ok().filter(|text| text.starts_with(MARK))?;
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let meant = out.get_mut(&Ticket(text.into()))?;
+        let meant = out.tickets.get_mut(&Ticket(text.into()))?;
         let session = login.nas_session.unwrap_or_default();
+        let is_same = |(used_for, at): &(Box<str>, Duration)| {
+            **used_for == *session && (!session.is_empty() || now < *at + NAMELESS)
+        };
         let is_good = meant.until > now
             && meant.nas == *nas
             && login.device == Some(meant.device)
             && login.proof.shows(text.as_bytes())
-            && meant.used_for.as_deref().is_none_or(|used_for| used_for == session && !session.is_empty());
+            && meant.used_for.as_ref().is_none_or(is_same);
         if !is_good {
             return None;
         }
-        meant.used_for.get_or_insert_with(|| session.into());
+        meant.used_for.get_or_insert_with(|| (session.into(), now));
         Some(meant.code.clone())
     }
 
     /// Forgets those that have run out.
     pub fn forget(&self, now: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, meant| meant.until > now);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).forget(now);
     }
 }
 
@@ -165,23 +208,36 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_a_name_uses_it_up_at_once() {
+    fn a_session_without_a_name_uses_it_up_in_a_moment() {
         let tickets = Tickets::default();
         let text = issued(&tickets);
         let nameless = login(&text, Proof::Password(text.as_bytes()), DEVICE, None);
         assert!(tickets.redeem(&nameless, &nas("desk"), NOW).is_some());
-        assert!(tickets.redeem(&nameless, &nas("desk"), NOW).is_none());
+        assert!(tickets.redeem(&nameless, &nas("desk"), NOW + NAMELESS / 2).is_some(), "the same packet");
+        assert!(tickets.redeem(&nameless, &nas("desk"), NOW + NAMELESS).is_none());
     }
 
     #[test]
     fn there_are_not_more_than_fit_and_those_that_ran_out_make_room() {
         let tickets = Tickets::default();
-        let issue = |now| tickets.issue(Code::parse("kx7q").unwrap(), DEVICE, nas("desk"), now);
-        for _ in 0..AT_ONCE {
-            assert!(issue(NOW).is_some());
+        let issue = |code: usize, now| {
+            let code = Code::parse(&format!("kx7q-{code}")).unwrap();
+            tickets.issue(code, DEVICE, nas("desk"), now)
+        };
+        let first = issue(0, NOW).unwrap();
+        for _ in 0..OF_A_CODE {
+            assert!(issue(0, NOW).is_some());
         }
-        assert!(issue(NOW + GOOD_FOR / 2).is_none());
-        assert!(issue(NOW + GOOD_FOR).is_some());
-        assert_eq!(tickets.0.lock().unwrap().len(), 1);
+        let text = first.reveal();
+        let login = login(text, Proof::Password(text.as_bytes()), DEVICE, Some("80a00001"));
+        assert!(tickets.redeem(&login, &nas("desk"), NOW).is_none(), "the oldest of the code made room");
+        for code in OF_A_CODE..AT_ONCE {
+            assert!(issue(code, NOW).is_some());
+        }
+        assert!(issue(AT_ONCE, NOW + GOOD_FOR / 2).is_none());
+        tickets.forget(NOW + GOOD_FOR);
+        assert!(issue(0, NOW + GOOD_FOR).is_some());
+        let out = tickets.0.lock().unwrap();
+        assert_eq!((out.tickets.len(), out.of_code.len()), (1, 1));
     }
 }

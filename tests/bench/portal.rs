@@ -6,7 +6,7 @@
 //! that stalls is not asked less), and the latency counts from that moment. Pages are asked for in the same way, over connections
 //! that stay. Phases with and without pages take turns in one run; the generator shares the machine's cores with the daemon.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
@@ -253,7 +253,6 @@ async fn run(
     (logins, pages, daemon.cpu() - cpu)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts")]
 async fn alternate(rounds: usize, phase: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     let daemon = Daemon::start(folder.path());

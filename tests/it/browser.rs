@@ -17,7 +17,7 @@ use spotgate::sandbox::nexudus::{self, Sandbox};
 use spotgate::sandbox::router::{LoginBy, Options, Pages, Profile, Router, Web};
 
 use crate::support::browser::Browser;
-use crate::support::{KEY, SECRET, Spotgate, mac, record, run, spotgate, with};
+use crate::support::{KEY, SECRET, Spotgate, client, mac, record, run, spotgate, with};
 
 /// The phone that the browser is on, and another device.
 const PHONE: u8 = 0x51;
@@ -305,10 +305,11 @@ async fn is_denied(scripts: bool) {
     let good = json!({"access_code": "kx7q-91mp", "dry_run": true});
     let is_well = || async { site.spotgate.authorize(good.clone()).await["decision"] == "allow" };
     site.spotgate.until("Nexudus is asked again", is_well).await;
-    let device = mac(PHONE).to_string();
+    let login = format!("http://{}/login", site.phone.address());
     for nth in 0..60 {
-        let question = json!({"access_code": format!("guess-{nth}"), "mac": device});
-        let _ = site.spotgate.authorize(question).await;
+        let form = [("link-login-only", login.as_str()), ("code", &format!("guess-{nth}"))];
+        let request = client().post(format!("http://{}/login", site.spotgate.http)).form(&form);
+        assert_eq!(request.header("x-forwarded-for", "10.5.88.81").send().await.unwrap().status(), 200);
     }
     for language in Language::ALL {
         browser.speaks(language.tag()).await;

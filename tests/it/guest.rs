@@ -131,9 +131,10 @@ impl Plain {
         self.follow(self.0.get(address.clone()), address).await
     }
 
-    /// Sends the last form of a page, with more filled in.
+    /// Sends the last form of a page but that for its language, with more filled in.
     async fn send(&self, page: &Shown, filled_in: &[(&str, &str)]) -> Shown {
-        let (_, form) = page.text.rsplit_once("<form ").unwrap_or_else(|| panic!("no form in {}", page.text));
+        let (main, _) = page.text.split_once("</main>").unwrap_or((&page.text, ""));
+        let (_, form) = main.rsplit_once("<form ").unwrap_or_else(|| panic!("no form in {}", page.text));
         let form = form.split_once("</form>").unwrap().0;
         let value = |of: &str, name: &str| of.split_once(&format!("{name}=\"")).map(|(_, rest)| unescaped(rest));
         let hidden = form.split("<input type=\"hidden\" ").skip(1);

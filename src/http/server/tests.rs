@@ -124,3 +124,20 @@ async fn who_does_not_take_in_what_he_asked_for_is_hung_up_on() {
     connection.read_to_end(&mut rest).await.unwrap();
     assert!(rest.len() <= 1024 && begun.elapsed() == 2 * WRITE_TIME, "{} bytes", rest.len());
 }
+
+#[test]
+fn one_peer_takes_no_more_than_its_share_of_connections() {
+    let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+    let (peers, live) = (Arc::new(Peers::default()), Live::new(settings).unwrap());
+    let enter = |peer: &str| peers.enter(peer.parse().unwrap(), Some(&live));
+    let mut held: Vec<_> = (0..OF_A_PEER).map(|_| enter("192.0.2.9").unwrap()).collect();
+    assert!(enter("192.0.2.9").is_none() && enter("192.0.2.8").is_some());
+    held.pop();
+    assert!(enter("192.0.2.9").is_some());
+    drop(held);
+    assert!(peers.0.lock().unwrap().is_empty());
+    // This machine, and routers, stand for many.
+    let many: Vec<_> = (0..OF_MANY).map(|_| enter("127.0.0.1").unwrap()).collect();
+    assert!(enter("127.0.0.1").is_none());
+    drop(many);
+}

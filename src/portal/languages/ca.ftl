@@ -28,7 +28,7 @@ login-code = Codi d’accés
 login-go = Connecta’m
 login-hint = Escriviu el codi tal com l’heu rebut. No teniu codi? Pregunteu a recepció.
 login-terms = Condicions d’ús
-hand-over-ready = El seu codi és vàlid. Un toc més i estarà en línia.
+hand-over-ready = El vostre codi és vàlid. Un toc més i estareu en línia.
 language = Llengua
 login-title = Connectar-se
 
@@ -49,7 +49,7 @@ status-continue = Continua a { $host }
 
 logout-done = Sessió tancada
 logout-kept = El temps que queda al vostre codi es guarda per a la propera vegada.
-logout-pending = S’ha demanat al WiFi que tanqui la sessió. Pot trigar un minut.
+logout-pending = S’ha demanat a la WiFi que tanqui la sessió. Pot trigar un minut.
 logout-again = Torna a connectar-me
 
 ## The error page
@@ -57,7 +57,7 @@ logout-again = Torna a connectar-me
 error-title = No ha funcionat
 error-not-from-router = Aquesta pàgina s’ha d’obrir des de l’inici de sessió de la WiFi. Torneu a connectar-vos a la WiFi.
 error-unknown-router = Aquesta pàgina no coneix l’encaminador d’aquesta WiFi. Aviseu a recepció.
-error-go-to-router = Obre l’accés del WiFi
+error-go-to-router = Obre l’accés de la WiFi
 
 ## What the router says went wrong
 

@@ -26,7 +26,7 @@ login-code = Zugangscode
 login-go = Online gehen
 login-hint = Geben Sie den Code so ein, wie Sie ihn erhalten haben. Kein Code? Fragen Sie am Empfang.
 login-terms = Nutzungsbedingungen
-hand-over-ready = Ihr Code ist gültig. Noch ein Tipp, und Sie sind online.
+hand-over-ready = Ihr Code ist gültig. Noch einmal tippen, und Sie sind online.
 language = Sprache
 login-title = Online gehen
 

@@ -26,7 +26,7 @@ login-code = Code d’accès
 login-go = Se connecter
 login-hint = Saisissez le code tel que vous l’avez reçu. Pas de code ? Demandez à l’accueil.
 login-terms = Conditions d’utilisation
-hand-over-ready = Votre code est valable. Encore une touche et vous êtes en ligne.
+hand-over-ready = Votre code est valable. Encore un appui et vous êtes en ligne.
 language = Langue
 login-title = Se connecter
 
@@ -55,7 +55,7 @@ logout-again = Se reconnecter
 error-title = Cela n’a pas fonctionné
 error-not-from-router = Cette page doit être ouverte depuis la page de connexion du WiFi. Veuillez vous reconnecter au WiFi.
 error-unknown-router = Le routeur de ce WiFi n’est pas connu de cette page. Veuillez prévenir l’accueil.
-error-go-to-router = Ouvrir la connexion du WiFi
+error-go-to-router = Ouvrir la page de connexion du WiFi
 
 ## What the router says went wrong
 

@@ -28,7 +28,7 @@ login-code = Codice di accesso
 login-go = Vai online
 login-hint = Inserire il codice così come ricevuto. Senza codice? Chiedere alla reception.
 login-terms = Condizioni d’uso
-hand-over-ready = Il suo codice è valido. Ancora un tocco ed è online.
+hand-over-ready = Il suo codice è valido. Ancora un tocco e sarà online.
 language = Lingua
 login-title = Andare online
 

@@ -47,7 +47,7 @@ status-continue = Verder naar { $host }
 
 logout-done = U bent uitgelogd
 logout-kept = De resterende tijd op uw code blijft bewaard voor de volgende keer.
-logout-pending = De wifi is gevraagd u af te melden. Dit kan een minuut duren.
+logout-pending = Aan de wifi is gevraagd u uit te loggen. Dit kan een minuut duren.
 logout-again = Weer online gaan
 
 ## The error page

@@ -28,7 +28,7 @@ login-code = Código de acesso
 login-go = Entrar na internet
 login-hint = Escreva o código exatamente como o recebeu. Não tem código? Pergunte no balcão.
 login-terms = Termos de uso
-hand-over-ready = O seu código é válido. Mais um toque e está online.
+hand-over-ready = O seu código é válido. Mais um toque e estará online.
 language = Idioma
 login-title = Ficar online
 

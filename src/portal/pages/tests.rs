@@ -30,7 +30,7 @@ fn what_is_put_into_a_page_is_escaped() {
     let page = pages.render(Page::Login, Language::En, hostile, &here, body);
     assert!(page.contains("&lt;script&gt;") && page.contains("&lt;b&gt;"), "{page}");
     assert!(!page.contains("<script>") && !page.contains("\"'>") && !page.contains("<b>"), "{page}");
-    assert!(page.contains("link-orig=%22%27%3E%3Cscript%3E"), "{page}");
+    assert!(page.contains("name=\"link-orig\" value=\"&quot;&#x27;&gt;&lt;script&gt;"), "{page}");
 }
 
 #[test]
