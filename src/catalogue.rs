@@ -258,6 +258,12 @@ impl Catalogue {
         self.changes.note_all();
     }
 
+    /// What there is of this location is as old as this; it is not whole.
+    pub fn put_back_in_part(&self, business: Option<BusinessId>, aged: Duration) {
+        let now = self.clock.now().mono;
+        self.write().put_back_in_part(business, now, aged);
+    }
+
     /// The copy of this location is as it was written down, `aged` ago.
     pub fn put_back(&self, business: Option<BusinessId>, aged: Duration) {
         let now = self.clock.now().mono;
@@ -457,6 +463,15 @@ impl Catalogue {
     /// deadlines; else at most for `patience`, after which a stale copy answers.
     pub async fn obtain(self: &Arc<Self>, claim: &Claim, patience: Duration) -> Found {
         let stale = match self.find(claim) {
+            // What is held may not be all that there is: whoever asks for more is told more, if the source answers in time.
+            Find::Here(tokens) if self.may_lack() => {
+                let known = || Found::Tokens(tokens.clone());
+                let fetched = tokio::time::timeout(patience, self.fetch(claim, false)).await;
+                return match (fetched, self.find(claim)) {
+                    (Ok(Ok(_)), Find::Here(tokens) | Find::Ask { stale: Some(tokens) }) => Found::Tokens(tokens),
+                    _ => known(),
+                };
+            }
             Find::Here(tokens) => return Found::Tokens(tokens),
             Find::Nothing => return Found::Unavailable,
             Find::Ask { stale } => stale,

@@ -124,6 +124,10 @@ pub struct Mirror {
     unlisted: HashSet<TokenId>,
     /// Whether tokens that a listing lacks are being looked for.
     searching: bool,
+    /// Whether a location cannot be listed for now.
+    unlistable: bool,
+    /// Tokens in use that were said not to be there, and when (monotonic): it takes two to believe it where nothing is listed.
+    absent: HashMap<TokenId, Duration>,
     /// Whether it was said that lists do not tell how long they are.
     untold: bool,
 }
@@ -193,6 +197,8 @@ impl Mirror {
             tried: HashMap::new(),
             unlisted: kept.versions.iter().map(|version| version.token.id).collect(),
             searching: false,
+            unlistable: false,
+            absent: HashMap::new(),
             untold: false,
             nexudus,
             clock,
@@ -208,7 +214,10 @@ impl Mirror {
             let pause = match outcome {
                 Ok(pause) => pause,
                 Err(Error::Retry { after, .. }) => {
-                    after.unwrap_or(self.pause(self.in_vain)).max(Duration::from_millis(100))
+                    let own = self.pause(self.in_vain);
+                    // A short wish is believed once.
+                    let least = if self.in_vain > 1 { own } else { Duration::from_millis(100) };
+                    after.unwrap_or(own).max(least)
                 }
                 // The client itself keeps quiet for longer.
                 Err(Error::Refused { .. }) => PAUSE * 6,
@@ -266,6 +275,9 @@ impl Mirror {
     /// Asks each location whose turn it is what changed. One that fails holds no other up.
     async fn changes(&mut self, now: Duration) -> Result<(), Error> {
         self.write_singly().await;
+        if self.unlistable {
+            self.read_in_use(now).await;
+        }
         let (mut looked, mut failed) = (0, Vec::new());
         for index in 0..self.locations.len() {
             if !self.locations.get(index).is_some_and(|location| location.is_due(now)) {
@@ -292,6 +304,38 @@ impl Mirror {
         }
         // Nothing works: whoever waits for it waits as long as was asked for.
         if failed.len() == looked { failed.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
+    }
+
+    /// Of what cannot be listed, those are read by their ids on which somebody is online; the longest unread first.
+    async fn read_in_use(&mut self, now: Duration) {
+        let interval = self.interval();
+        let older = self.catalogue.older(now.saturating_sub(interval));
+        let mut ids: Vec<_> = older.iter().map(|token| token.id).filter(|id| (self.is_in_use)(*id)).collect();
+        ids.sort_unstable_by_key(|id| (self.last_tried(*id), *id));
+        for id in ids.into_iter().take(SINGLES) {
+            match self.single(id).await {
+                Ok(None | Some(Meant::Other)) if self.absent.get(&id).is_some_and(|since| *since + interval <= now) => {
+                    self.absent.remove(&id);
+                    self.remove(&[id], now).await;
+                }
+                Ok(None | Some(Meant::Other)) => {
+                    if self.absent.len() >= TRIED {
+                        self.absent.clear();
+                    }
+                    self.absent.entry(id).or_insert(now);
+                    self.tried(id);
+                }
+                Ok(Some(Meant::Ours(version))) => {
+                    self.absent.remove(&id);
+                    self.take(vec![version], now).await;
+                }
+                Ok(Some(Meant::Odd)) => self.tried(id),
+                Err(_) => {
+                    self.tried(id);
+                    break;
+                }
+            }
+        }
     }
 
     async fn changes_of(&mut self, index: usize) -> Result<(), Error> {
@@ -393,13 +437,13 @@ impl Mirror {
                     Meant::Odd => odd.push(id),
                 }
             } else if !self.is_known(id, record.updated()) {
-                wanting.push((self.catalogue.is_unreadable(id), self.last_tried(id), id));
+                wanting.push((!(self.is_in_use)(id), self.catalogue.is_unreadable(id), self.last_tried(id), id));
             }
         }
-        // Those that could not be read before come last, and those read lately late, so that they keep no other out.
+        // Those first on which somebody is online. Those that could not be read before come last, and those read lately late, so that they keep no other out.
         wanting.sort_unstable();
         let (mut singles, mut failures) = (0, 0);
-        for (unreadable, tried, id) in wanting {
+        for (_, unreadable, tried, id) in wanting {
             if singles >= SINGLES || failures >= FAILURES {
                 read.unread += usize::from(!unreadable && tried.is_none());
                 continue;
@@ -599,6 +643,10 @@ fn put_back(catalogue: &Catalogue, kept: &Kept, clock: &Clock) {
     let now = clock.now();
     let tokens = kept.versions.len();
     catalogue.merge(&kept.versions, Duration::ZERO);
+    for (business, seen_to) in kept.seen_to.iter().filter(|(business, _)| !kept.compared.contains_key(*business)) {
+        // It was being listed for the first time.
+        catalogue.put_back_in_part(*business, now.wall.duration_since(*seen_to).try_into().unwrap_or(Duration::ZERO));
+    }
     let mut oldest = None;
     for (business, compared) in &kept.compared {
         let aged = now.wall.duration_since(*compared).try_into().unwrap_or(Duration::ZERO);

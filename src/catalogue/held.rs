@@ -61,6 +61,10 @@ struct Entry {
     asked_ms: u64,
 }
 
+/// For how long, in milliseconds, `UpdatedOn` tells which of two versions is the later one: pages are read long after they were
+/// asked for.
+const LATE_MS: u64 = 600_000;
+
 impl Entry {
     fn new(version: &Version, asked: Duration, latest: Timestamp) -> Self {
         let updated = version.updated.filter(|updated| *updated <= latest);
@@ -74,7 +78,9 @@ impl Entry {
     /// Whether this is an older state than `known`: a page of a list may be read long after it was asked for.
     fn is_older(&self, known: &Self) -> bool {
         let dated = self.updated_ms != i64::MIN && known.updated_ms != i64::MIN;
-        if dated && self.updated_ms != known.updated_ms {
+        // Their servers' clocks differ, and a copy may be put in place of what was there: what is asked for much later is later.
+        let is_late = self.asked_ms > known.asked_ms.saturating_add(LATE_MS);
+        if dated && !is_late && self.updated_ms != known.updated_ms {
             self.updated_ms < known.updated_ms
         } else {
             self.asked_ms < known.asked_ms
@@ -214,6 +220,13 @@ impl Held {
     pub(super) fn listed(&mut self, business: Option<BusinessId>, complete: bool) {
         if let Some(extent) = self.extent_mut(business) {
             (extent.complete, extent.listed) = (complete, true);
+        }
+    }
+
+    /// What there is of this location was written down `aged` ago.
+    pub(super) fn put_back_in_part(&mut self, business: Option<BusinessId>, now: Duration, aged: Duration) {
+        if let Some(extent) = self.extent_mut(business) {
+            (extent.at, extent.aged) = (now, aged);
         }
     }
 

@@ -107,7 +107,11 @@ impl Mirror {
                     outcome = Ok(listing.next_location(self.locations.len()));
                 }
             }
-            Err(_) => {}
+            Err(_) => listing.failures += 1,
+        }
+        self.unlistable = listing.failures >= FAILURES || listing.passed_over;
+        if self.unlistable {
+            self.read_in_use(self.clock.now().mono).await;
         }
         let ended = matches!(outcome, Ok(true));
         if ended {
@@ -186,6 +190,7 @@ impl Mirror {
             was_lacked.get(&id).copied().filter(|since| heard < *since).unwrap_or(asked)
         };
         let is_unheard_of = lacks.len() > FEW && lacks.len() >= listing.seen.len();
+        let held = self.catalogue.count(business);
         let mut found = Missing::default();
         for (number, (idle, _, _, id)) in turns.into_iter().enumerate() {
             let looked_for = if idle { &mut found.idle } else { &mut found.in_use };
@@ -193,6 +198,7 @@ impl Mirror {
             // A list that lacks most is believed when the next does so, too, whatever is said of single ones meanwhile.
             let since_long = |since: &Duration| *since + SURE <= asked;
             let waits = is_unheard_of && !was_lacked.get(&id).is_some_and(since_long);
+            found.waits |= waits;
             if idle && hidden.contains(&id) && *looked_for >= of {
                 // It is known to be there; some of those are looked for each time.
                 continue;
@@ -260,11 +266,11 @@ impl Mirror {
         let complete = listing.left_out + listing.unread + listing.without_id == 0;
         if let Some(location) = self.locations.get_mut(index) {
             // What is not decided about yet shows as a difference.
-            let known = self.catalogue.count(business).saturating_sub(found.lacked.len());
+            let known = held.saturating_sub(found.lacked.len() + found.gone.len());
             let listed = u64::try_from(listing.seen.len() + listing.without_id).unwrap_or(u64::MAX);
             let listed = i64::try_from(listing.total.unwrap_or(listed)).unwrap_or(i64::MAX);
             let others = listed.saturating_sub(i64::try_from(known).unwrap_or(i64::MAX));
-            let nothing = found.gone.is_empty() && !listing.brought;
+            let nothing = found.gone.is_empty() && !listing.brought && !found.waits;
             let futile = std::mem::take(&mut location.differs) && nothing;
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
             (location.lacked, location.hidden) = (found.lacked, hidden);
@@ -321,6 +327,8 @@ struct Missing {
     newly_hidden: usize,
     /// How many could not be read.
     failures: u32,
+    /// Whether the next listing is to say so, too.
+    waits: bool,
     /// How many were looked for: of those on which somebody is online, and of the others.
     in_use: usize,
     idle: usize,

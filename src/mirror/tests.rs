@@ -1011,10 +1011,65 @@ async fn twins_at_a_location_of_which_nothing_is_known_are_asked_for() {
     assert!(kept.holds("twin") && kept.catalogue.may_lack());
     world.sandbox.change(|options| options.fails_at = None);
     let claim = Claim::Code(Code::parse("twin").unwrap());
-    let Found::Tokens(tokens) = kept.catalogue.refresh(&claim).await else { panic!() };
+    let Found::Tokens(tokens) = kept.catalogue.obtain(&claim, Duration::from_secs(1)).await else { panic!() };
     assert_eq!(tokens.len(), 2);
     let Find::Here(tokens) = kept.catalogue.find(&claim) else { panic!() };
     assert_eq!(tokens.len(), 2, "and it is kept");
     kept.goes_on(Duration::from_secs(120)).await;
     assert!(!kept.catalogue.may_lack());
+}
+
+/// A location that cannot be listed: who is online there is looked after all the same.
+#[tokio::test]
+async fn where_nothing_can_be_listed_those_in_use_are_read_by_their_ids() {
+    let mut world = World::new(6).await;
+    world.config.business_ids = vec![BusinessId(1), BusinessId(2)];
+    world.sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), 500));
+    let mut kept = world.mirror();
+    kept.goes_on(Duration::from_secs(120)).await;
+    // Somebody was let in there by his code.
+    for id in [1, 3] {
+        let claim = Claim::Code(Code::parse(&format!("code-{id}")).unwrap());
+        world.sandbox.change(|options| options.fails_at = None);
+        assert!(matches!(kept.catalogue.obtain(&claim, Duration::from_secs(1)).await, Found::Tokens(_)));
+        world.sandbox.change(|options| options.fails_at = Some(2));
+    }
+    world.in_use.lock().unwrap().extend([1, 3]);
+    world.sandbox.delete_token(1);
+    world.sandbox.edit_token(3, |record| drop(record.insert("MinutesLeft".to_owned(), 0.into())));
+    kept.goes_on(INTERVAL * 4).await;
+    assert!(!kept.is_held(1));
+    let Some(Standing::Held(token)) = kept.catalogue.standing(TokenId(3)) else { panic!() };
+    assert_eq!(token.minutes_left, Some(0));
+}
+
+#[tokio::test]
+async fn an_update_that_seems_older_is_believed_after_a_while() {
+    let world = World::new(4).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.edit_token(2, |record| {
+        record.insert("MinutesLeft".to_owned(), 0.into());
+        record.insert("UpdatedOn".to_owned(), "2026-10-31T08:00:00Z".into());
+    });
+    kept.after(ALL).await;
+    let Some(Standing::Held(token)) = kept.catalogue.standing(TokenId(2)) else { panic!() };
+    assert_eq!(token.minutes_left, Some(0));
+}
+
+#[tokio::test]
+async fn a_small_location_that_is_emptied_is_noticed_though_another_fails() {
+    let mut world = World::new(6).await;
+    world.config.business_ids = vec![BusinessId(1), BusinessId(2)];
+    world.config.mirror_interval = Duration::from_secs(10);
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), 500));
+    kept.goes_on(Duration::from_secs(3600)).await;
+    world.in_use.lock().unwrap().extend([2, 4, 6]);
+    for id in [2, 4, 6] {
+        world.sandbox.delete_token(id);
+    }
+    let took = kept.loses(6).await;
+    assert!(took <= INTERVAL, "{took:?}");
 }

@@ -13,6 +13,7 @@ use super::arrival::{Given, nas_of};
 use super::pages::query;
 use super::status::{Online, online_at};
 use super::{In, pages};
+use crate::config::Nas;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 
@@ -45,6 +46,12 @@ pub(crate) struct Captive {
 )]
 pub(crate) async fn capport(State(app): State<Arc<App>>, From(from): From, live: In) -> Result<Response, Problem> {
     pages(&live)?;
+    // Behind address translation all guests are one: whether this one is online nobody can say, and devices find out otherwise.
+    let is_router = |nas: &Nas| nas.address.prefix_len() == nas.address.max_prefix_len();
+    let hidden = from.filter(|from| !from.is_loopback()).and_then(|from| live.clients.find(from));
+    if hidden.is_some_and(|client| is_router(&client.nas)) {
+        return Err(Problem::not_found());
+    }
     let online = match from {
         Some(from) => online_at(&app, &live, None, from).await,
         None => None,

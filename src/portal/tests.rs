@@ -611,10 +611,12 @@ async fn a_devices_own_software_is_told_whether_it_is_online() {
         assert_eq!(answer.header("cache-control"), "private, no-store");
         serde_json::from_str::<Value>(&answer.text).unwrap()
     };
-    let offline = ask("10.5.0.1", None).await;
+    let offline = ask("10.5.88.7", None).await;
     assert_eq!((&offline["captive"], &offline["seconds-remaining"]), (&Value::Bool(true), &Value::Null));
-    assert_eq!(offline["user-portal-url"], "https://wifi.example.org/login?nas=front-desk");
-    assert_eq!(offline["venue-info-url"], "https://wifi.example.org/status?nas=front-desk");
+    assert_eq!(offline["user-portal-url"], "https://wifi.example.org/login");
+    assert_eq!(offline["venue-info-url"], "https://wifi.example.org/status");
+    // All guests behind the router's own address are one: nobody is told anything.
+    assert_eq!(world.send(Request::get("/capport"), "10.5.0.1", Body::empty()).await.status, 404);
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
     world.clock.advance(Duration::from_secs(6));
     let online = ask("10.5.88.41", None).await;

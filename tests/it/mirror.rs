@@ -261,3 +261,21 @@ async fn devices_whose_codes_are_over_do_not_ask_nexudus_for_each_of_them() {
     assert!(!spotgate.hotspot().login_mac(mac(1)).await.unwrap().accept);
     assert_eq!(sandbox.count("list"), asked);
 }
+
+/// One location was never listed: a code that is known of another may be one of its codes, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_twin_at_a_location_that_cannot_be_listed_goes_online() {
+    let tokens = vec![
+        with(record(1, "twin"), json!({"BusinessId": 1})),
+        with(record(2, "twin"), json!({"BusinessId": 2})),
+        with(record(3, "alone"), json!({"BusinessId": 2})),
+    ];
+    let sandbox = sandbox(tokens).await;
+    sandbox.change(|options| (options.fails_at, options.fails_with) = (Some(2), 500));
+    let keys = format!("{OFTEN}\nbusiness_ids = [1, 2]");
+    let spotgate = Spotgate::start(&configuration(&source(&sandbox, &keys), "business_ids = [2]"));
+    spotgate.until("one location is mirrored", async || spotgate.metric("spotgate_tokens").await >= 1.0).await;
+    assert_eq!(reason(&spotgate, "alone", 2).await, Value::Null);
+    assert_eq!(reason(&spotgate, "twin", 1).await, Value::Null);
+    spotgate.stop();
+}

@@ -86,6 +86,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct SignIn {
     auth: NexudusAuth,
+    /// So many calls in a row may be rejected beside good ones: some, and one for each location.
+    beside: u32,
     username: String,
     password: SecretString,
     totp_secret: Option<SecretString>,
@@ -147,6 +149,7 @@ impl SignIn {
         }
         Self {
             auth: config.auth,
+            beside: REJECTED_BESIDE.saturating_add(u32::try_from(config.business_ids.len()).unwrap_or(u32::MAX)),
             username: config.username.clone(),
             password: config.password.clone(),
             totp_secret: config.totp_secret.clone(),
@@ -322,7 +325,7 @@ impl SignIn {
         let others_go_well = |within| self.went_well.is_some_and(|at| now.mono.saturating_sub(at) < within);
         if self.auth == NexudusAuth::Basic {
             // A right may be missing at one location alone. A password that is wrong by now is tried a few times.
-            if others_go_well(QUIET) && self.rejected <= REJECTED_BESIDE {
+            if others_go_well(QUIET) && self.rejected <= self.beside {
                 return Err(role_missing(role));
             }
             self.missing.insert(role, now.mono + QUIET);
