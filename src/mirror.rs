@@ -12,6 +12,7 @@
 
 mod coverage;
 mod listing;
+mod reading;
 mod shelf;
 
 use std::collections::{HashMap, HashSet};
@@ -24,13 +25,13 @@ use jiff::Timestamp;
 
 pub use self::coverage::Coverage;
 use self::listing::Listing;
+use self::reading::Meant;
 pub(crate) use self::shelf::{Glance, glance};
 use self::shelf::{Kept, Shelf};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::core::ident::{BusinessId, TokenId};
 use crate::source::alarm::Alarm;
-use crate::source::nexudus::wire::{List, Malformed, Record};
 use crate::source::nexudus::{Effort, Hint, Nexudus, Share};
 use crate::source::{Error, Version};
 
@@ -391,132 +392,6 @@ impl Mirror {
         Ok(())
     }
 
-    /// One page, its records read.
-    async fn page(
-        &mut self,
-        business: Option<BusinessId>,
-        page: u32,
-        filter: &[(&str, &str)],
-        size: &str,
-    ) -> Result<Page, Error> {
-        let (page, location) = (page.to_string(), business.map(|business| business.0.to_string()));
-        let mut query = filter.to_vec();
-        query.extend(location.as_deref().map(|business| ("AccessToken_Business", business)));
-        query.extend([("page", page.as_str()), ("size", size)]);
-        let mut effort = self.effort();
-        let asked = self.clock.now().mono;
-        let heard = self.nexudus.list(&query, &mut effort).await?;
-        // The client has read it as a list before.
-        let list = List::parse(&heard.text).map_err(|error| Error::Retry { what: error.to_string(), after: None })?;
-        let mut read = Page {
-            asked,
-            date: heard.date,
-            has_next_page: list.has_next_page,
-            total: list.total,
-            ids: Vec::with_capacity(list.records.len()),
-            versions: Vec::with_capacity(list.records.len()),
-            elsewhere: Vec::new(),
-            without_id: 0,
-            unread: 0,
-        };
-        let (mut odd, mut wanting) = (Vec::new(), Vec::new());
-        for json in &list.records {
-            let Ok(record) = Record::parse(json.get()).inspect_err(|error| self.odd(None, error)) else {
-                read.without_id += 1;
-                continue;
-            };
-            let Ok(id) = record.id().inspect_err(|error| self.odd(None, error)) else {
-                read.without_id += 1;
-                continue;
-            };
-            read.ids.push(id);
-            if !record.missing() {
-                match self.version(&record) {
-                    Meant::Ours(version) => read.versions.push(version),
-                    Meant::Other => read.elsewhere.push(id),
-                    Meant::Odd => odd.push(id),
-                }
-            } else if !self.is_known(id, record.updated()) {
-                wanting.push((!(self.is_in_use)(id), self.catalogue.is_unreadable(id), self.last_tried(id), id));
-            }
-        }
-        // Those first on which somebody is online. Those that could not be read before come last, and those read lately late, so that they keep no other out.
-        wanting.sort_unstable();
-        let (mut singles, mut failures) = (0, 0);
-        for (_, unreadable, tried, id) in wanting {
-            if singles >= SINGLES || failures >= FAILURES {
-                read.unread += usize::from(!unreadable && tried.is_none());
-                continue;
-            }
-            singles += 1;
-            // What is gone by now is missing in the next listing.
-            match self.single(id).await {
-                Ok(Some(Meant::Ours(version))) => read.versions.push(version),
-                Ok(Some(Meant::Odd)) => {
-                    self.tried(id);
-                    odd.push(id);
-                }
-                // One that cannot be read singly holds nothing else up.
-                Err(_) => {
-                    failures += 1;
-                    self.tried(id);
-                    odd.push(id);
-                }
-                Ok(Some(Meant::Other)) => read.elsewhere.push(id),
-                Ok(None) => {}
-            }
-        }
-        // A list that has not filtered shows where one of ours has gone.
-        read.elsewhere.retain(|id| self.catalogue.asked(*id).is_some());
-        self.catalogue.unreadable(&odd);
-        Ok(read)
-    }
-
-    /// When a token was read last, or tried to.
-    fn last_tried(&self, id: TokenId) -> Option<Duration> {
-        self.catalogue.asked(id).max(self.tried.get(&id).copied())
-    }
-
-    fn tried(&mut self, id: TokenId) {
-        if self.tried.len() >= TRIED {
-            self.tried.clear();
-        }
-        self.tried.insert(id, self.clock.now().mono);
-    }
-
-    /// Reads one token singly; none: there is no such record. It is tried once, and logins do not wait because it failed.
-    async fn single(&self, id: TokenId) -> Result<Option<Meant>, Error> {
-        let Some(text) = self.nexudus.get(id, &mut self.effort()).await? else { return Ok(None) };
-        let record = Record::parse(&text).inspect_err(|error| self.odd(Some(id), error));
-        let record = record.ok().filter(|record| record.id() == Ok(id));
-        Ok(Some(record.map_or(Meant::Odd, |record| self.version(&record))))
-    }
-
-    /// A record as meant.
-    fn version(&self, record: &Record<'_>) -> Meant {
-        let config = &self.nexudus.config;
-        if record.business().is_ok_and(|business| !config.is_ours(business)) {
-            return Meant::Other;
-        }
-        let id = record.id().ok();
-        let Ok(reading) = record.read(&config.time_zone).inspect_err(|error| self.odd(id, error)) else {
-            return Meant::Odd;
-        };
-        if reading.odd_devices {
-            self.nexudus.odd(id, "MacAddress holds something that is no MAC address, which is left out");
-        }
-        Meant::Ours(Version { token: Arc::new(reading.token), updated: reading.updated })
-    }
-
-    fn odd(&self, id: Option<TokenId>, error: &Malformed) {
-        self.nexudus.odd(id, &format!("its former version stays in use, if there is one: {error}"));
-    }
-
-    /// Whether this very version is held already.
-    fn is_known(&self, id: TokenId, updated: Option<Timestamp>) -> bool {
-        updated.is_some() && self.catalogue.updated(id) == updated
-    }
-
     /// Takes versions in and writes down what changed; for how many there was no room.
     async fn take(&self, versions: Vec<Version>, asked: Duration) -> usize {
         let merge = self.catalogue.merge(&versions, asked);
@@ -600,40 +475,10 @@ impl Mirror {
     }
 }
 
-/// A page of a list.
-#[derive(Debug)]
-struct Page {
-    asked: Duration,
-    date: Option<Timestamp>,
-    has_next_page: bool,
-    total: Option<u64>,
-    /// Every record that has an id.
-    ids: Vec<TokenId>,
-    /// Those that are ours and can be used.
-    versions: Vec<Version>,
-    /// Those that are held, and are of a location by now that is not ours.
-    elsewhere: Vec<TokenId>,
-    /// Records that say nothing of which token they are.
-    without_id: usize,
-    /// Records whose keys are left out, and that could not all be read singly.
-    unread: usize,
-}
-
 impl Location {
     fn is_due(&self, now: Duration) -> bool {
         self.seen_to.is_some() && now >= self.next
     }
-}
-
-/// What a record means to us.
-#[derive(Debug)]
-enum Meant {
-    /// A token of ours.
-    Ours(Version),
-    /// It is of a location that is not ours.
-    Other,
-    /// It is malformed: nobody can tell.
-    Odd,
 }
 
 /// Puts what the file held into the catalogue.

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::{FAILURES, Meant, Mirror, SIZE};
+use super::reading::Meant;
+use super::{FAILURES, Mirror, SIZE};
 use crate::catalogue::{Catalogue, Standing};
 use crate::core::ident::TokenId;
 use crate::source::Error;
