@@ -186,7 +186,7 @@ impl Feed {
             account.is_some_and(|account| !account.sessions().is_empty())
         };
         let opening =
-            move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint, Box::new(is_in_use));
+            move || Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint, Arc::new(is_in_use));
         match tokio::task::spawn_blocking(opening).await {
             Ok(mirror) => {
                 tasks.spawn(self.own.track_future(self.stop.clone().run_until_cancelled_owned(mirror.run())));

@@ -37,6 +37,7 @@ use crate::source::{Error, Version};
 
 /// Records asked for at once: the most that Nexudus grants.
 const SIZE: &str = "1000";
+const PAGE: usize = 1000;
 
 /// How far before the latest look changes are asked for: clocks differ, and bounds are cut to the minute.
 const OVERLAP: Duration = Duration::from_secs(300);
@@ -69,7 +70,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Whether somebody is online on a token.
-pub type InUse = Box<dyn Fn(TokenId) -> bool + Send + Sync>;
+pub type InUse = Arc<dyn Fn(TokenId) -> bool + Send + Sync>;
 
 /// What is kept of a location, or of everything if none are configured.
 #[derive(Debug)]
@@ -310,10 +311,7 @@ impl Mirror {
     /// Of what cannot be listed, those are read by their ids on which somebody is online; the longest unread first.
     async fn read_in_use(&mut self, now: Duration) {
         let interval = self.interval();
-        let older = self.catalogue.older(now.saturating_sub(interval));
-        let mut ids: Vec<_> = older.iter().map(|token| token.id).filter(|id| (self.is_in_use)(*id)).collect();
-        ids.sort_unstable_by_key(|id| (self.last_tried(*id), *id));
-        for id in ids.into_iter().take(SINGLES) {
+        for id in self.in_use(now.saturating_sub(interval)).await.into_iter().take(SINGLES) {
             match self.single(id).await {
                 Ok(None | Some(Meant::Other)) if self.absent.get(&id).is_some_and(|since| *since + interval <= now) => {
                     self.absent.remove(&id);
@@ -335,6 +333,39 @@ impl Mirror {
                     self.tried(id);
                     break;
                 }
+            }
+        }
+    }
+
+    /// Tokens on which somebody is online and that were last asked for before `asked`, the longest unread first.
+    async fn in_use(&self, asked: Duration) -> Vec<TokenId> {
+        let (catalogue, is_in_use) = (Arc::clone(&self.catalogue), Arc::clone(&self.is_in_use));
+        // Many are held: not on a thread that answers.
+        let looking = tokio::task::spawn_blocking(move || {
+            let older = catalogue.older(asked);
+            older.iter().map(|token| token.id).filter(|id| is_in_use(*id)).collect::<Vec<_>>()
+        });
+        let mut ids = looking.await.unwrap_or_default();
+        ids.sort_unstable_by_key(|id| (self.last_tried(*id), *id));
+        ids
+    }
+
+    /// There are fewer than there were. Where that is less than to list everything, those in use are read first: a session must
+    /// end soon, whoever else is gone. That the number fell and that it is not there by its id are two words for it.
+    async fn read_in_use_before_listing(&mut self, business: Option<BusinessId>) {
+        let now = self.clock.now().mono;
+        let pages = self.catalogue.count(business) / PAGE;
+        let ids = self.in_use(now).await;
+        if ids.len() > pages {
+            return;
+        }
+        for id in ids {
+            match self.single(id).await {
+                Ok(None | Some(Meant::Other)) => self.remove(&[id], now).await,
+                Ok(Some(Meant::Ours(version))) => drop(self.take(vec![version], now).await),
+                Ok(Some(Meant::Odd)) => self.tried(id),
+                // The listing finds out.
+                Err(_) => return,
             }
         }
     }
@@ -388,6 +419,11 @@ impl Mirror {
         } else if self.listing.is_none() && !self.searching {
             self.next_listing = Duration::ZERO;
             location.differs = true;
+            // A list that lacks most is not believed at once.
+            let (total, expected) = (i64::try_from(total).unwrap_or(i64::MAX), held.saturating_add(others));
+            if total < expected && total >= expected / 2 {
+                self.read_in_use_before_listing(business).await;
+            }
         }
         Ok(())
     }

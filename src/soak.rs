@@ -151,7 +151,7 @@ impl Soak {
             clock,
             folder,
             Arc::default(),
-            Box::new(|_| true),
+            Arc::new(|_| true),
         )
     }
 

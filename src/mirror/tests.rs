@@ -80,7 +80,7 @@ impl World {
             Arc::default(),
             {
                 let in_use = Arc::clone(&self.in_use);
-                Box::new(move |id: TokenId| in_use.lock().unwrap().contains(&id.0))
+                Arc::new(move |id: TokenId| in_use.lock().unwrap().contains(&id.0))
             },
         );
         Kept { mirror, catalogue, clock: self.clock.clone() }
@@ -1072,4 +1072,28 @@ async fn a_small_location_that_is_emptied_is_noticed_though_another_fails() {
     }
     let took = kept.loses(6).await;
     assert!(took <= INTERVAL, "{took:?}");
+}
+
+/// Of very many tokens a listing takes minutes; of those in use, few, one is looked for at once.
+#[tokio::test]
+async fn of_very_many_those_in_use_are_read_before_all_are_listed() {
+    let world = World::new(12_000).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend([7, 8, 9]);
+    for id in [8, 5000] {
+        world.sandbox.delete_token(id);
+    }
+    kept.clock.advance(INTERVAL);
+    let (lists, gets) = (world.sandbox.count("list"), world.sandbox.count("get"));
+    assert_eq!(kept.mirror.step().await, Ok(Duration::ZERO), "the look");
+    assert!(!kept.is_held(8) && kept.is_held(7) && kept.is_held(5000));
+    assert_eq!((world.sandbox.count("list") - lists, world.sandbox.count("get") - gets), (2, 3));
+    kept.settle().await;
+    assert!(!kept.is_held(5000) && kept.catalogue.tokens() == 11_998);
+    // But not where most are said to be gone, for a moment.
+    world.sandbox.change(|options| (options.lists_nothing, options.fail_only) = (true, Some("get")));
+    world.fail(Some("gone"));
+    kept.after(INTERVAL).await;
+    assert!(kept.is_held(7) && kept.is_held(9));
 }
