@@ -38,13 +38,11 @@ pub enum Who<'a> {
         /// The router.
         nas: &'a NasName,
     },
-    /// A browser. What it says of its device is its own word: nobody else may be refused for it.
+    /// A browser. What it says of its device is its own word, and counts for nothing.
     Browser {
         /// Where it comes from.
         from: IpAddr,
-        /// The device that it claims to be, where many share the address.
-        device: Option<Mac>,
-        /// Whether many do: it is a router's own.
+        /// Whether many come from there.
         shared: bool,
     },
 }
@@ -53,7 +51,8 @@ pub enum Who<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Guesser {
     Device(Mac),
-    Browser(IpAddr, Option<Mac>),
+    Browser(IpAddr),
+    Many(IpAddr),
 }
 
 /// Where failures of many are counted together, for a minute.
@@ -67,24 +66,21 @@ impl Who<'_> {
     fn guesser(&self) -> Option<Guesser> {
         match *self {
             Self::Device { device, .. } => device.map(Guesser::Device),
-            Self::Browser { from, device, shared } => Some(Guesser::Browser(network(from), device.filter(|_| shared))),
+            Self::Browser { from, shared: false } => Some(Guesser::Browser(from)),
+            Self::Browser { shared: true, .. } => None,
         }
     }
 
     fn place(&self) -> Option<Place> {
         match *self {
             Self::Device { nas, .. } => Some(Place::Nas(nas.clone())),
-            Self::Browser { from, shared: true, .. } => Some(Place::Address(network(from))),
+            // Whoever has one address of IPv6 has all of its network of 64 bits.
+            Self::Browser { from: IpAddr::V6(from), .. } => {
+                Some(Place::Address(Ipv6Addr::from_bits(from.to_bits() >> 64 << 64).into()))
+            }
+            Self::Browser { from, shared: true } => Some(Place::Address(from)),
             Self::Browser { shared: false, .. } => None,
         }
-    }
-}
-
-/// Whoever has one address of IPv6 has all of its network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -158,12 +154,17 @@ impl Throttle {
     /// Lets a code be looked up, unless as many as its device may get wrong are being looked up already or were wrong. It counts
     /// until the value goes. Of a device that is not known, nothing counts (`Some(None)`).
     pub fn guess(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> Option<Option<Guess<'_>>> {
-        let Some(guesser) = who.guesser() else { return Some(None) };
-        let failures = self.guessers.get(&guesser).filter(|failures| failures.last(limits.device_window, now));
-        let failed = failures.map_or(0, |failures| failures.count);
+        let (guesser, failures, limit, window) = match (who.guesser(), who.place()) {
+            (Some(guesser), _) => (guesser, self.guessers.get(&guesser), limits.device_failures, limits.device_window),
+            (None, Some(place @ Place::Address(from))) => {
+                (Guesser::Many(from), self.of(&place).get(&place), limits.nas_failures, NAS_WINDOW)
+            }
+            (None, _) => return Some(None),
+        };
+        let failed = failures.filter(|failures| failures.last(window, now)).map_or(0, |failures| failures.count);
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = guesses.get(&guesser).copied().unwrap_or_default();
-        if failed.saturating_add(under_way) >= limits.device_failures {
+        if failed.saturating_add(under_way) >= limit {
             return None;
         }
         guesses.insert(guesser, under_way + 1);
@@ -273,35 +274,32 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_is_known_by_its_address_and_harms_nobody_whose_device_it_claims_to_be() {
+    fn a_browser_is_known_by_its_address() {
         let limits = config::Throttle { device_failures: 3, device_window: Duration::from_secs(600), nas_failures: 5 };
         let (throttle, nas, now) = (Throttle::default(), NasName::new("a"), Duration::ZERO);
-        let browser = |from: &str, device: u8, shared| Who::Browser {
-            from: from.parse().unwrap(),
-            device: Some(Mac::new([device; 6])),
-            shared,
-        };
-        for device in 0..3 {
-            throttle.failed(&browser("10.5.88.9", device, false), &limits, now);
-        }
-        assert!(throttle.refuses(&browser("10.5.88.9", 7, false), &limits, now), "whatever device it claims to be");
-        assert!(!throttle.refuses(&browser("10.5.88.8", 1, false), &limits, now), "others go on");
-        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([1; 6])), nas: &nas }, &limits, now));
-        throttle.failed(&browser("2001:db8::1:0:0:1", 1, false), &limits, now);
-        throttle.failed(&browser("2001:db8::2:0:0:1", 1, false), &limits, now);
-        throttle.failed(&browser("2001:db8::ffff:0:0:1", 1, false), &limits, now);
-        assert!(throttle.refuses(&browser("2001:db8::3", 1, false), &limits, now), "one network");
-
-        // Many behind one address: each is known by what it claims, and all together fail so often a minute.
+        let browser = |from: &str, shared| Who::Browser { from: from.parse().unwrap(), shared };
         for _ in 0..3 {
-            throttle.failed(&browser("10.5.0.1", 1, true), &limits, now);
+            throttle.failed(&browser("10.5.88.9", false), &limits, now);
         }
-        assert!(throttle.refuses(&browser("10.5.0.1", 1, true), &limits, now));
-        assert!(!throttle.refuses(&browser("10.5.0.1", 2, true), &limits, now));
-        for device in 3..5 {
-            throttle.failed(&browser("10.5.0.1", device, true), &limits, now);
+        assert!(throttle.refuses(&browser("10.5.88.9", false), &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.88.8", false), &limits, now), "others go on");
+        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([1; 6])), nas: &nas }, &limits, now));
+        // Many behind one address fail so often a minute; no device that one of them names is refused for longer.
+        for _ in 0..4 {
+            throttle.failed(&browser("10.5.0.1", true), &limits, now);
         }
-        assert!(throttle.refuses(&browser("10.5.0.1", 2, true), &limits, now));
-        assert!(!throttle.refuses(&browser("10.5.0.1", 2, true), &limits, Duration::from_secs(60)));
+        assert!(!throttle.refuses(&browser("10.5.0.1", true), &limits, now));
+        let under_way = throttle.guess(&browser("10.5.0.1", true), &limits, now);
+        assert!(under_way.is_some() && throttle.guess(&browser("10.5.0.1", true), &limits, now).is_none());
+        drop(under_way);
+        throttle.failed(&browser("10.5.0.1", true), &limits, now);
+        assert!(throttle.refuses(&browser("10.5.0.1", true), &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.0.1", true), &limits, Duration::from_secs(60)));
+        // Of IPv6, each address for itself, and its network together.
+        for last in 1..=5 {
+            throttle.failed(&browser(&format!("fd00::1:0:0:{last}"), false), &limits, now);
+        }
+        assert!(throttle.refuses(&browser("fd00::9", false), &limits, now));
+        assert!(!throttle.refuses(&browser("fd00:0:0:1::9", false), &limits, now));
     }
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsFiles;
 use crate::live::{Acceptor, Current, Live};
-use crate::portal::address::Peer;
+use crate::portal::address::{Peer, is_of_many};
 
 /// Connections held at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -129,11 +129,10 @@ struct PeerShare {
 impl Peers {
     /// One more connection of this peer; none: it has as many as it may.
     fn enter(self: &Arc<Self>, peer: IpAddr, live: Option<&Live>) -> Option<PeerShare> {
-        let is_many = peer.is_loopback()
-            || live.is_some_and(|live| {
-                let proxies = &live.settings.http.trusted_proxies;
-                live.clients.find(peer).is_some() || proxies.iter().any(|proxy| proxy.contains(&peer))
-            });
+        let is_many = live.is_none_or(|live| {
+            let proxies = &live.settings.http.trusted_proxies;
+            is_of_many(peer, live) || proxies.iter().any(|proxy| proxy.contains(&peer))
+        });
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = peers.entry(peer).or_default();
         if *count >= if is_many { OF_MANY } else { OF_A_PEER } {

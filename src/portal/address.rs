@@ -44,6 +44,22 @@ impl FromRequestParts<Arc<App>> for From {
     }
 }
 
+/// Whether many may be behind this address: a router's own, this machine, or one that is not of a private network, to which
+/// somebody has translated theirs.
+#[must_use]
+pub fn is_of_many(address: IpAddr, live: &Live) -> bool {
+    let is_private = match address {
+        // RFC 1918, RFC 6598.
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private() || address.is_link_local() || (first == 100 && second >> 6 == 1)
+        }
+        // Addresses of IPv6 are not translated.
+        IpAddr::V6(address) => !address.is_loopback(),
+    };
+    !is_private || live.clients.find(address).is_some()
+}
+
 /// The client behind trusted proxies: each proxy adds who asked it at the end, and what is before that may be invented.
 fn client(peer: IpAddr, headers: &HeaderMap, live: &Live) -> IpAddr {
     let trusted = |address: &IpAddr| live.settings.http.trusted_proxies.iter().any(|proxy| proxy.contains(address));

@@ -122,14 +122,10 @@ impl<'a> Arrival<'a> {
         let ip: Option<IpAddr> = given.get("ip").and_then(|ip| ip.parse().ok());
         let base = live.settings.portal.public_url.as_deref();
         let orig = given.get("link-orig").or_else(|| given.get("dst"));
-        let ours = orig.filter(|orig| base.is_some_and(|base| orig.starts_with(base)));
-        let code = ours.and_then(|ours| {
-            let url = reqwest::Url::parse(ours).ok()?;
-            let code = url.query_pairs().find(|(name, _)| name == "code")?.1.into_owned();
-            Some(code)
-        });
-        let onward = orig.filter(|orig| orig.len() <= ONWARD && ours.is_none());
-        let onward = onward.and_then(|onward| Destination::parse(onward).ok()).filter(|onward| !onward.is_probe());
+        let orig = orig.and_then(|orig| Destination::parse(orig).ok());
+        let is_ours = |orig: &Destination| base.is_some_and(|base| orig.is_of(base));
+        let code = orig.as_ref().filter(|orig| is_ours(orig)).and_then(|ours| ours.says("code"));
+        let onward = orig.filter(|orig| orig.as_str().len() <= ONWARD && !is_ours(orig) && !orig.is_probe());
         // Said again as it was understood, and so as short as can be.
         let text = |name: &'static str| Some((name, given.get(name)?.to_owned()));
         let again = [

@@ -1,5 +1,6 @@
 //! What a device's own software asks: is there a portal before the internet here, and for how long is it open (RFC 8908).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,12 +9,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::address::From;
+use super::address::{From, is_of_many};
 use super::arrival::{Given, nas_of};
 use super::pages::query;
 use super::status::{Online, online_at};
 use super::{In, pages};
-use crate::config::Nas;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 
@@ -46,16 +46,19 @@ pub(crate) struct Captive {
 )]
 pub(crate) async fn capport(State(app): State<Arc<App>>, From(from): From, live: In) -> Result<Response, Problem> {
     pages(&live)?;
-    // Behind address translation all guests are one: whether this one is online nobody can say, and devices find out otherwise.
-    let is_router = |nas: &Nas| nas.address.prefix_len() == nas.address.max_prefix_len();
-    let hidden = from.filter(|from| !from.is_loopback()).and_then(|from| live.clients.find(from));
-    if hidden.is_some_and(|client| is_router(&client.nas)) {
-        return Err(Problem::not_found());
-    }
     let online = match from {
         Some(from) => online_at(&app, &live, None, from).await,
         None => None,
     };
+    // Behind address translation all guests are one, and networks of several sites may be alike: whether this one is online nobody
+    // can say then, and devices find out otherwise.
+    let nobody_knows = |from: IpAddr| {
+        let several = live.settings.nas.len() > 1 && live.clients.find(from).is_none();
+        !from.is_loopback() && (several || (online.is_none() && is_of_many(from, &live)))
+    };
+    if from.is_some_and(nobody_knows) {
+        return Err(Problem::not_found());
+    }
     let nas = from.and_then(|from| nas_of(&Given::default(), &live, from));
     let at = |path: &str| {
         let base = live.settings.portal.public_url.as_deref()?;

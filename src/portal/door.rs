@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use minijinja::context;
 
-use super::address::From;
+use super::address::{From, is_of_many};
 use super::arrival::{Arrival, Given, Lost, RouterSays, language};
 use super::badge::{self, Badge, Proof};
 use super::handover::{Destination, LoginLink};
@@ -137,7 +137,7 @@ pub(super) async fn login(
         nas_session: None,
     };
     let visit = live.visit(&login, &arrival.nas.rules, Via::Portal, received);
-    let browser = Who::Browser { from, device: arrival.device, shared: live.clients.find(from).is_some() };
+    let browser = Who::Browser { from, shared: is_of_many(from, &live) };
     let visit = Visit { purpose: Purpose::Check, browser: Some(browser), ..visit };
     let mut decision = app.gate.answer(&visit, &mut ()).await.decision;
     // The places that are given up for this device: its own, under the address it had before, and one that the guest names.

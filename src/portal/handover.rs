@@ -133,6 +133,18 @@ impl Destination {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Whether it is of the same host as this address, by TLS or without.
+    #[must_use]
+    pub fn is_of(&self, base: &str) -> bool {
+        Url::parse(base).is_ok_and(|base| base.host() == self.0.host() && base.port() == self.0.port())
+    }
+
+    /// What its query says of a name.
+    #[must_use]
+    pub fn says(&self, name: &str) -> Option<String> {
+        self.0.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
     /// Whether a device only looked there whether there is a portal.
     #[must_use]
     pub fn is_probe(&self) -> bool {

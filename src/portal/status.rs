@@ -98,10 +98,7 @@ pub fn is_of(badge: Badge, session: &Session) -> bool {
 
 /// The session of this badge. One that proves nothing shows what its code shows to who knows it.
 fn online_by(app: &App, live: &Live, badge: Badge) -> Option<Online> {
-    let is_it = |session: &Session| {
-        if badge.proof.is_some() { is_of(badge, session) } else { session.device == Some(badge.device) }
-    };
-    online(app, live, badge.token, is_it)
+    online(app, live, badge.token, |session| session.device == Some(badge.device))
 }
 
 /// The session at this address, where it is the only one there, or the only one at that router.
@@ -141,15 +138,20 @@ pub(super) async fn page(
     let given = base.map_or(given.clone(), |base| given.led_to(&format!("{base}/status")));
     let (language, words, now) = (language(&given, &headers, &live), words(), app.gate.clock.now().wall);
     let shown = badge(&app, &given, &headers);
-    let by_badge = shown.and_then(|badge| Some((online_by(&app, &live, badge)?, badge.proof.is_some())));
+    let by_badge = shown.and_then(|badge| {
+        let online = online_by(&app, &live, badge)?;
+        let proven = is_of(badge, &online.session);
+        Some((online, proven))
+    });
     let by_address = match (from, by_badge.as_ref()) {
         (Some(from), None | Some((_, false))) => online_at(&app, &live, given.get("nas"), from).await,
         (Some(_), Some((_, true))) | (None, _) => None,
     };
-    let from_there = by_address.is_some();
-    let found = by_address.map(|online| (online, true)).or(by_badge);
+    // Networks of several sites may be alike: then an address shows the time, and proves nothing.
+    let from_there = by_address.is_some() && live.settings.nas.len() == 1;
+    let found = by_address.map(|online| (online, from_there)).or(by_badge);
     let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
-    let is_ours = |onward: &Destination| base.is_some_and(|url| onward.as_str().starts_with(url));
+    let is_ours = |onward: &Destination| base.is_some_and(|base| onward.is_of(base));
     let onward = onward.filter(|onward| onward.as_str().len() <= 512 && !onward.is_probe() && !is_ours(onward));
     let badge = found.as_ref().and_then(|(online, proven)| online.badge(*proven));
     let signed = |seconds| badge.map(|badge| badge.signed(&app.portal.key, now, seconds));
@@ -219,11 +221,16 @@ pub(super) async fn logout(
     let policy = &live.settings.policy;
     tracing::info!(session = %id, nas = %contact.nas, "a guest logs out");
     let mut gone = false;
+    if is_of(badge, &online.session) {
+        // By none of its codes does it come back by itself.
+        for known in app.gate.ledger.remembered(badge.device) {
+            app.gate.ledger.forget_device(badge.device, known.token);
+        }
+    }
     if contact.can_disconnect && is_of(badge, &online.session) {
         let now = app.gate.clock.now();
         // Should it not get to the disk, the router is told all the same.
         gone = app.gate.ledger.order(id, Cause::Guest, policy, now.wall).is_none();
-        app.gate.ledger.forget_device(badge.device, online.token);
         while !gone && app.gate.clock.now().mono.saturating_sub(now.mono) < PROVEN_WITHIN {
             app.gate.clock.sleep(LOOK_EVERY).await;
             gone = !app.gate.ledger.is_live(online.token, id);

@@ -458,7 +458,7 @@ async fn the_time_left_is_shown_to_who_shows_a_badge_or_comes_from_there() {
 
 #[tokio::test]
 async fn only_its_own_badge_logs_a_device_out() {
-    let world = World::new(vec![AccessToken { user_limit: Some(2), ..token(1, "kx7q-91mp") }]);
+    let world = World::with(&one_site(), vec![AccessToken { user_limit: Some(2), ..token(1, "kx7q-91mp") }]);
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
     world.goes_online("kx7q-91mp", LAPTOP, "10.5.88.42").await;
     world.clock.advance(Duration::from_secs(6));
@@ -598,9 +598,15 @@ async fn keys_for_digits_are_shown_where_every_code_is_of_digits() {
     }
 }
 
+/// The configuration with one router alone.
+fn one_site() -> String {
+    let (before, rest) = CONFIGURATION.split_once("[[nas]]\nname = \"annex\"").unwrap();
+    format!("{before}[http]{}", rest.split_once("[http]").unwrap().1)
+}
+
 #[tokio::test]
 async fn a_devices_own_software_is_told_whether_it_is_online() {
-    let world = World::new(vec![AccessToken { minutes_left: Some(2), ..token(1, "kx7q-91mp") }]);
+    let world = World::with(&one_site(), vec![AccessToken { minutes_left: Some(2), ..token(1, "kx7q-91mp") }]);
     let ask = async |from: &str, via: Option<&str>| {
         let mut request = Request::get("/capport");
         if let Some(via) = via {
@@ -613,25 +619,34 @@ async fn a_devices_own_software_is_told_whether_it_is_online() {
     };
     let offline = ask("10.5.88.7", None).await;
     assert_eq!((&offline["captive"], &offline["seconds-remaining"]), (&Value::Bool(true), &Value::Null));
-    assert_eq!(offline["user-portal-url"], "https://wifi.example.org/login");
-    assert_eq!(offline["venue-info-url"], "https://wifi.example.org/status");
-    // All guests behind the router's own address are one: nobody is told anything.
-    assert_eq!(world.send(Request::get("/capport"), "10.5.0.1", Body::empty()).await.status, 404);
+    assert_eq!(offline["user-portal-url"], "https://wifi.example.org/login?nas=front-desk");
+    assert_eq!(offline["venue-info-url"], "https://wifi.example.org/status?nas=front-desk");
+    // All guests behind one address are one: nobody is told anything.
+    for many in ["10.5.0.1", "203.0.113.5"] {
+        assert_eq!(world.send(Request::get("/capport"), many, Body::empty()).await.status, 404, "{many}");
+    }
     world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
     world.clock.advance(Duration::from_secs(6));
     let online = ask("10.5.88.41", None).await;
     assert_eq!((&online["captive"], online["seconds-remaining"].as_u64()), (&Value::Bool(false), Some(120)));
     assert_eq!(
         (&online["can-extend-session"], &online["user-portal-url"]),
-        (&Value::Bool(true), &"https://wifi.example.org/login".into())
+        (&Value::Bool(true), &offline["user-portal-url"])
     );
     // By way of proxies: those that are trusted are believed, and only what they saw themselves.
     let captive = async |from, via| ask(from, Some(via)).await["captive"] == true;
+    let unknown = async |from, via| {
+        let request = Request::get("/capport").header("x-forwarded-for", via);
+        world.send(request, from, Body::empty()).await.status == 404
+    };
     assert!(!captive("192.0.2.100", "10.5.88.41").await);
     assert!(!captive("192.0.2.100", "198.51.100.1, 10.5.88.41, 192.0.2.100").await);
-    assert!(captive("192.0.2.100", "10.5.88.41, 198.51.100.1").await, "that was said by somebody else");
-    assert!(captive("198.51.100.1", "10.5.88.41").await, "it is not trusted");
-    assert!(captive("192.0.2.100", "nonsense").await);
+    assert!(captive("192.0.2.100", "10.5.88.41, 10.5.88.99").await, "that was said by somebody else");
+    assert!(captive("10.5.88.99", "10.5.88.41").await, "it is not trusted");
+    assert!(unknown("192.0.2.100", "nonsense").await);
+    let two = World::new(vec![token(1, "kx7q-91mp")]);
+    two.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    assert_eq!(two.send(Request::get("/capport"), "10.5.88.41", Body::empty()).await.status, 404, "of which site");
 }
 
 #[tokio::test]
@@ -731,4 +746,32 @@ async fn what_the_router_is_said_to_say_makes_no_page_heavy() {
         "{}",
         page.text
     );
+}
+
+/// Behind address translation a badge is all there is, and the session may be another than the one that it was made for.
+#[tokio::test]
+async fn a_badge_of_an_earlier_session_shows_the_time_of_this_one() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    let old = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    // The code is typed a second time, and the first ticket goes online; or the device logs in by its MAC address.
+    let newer = world.types("kx7q-91mp", PHONE, &[], "").await.cookie("spotgate").unwrap();
+    assert!(matches!(world.asks(&PHONE.to_string(), "", PHONE, "10.5.88.41"), Decision::Deny(_) | Decision::Allow(_)));
+    for badge in [old, newer] {
+        let request = Request::get("/status").header("cookie", format!("spotgate={badge}"));
+        let page = world.send(request, "10.5.0.1", Body::empty()).await;
+        assert!(page.text.contains("You are online"), "{}", page.text);
+    }
+}
+
+/// Networks of two sites may be alike: who is at the same address elsewhere sees a time, and logs nobody out.
+#[tokio::test]
+async fn an_address_proves_nothing_where_there_are_several_sites() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    let page = world.get("/status", &[], "").await;
+    let badge = page.text.split("name=\"t\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert!(page.headers.get("set-cookie").is_none());
+    let answer = world.post("/logout", &[("t", &badge)], "").await;
+    assert_eq!(answer.location().as_str(), "http://login.example.net/logout");
+    assert_eq!(world.endings(), [(Some(PHONE), None)]);
 }

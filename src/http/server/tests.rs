@@ -130,10 +130,10 @@ fn one_peer_takes_no_more_than_its_share_of_connections() {
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
     let (peers, live) = (Arc::new(Peers::default()), Live::new(settings).unwrap());
     let enter = |peer: &str| peers.enter(peer.parse().unwrap(), Some(&live));
-    let mut held: Vec<_> = (0..OF_A_PEER).map(|_| enter("192.0.2.9").unwrap()).collect();
-    assert!(enter("192.0.2.9").is_none() && enter("192.0.2.8").is_some());
+    let mut held: Vec<_> = (0..OF_A_PEER).map(|_| enter("10.5.88.9").unwrap()).collect();
+    assert!(enter("10.5.88.9").is_none() && enter("10.5.88.8").is_some());
     held.pop();
-    assert!(enter("192.0.2.9").is_some());
+    assert!(enter("10.5.88.9").is_some());
     drop(held);
     assert!(peers.0.lock().unwrap().is_empty());
     // This machine, and routers, stand for many.
