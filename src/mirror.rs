@@ -28,7 +28,7 @@ use self::listing::Listing;
 use self::reading::Meant;
 pub(crate) use self::shelf::{Glance, glance};
 use self::shelf::{Kept, Shelf};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Standing};
 use crate::clock::Clock;
 use crate::core::ident::{BusinessId, TokenId};
 use crate::source::alarm::Alarm;
@@ -311,9 +311,18 @@ impl Mirror {
     /// Of what cannot be listed, those are read by their ids on which somebody is online; the longest unread first.
     async fn read_in_use(&mut self, now: Duration) {
         let interval = self.interval();
-        for id in self.in_use(now.saturating_sub(interval)).await.into_iter().take(SINGLES) {
+        let alone = self.locations.len() == 1;
+        let unlisted = self.locations.iter().filter(|location| alone || location.passed_over);
+        let unlisted: Vec<_> = unlisted.map(|location| location.business).collect();
+        let mut ids = self.in_use(now.saturating_sub(interval)).await;
+        ids.retain(|id| unlisted.iter().any(|business| self.is_of(*id, *business)));
+        // Those first of which one word is known.
+        ids.sort_by_key(|id| self.is_absent_since(*id).is_none_or(|since| since + interval > now));
+        for id in ids.into_iter().take(SINGLES) {
             match self.single(id).await {
-                Ok(None | Some(Meant::Other)) if self.absent.get(&id).is_some_and(|since| *since + interval <= now) => {
+                Ok(None | Some(Meant::Other))
+                    if self.is_absent_since(id).is_some_and(|since| since + interval <= now) =>
+                {
                     self.absent.remove(&id);
                     self.remove(&[id], now).await;
                 }
@@ -321,7 +330,8 @@ impl Mirror {
                     if self.absent.len() >= TRIED {
                         self.absent.clear();
                     }
-                    self.absent.entry(id).or_insert(now);
+                    let since = self.is_absent_since(id).unwrap_or(now);
+                    self.absent.insert(id, since);
                     self.tried(id);
                 }
                 Ok(Some(Meant::Ours(version))) => {
@@ -335,6 +345,12 @@ impl Mirror {
                 }
             }
         }
+    }
+
+    /// Since when it is said not to be there, and not heard of since.
+    fn is_absent_since(&self, id: TokenId) -> Option<Duration> {
+        let heard = self.catalogue.asked(id).unwrap_or_default();
+        self.absent.get(&id).copied().filter(|since| heard <= *since)
     }
 
     /// Tokens on which somebody is online and that were last asked for before `asked`, the longest unread first.
@@ -351,22 +367,39 @@ impl Mirror {
     }
 
     /// There are fewer than there were. Where that is less than to list everything, those in use are read first: a session must
-    /// end soon, whoever else is gone. That the number fell and that it is not there by its id are two words for it.
-    async fn read_in_use_before_listing(&mut self, business: Option<BusinessId>) {
+    /// end soon, whoever else is gone. That the number fell by so many and that it is not there by its id are two words for it.
+    /// Whether any is gone.
+    async fn read_in_use_before_listing(&mut self, business: Option<BusinessId>, fell: usize) -> bool {
         let now = self.clock.now().mono;
         let pages = self.catalogue.count(business) / PAGE;
-        let ids = self.in_use(now).await;
+        let mut ids = self.in_use(now).await;
+        ids.retain(|id| self.is_of(*id, business));
         if ids.len() > pages {
-            return;
+            return false;
         }
+        let mut gone = Vec::new();
         for id in ids {
             match self.single(id).await {
-                Ok(None | Some(Meant::Other)) => self.remove(&[id], now).await,
+                Ok(None | Some(Meant::Other)) => gone.push(id),
                 Ok(Some(Meant::Ours(version))) => drop(self.take(vec![version], now).await),
                 Ok(Some(Meant::Odd)) => self.tried(id),
                 // The listing finds out.
-                Err(_) => return,
+                Err(_) => break,
             }
+        }
+        // More than are missing cannot be gone.
+        let are_gone = !gone.is_empty() && gone.len() <= fell;
+        if are_gone {
+            self.remove(&gone, now).await;
+        }
+        are_gone
+    }
+
+    /// Whether it is held of this location.
+    fn is_of(&self, id: TokenId, business: Option<BusinessId>) -> bool {
+        match self.catalogue.standing(id) {
+            Some(Standing::Held(token)) => business.is_none() || token.business == business,
+            Some(Standing::Gone) | None => false,
         }
     }
 
@@ -422,7 +455,13 @@ impl Mirror {
             // A list that lacks most is not believed at once.
             let (total, expected) = (i64::try_from(total).unwrap_or(i64::MAX), held.saturating_add(others));
             if total < expected && total >= expected / 2 {
-                self.read_in_use_before_listing(business).await;
+                let fell = usize::try_from(expected - total).unwrap_or_default();
+                if self.read_in_use_before_listing(business, fell).await
+                    && let Some(location) = self.locations.get_mut(index)
+                {
+                    // That was something: the number is to be believed.
+                    location.differs = false;
+                }
             }
         }
         Ok(())

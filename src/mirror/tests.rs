@@ -1097,3 +1097,58 @@ async fn of_very_many_those_in_use_are_read_before_all_are_listed() {
     kept.after(INTERVAL).await;
     assert!(kept.is_held(7) && kept.is_held(9));
 }
+
+/// One word that a token is gone may be wrong: what single reads say must fit the number, and others' lists.
+#[tokio::test]
+async fn single_reads_that_are_wrong_for_a_moment_take_nobody_away() {
+    let world = World::new(12_000).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend([7, 8, 9]);
+    world.sandbox.delete_token(5000);
+    world.sandbox.change(|options| options.fail_only = Some("get"));
+    world.fail(Some("gone"));
+    kept.clock.advance(INTERVAL);
+    assert!(kept.mirror.step().await.is_ok());
+    world.fail(None);
+    assert!([7, 8, 9].into_iter().all(|id| kept.is_held(id)), "one was missing, and three were not there");
+
+    // Two outages of another location, far apart: each time single reads say once that nobody is there.
+    let mut world = World::new(6).await;
+    world.config.business_ids = vec![BusinessId(1), BusinessId(2)];
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend([1, 2, 3, 4]);
+    for round in 0..3 {
+        world.sandbox.change(|options| {
+            (options.fails_at, options.fails_with, options.fail_only) = (Some(2), 500, Some("get"));
+        });
+        world.fail(Some("gone"));
+        kept.mirror.next_listing = Duration::ZERO;
+        kept.goes_on(Duration::from_secs(45)).await;
+        assert!((1..=4).all(|id| kept.is_held(id)), "{round}");
+        world.fail(None);
+        world.sandbox.change(|options| options.fails_at = None);
+        kept.mirror.next_listing = Duration::ZERO;
+        kept.goes_on(ALL * 2).await;
+    }
+    // It lasts: who is listed well is not asked for, and stays.
+    world.sandbox.change(|options| (options.fails_at, options.fail_only) = (Some(2), Some("get")));
+    world.fail(Some("gone"));
+    kept.mirror.next_listing = Duration::ZERO;
+    kept.goes_on(INTERVAL * 30).await;
+    assert!(kept.is_held(2) && kept.is_held(4));
+}
+
+#[tokio::test]
+async fn one_that_goes_each_interval_is_noticed_each_time() {
+    let world = World::new(12_000).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend(1..=8);
+    for id in 1..=8 {
+        world.sandbox.delete_token(id);
+        kept.after(INTERVAL).await;
+        assert!(!kept.is_held(id), "{id}");
+    }
+}
