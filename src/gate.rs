@@ -18,11 +18,11 @@ use crate::core::token::AccessToken;
 use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
-use crate::portal::ticket::{self, Tickets};
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
 use crate::throttle::{Throttle, Who};
+use crate::ticket::{self, Tickets};
 use crate::write_back::Trouble;
 
 /// Through which door a login came.

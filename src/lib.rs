@@ -15,7 +15,7 @@
 //! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard by events that are written down under
 //!   the same lock; what is due in them, and the routers to be told. [`journal`]: records that are on disk before they are
 //!   acknowledged.
-//! - [`throttle`]: failed codes per device and per NAS.
+//! - [`throttle`]: failed codes per device, NAS and browser's address. [`ticket`]: passwords that are good for once.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it.
 //! - [`mikrotik`]: what a router of theirs needs from us: the commands that connect it, and the pages that it shows.
@@ -48,5 +48,6 @@ pub mod source;
 pub mod state;
 pub mod telemetry;
 pub mod throttle;
+pub mod ticket;
 pub mod words;
 pub mod write_back;

@@ -14,7 +14,6 @@ pub mod handover;
 pub mod language;
 pub mod pages;
 pub mod status;
-pub mod ticket;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

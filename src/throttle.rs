@@ -1,5 +1,5 @@
-//! Failed codes per device and per NAS. Codes are short, so guessing is slowed before anything is asked upstream
-//! (facts/nexudus.md §5, "Security consequence").
+//! Failed codes per device and per NAS, and at the guests' pages per address that a browser comes from. Codes are short, so
+//! guessing is slowed before anything is asked upstream (facts/nexudus.md §5, "Security consequence").
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,7 +21,9 @@ const MAX_DEVICES: u64 = 100_000;
 /// Counters of failed codes.
 #[derive(Debug)]
 pub struct Throttle {
+    /// Over `throttle.device_window`.
     guessers: Cache<Guesser, Failures>,
+    /// Of NASes, and of addresses, over a minute.
     places: Cache<Place, Failures>,
     addresses: Cache<Place, Failures>,
     /// Codes of each guesser that are being looked up: as many entries as look-ups under way.

@@ -15,7 +15,7 @@ use crate::live::Live;
 const LONGEST: usize = 2048;
 
 /// Longer addresses are not worth being led on to: they stand in every link of a page, and in what the router is told.
-const ONWARD: usize = 512;
+pub const ONWARD: usize = 512;
 
 /// What the guest's browser brings: pairs of an address or of a form. The first of a name counts.
 #[derive(Clone, Debug, Default)]

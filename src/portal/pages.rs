@@ -4,7 +4,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::body::Bytes;
 use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Value, context};
@@ -278,9 +277,6 @@ pub fn legible_on(color: &str) -> &'static str {
     // The two contrasts are equal where (1.05) / (l + 0.05) = (l + 0.05) / 0.05.
     if luminance > 0.179_13 { "#000" } else { "#fff" }
 }
-
-/// For the pages of one configuration, shared by its requests.
-pub type Shared = Option<Arc<Pages>>;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use minijinja::context;
 
 use super::address::From;
-use super::arrival::{Given, language, login_of, login_said, nas_of};
+use super::arrival::{Given, ONWARD, language, login_of, login_said, nas_of};
 use super::badge::{self, Badge, Proof};
 use super::door::set_badge;
 use super::handover::{Destination, LoginLink};
@@ -152,7 +152,7 @@ pub(super) async fn page(
     let found = by_address.map(|online| (online, from_there)).or(by_badge);
     let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
     let is_ours = |onward: &Destination| base.is_some_and(|base| onward.is_of(base));
-    let onward = onward.filter(|onward| onward.as_str().len() <= 512 && !onward.is_probe() && !is_ours(onward));
+    let onward = onward.filter(|onward| onward.as_str().len() <= ONWARD && !onward.is_probe() && !is_ours(onward));
     let badge = found.as_ref().and_then(|(online, proven)| online.badge(*proven));
     let signed = |seconds| badge.map(|badge| badge.signed(&app.portal.key, now, seconds));
     let text = |name: &'static str| Some((name, given.get(name)?.to_owned()));
