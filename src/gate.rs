@@ -15,6 +15,7 @@ use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
+use crate::history::{Decided, History};
 use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
@@ -48,6 +49,9 @@ pub enum Purpose {
 }
 
 impl Via {
+    /// Every door.
+    pub const ALL: [Self; 3] = [Self::Radius, Self::Http, Self::Portal];
+
     /// The name in metrics and decisions.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -139,6 +143,8 @@ pub struct Gate {
     pub throttle: Throttle,
     /// Passwords that are good for once.
     pub tickets: Tickets,
+    /// What was decided, for people.
+    pub history: History,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -146,11 +152,18 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate before these accounts.
+    /// A gate before these accounts, of which no history is kept.
     #[must_use]
     pub fn new(supply: Arc<Supply>, ledger: Arc<Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let supply = RwLock::new(supply);
-        Self { supply, ledger, throttle: Throttle::default(), tickets: Tickets::default(), metrics, clock }
+        let (throttle, tickets) = (Throttle::default(), Tickets::default());
+        Self { supply, ledger, throttle, tickets, history: History::absent(), metrics, clock }
+    }
+
+    /// The same gate, of which this history is kept.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
     }
 
     /// Where tokens come from now. A login keeps to one supply from its beginning to its end.
@@ -432,6 +445,22 @@ impl Gate {
         Answer { decision, session }
     }
 
+    /// Notes a request of this router that holds no code or MAC that can be read.
+    pub fn malformed(&self, via: Via, nas: &NasName) {
+        self.metrics.malformed(via);
+        self.history.note(Decided {
+            at: self.clock.now().wall,
+            via,
+            nas: nas.clone(),
+            mac: None,
+            code: None,
+            token: None,
+            reason: Some(Reason::Malformed),
+            session_timeout: None,
+            session: None,
+        });
+    }
+
     fn record(&self, visit: &Visit<'_>, answer: &Answer, now: Now) {
         if visit.purpose == Purpose::Explain {
             return;
@@ -439,6 +468,9 @@ impl Gate {
         let login = visit.question.login;
         let nas = &visit.question.nas.name;
         self.metrics.decided(visit.via, &answer.decision, self.clock.now().mono.saturating_sub(visit.received));
+        if self.history.is_kept() {
+            self.history.note(decided(visit, answer, now.wall));
+        }
         let via = visit.via.as_str();
         match &answer.decision {
             Decision::Allow(grant) => {
@@ -511,6 +543,32 @@ impl Known<'_> {
                 None
             }
         }
+    }
+}
+
+/// What people see of a decision afterwards.
+fn decided(visit: &Visit<'_>, answer: &Answer, at: Timestamp) -> Decided {
+    let (login, nas) = (visit.question.login, &visit.question.nas.name);
+    let (view, reason, session_timeout) = match &answer.decision {
+        Decision::Allow(grant) => (Some(&grant.view), None, Some(grant.session_timeout.0)),
+        Decision::Deny(denial) => (denial.view.as_ref(), Some(denial.reason), None),
+    };
+    let code = match &login.claim {
+        // Nobody has typed it.
+        Claim::Code(code) if ticket::is_one(code) => None,
+        Claim::Code(code) => Some(code),
+        Claim::Device(_) => view.map(|view| &view.code),
+    };
+    Decided {
+        at,
+        via: visit.via,
+        nas: nas.clone(),
+        mac: login.device,
+        code: code.cloned(),
+        token: view.map(|view| view.token),
+        reason,
+        session_timeout,
+        session: answer.session,
     }
 }
 

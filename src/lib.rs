@@ -15,6 +15,7 @@
 //! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard by events that are written down under
 //!   the same lock; what is due in them, and the routers to be told. [`journal`]: records that are on disk before they are
 //!   acknowledged.
+//! - [`history`]: what was decided and done, for people.
 //! - [`throttle`]: failed codes per device, NAS and browser's address. [`ticket`]: passwords that are good for once.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it.
@@ -32,6 +33,7 @@ pub mod config;
 pub mod core;
 pub mod feed;
 pub mod gate;
+pub mod history;
 pub mod http;
 pub mod journal;
 pub mod ledger;

@@ -20,6 +20,7 @@ use crate::clock::{Clock, RELEASED};
 use crate::config::{self, Settings};
 use crate::feed::Feed;
 use crate::gate::Gate;
+use crate::history::History;
 use crate::http;
 use crate::http::routes::App;
 use crate::journal::{CLOSE_WITHIN, OpenError};
@@ -40,6 +41,9 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// How often the gauges are set.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// How often the number of sessions is written down, for the pictures.
+const SAMPLE: Duration = Duration::from_secs(60);
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +144,11 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     let metrics = Arc::new(Metrics::default());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token(), None).map_err(Fatal::Source)?;
     let (path, policy, now) = (settings.store.path.clone(), settings.policy.clone(), clock.now().wall);
-    let opening = tokio::task::spawn_blocking(move || Ledger::open(&path, &policy, now));
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = Ledger::open(&path, &policy, now)?;
+        // Only who holds the ledger writes beside it.
+        Ok((opened, History::open(&path, now)))
+    });
     // A file is read meanwhile. Nexudus is not signed in to before it is known that no other daemon runs on this ledger.
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
@@ -149,11 +157,12 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         }
     };
     let (ledger, ()) = tokio::join!(opening, reading);
-    let ledger::Opened { ledger, trouble } = ledger
+    let (ledger::Opened { ledger, trouble }, history) = ledger
         .map_err(|error| Fatal::Io { what: "the ledger", error: io::Error::other(error) })?
         .map_err(Fatal::Ledger)?;
     let ledger = Arc::new(ledger);
-    let gate = Arc::new(Gate::new(Arc::clone(feed.supply()), Arc::clone(&ledger), metrics, clock));
+    let gate =
+        Arc::new(Gate::new(Arc::clone(feed.supply()), Arc::clone(&ledger), metrics, clock).with_history(history));
 
     let live = Live::new(settings).map_err(Fatal::Certificate)?;
     let (live, current) = watch::channel(Arc::new(live));
@@ -302,8 +311,8 @@ fn metrics_router(gate: &Arc<Gate>, live: &Current) -> Router {
     Router::new().route("/metrics", get(metrics))
 }
 
-/// Sets the gauges.
-fn sweep(gate: &Gate, live: &Current) {
+/// Sets the gauges; how many sessions are live.
+fn sweep(gate: &Gate, live: &Current) -> u64 {
     let live = Arc::clone(&live.borrow());
     let (sessions, unwritten) = gate.ledger.count(&live.settings.policy, gate.clock.now().wall);
     gate.metrics.usage_unwritten.set(i64::try_from(unwritten.0).unwrap_or(i64::MAX));
@@ -319,13 +328,22 @@ fn sweep(gate: &Gate, live: &Current) {
     gate.metrics.tokens.set(i64::try_from(supply.catalogue.tokens()).unwrap_or(i64::MAX));
     gate.tickets.forget(gate.clock.now().mono);
     gate.metrics.source_alarms(&supply.health.alarms());
+    gate.metrics.decisions_unkept(gate.history.unkept());
+    sessions.values().map(|count| u64::try_from(*count).unwrap_or_default()).sum()
 }
 
 async fn sweep_regularly(gate: Arc<Gate>, live: Current) {
     let mut ticks = tokio::time::interval(SWEEP);
+    let mut sampled = gate.clock.now().mono;
     loop {
         ticks.tick().await;
-        sweep(&gate, &live);
+        let (sessions, now) = (sweep(&gate, &live), gate.clock.now());
+        let since = now.mono.saturating_sub(sampled);
+        if since >= SAMPLE {
+            sampled = now.mono;
+            gate.history.sample(now.wall, sessions, since);
+            gate.history.forget(now.wall, live.borrow().settings.store.retain_decisions);
+        }
     }
 }
 
@@ -422,8 +440,12 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         let drained = tokio::time::timeout(within.saturating_sub(CLOSE_WITHIN), self.tasks.wait()).await.is_ok();
-        let ledger = Arc::clone(&self.gate.ledger);
-        match tokio::task::spawn_blocking(move || ledger.close()).await {
+        let gate = Arc::clone(&self.gate);
+        let close = move || {
+            gate.history.close();
+            gate.ledger.close()
+        };
+        match tokio::task::spawn_blocking(close).await {
             Ok(Ok(())) => drained,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the ledger was not closed cleanly");

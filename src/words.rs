@@ -75,6 +75,7 @@ mod tests {
     fn view() -> View {
         View {
             token: TokenId(1),
+            code: crate::core::ident::Code::parse("4711").unwrap(),
             valid_from: Some(at("2026-11-23T08:00:00Z")),
             valid_to: Some(at("2026-11-23T17:00:00Z")),
             pool: Pool::Holds(Seconds(3599)),

@@ -1,6 +1,8 @@
 //! The running daemon, asked over its HTTP interface with the first key of the configuration that may.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -9,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::cli::{block_on, complain, load};
 use crate::config::{ApiKey, Scope, Settings};
 
 /// How long a running daemon may take to be found, and to answer.
@@ -71,21 +74,34 @@ impl<'s> Daemon<'s> {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, String> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
-        if let Some(key) = self.key {
-            request = request.bearer_auth(key.key.expose_secret());
+        let request = self.request(method, path);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        good(request.send().await).await?.json().await.map_err(words)
+    }
+
+    /// Asks for what a query says.
+    pub(super) async fn ask_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, String> {
+        good(self.request(Method::GET, path).query(query).send().await).await?.json().await.map_err(words)
+    }
+
+    /// Has it do something that has no answer.
+    pub(super) async fn tell(&self, method: Method, path: &str) -> Result<(), String> {
+        good(self.request(method, path).send().await).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match self.key {
+            Some(key) => request.bearer_auth(key.key.expose_secret()),
+            None => request,
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.map_err(words)?;
-        let status = answer.status();
-        if !status.is_success() {
-            let problem: Value = answer.json().await.unwrap_or_default();
-            let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
-            return Err(format!("{status}. {detail}"));
-        }
-        answer.json().await.map_err(words)
     }
 
     /// Reads what it says at `path`, whatever the status.
@@ -93,6 +109,45 @@ impl<'s> Daemon<'s> {
         let answer = self.client.get(format!("{}{path}", self.base)).send().await.map_err(words)?;
         answer.json().await.map_err(words)
     }
+}
+
+/// Runs `talk` with the daemon under this configuration, and says what goes wrong.
+pub(super) fn with_daemon(
+    config: &Path,
+    scope: Scope,
+    talk: impl AsyncFnOnce(&Daemon<'_>) -> Result<(), String>,
+) -> ExitCode {
+    let settings: Settings = match load(config) {
+        Ok(loaded) => loaded.settings,
+        Err(report) => {
+            complain(&report.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = block_on(async {
+        let daemon = Daemon::find(&settings, scope).await.map_err(|nobody| nobody.to_string())?;
+        talk(&daemon).await
+    });
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            complain(&format!("spotgate: {error}"));
+            ExitCode::FAILURE
+        }
+        Err(code) => code,
+    }
+}
+
+/// The answer, unless it is a problem.
+async fn good(answer: reqwest::Result<reqwest::Response>) -> Result<reqwest::Response, String> {
+    let answer = answer.map_err(words)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let problem: Value = answer.json().await.unwrap_or_default();
+    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
+    Err(format!("{status}. {detail}"))
 }
 
 fn words(error: reqwest::Error) -> String {

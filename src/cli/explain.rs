@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::daemon::{Daemon, Nobody};
-use crate::cli::{block_on, complain, load, print};
+use crate::cli::{block_on, complain, load, print, to_json};
 use crate::clock::Clock;
 use crate::config::{Scope, Settings};
 use crate::core::decide::Reason;
@@ -168,7 +168,7 @@ fn nas<'a>(live: &'a Live, name: Option<&str>) -> Result<&'a NasRules, String> {
 
 fn show(answer: &AuthorizeAnswer, as_json: bool) -> ExitCode {
     if as_json {
-        print(&format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default()));
+        print(&to_json(answer));
     } else {
         print(&words(answer));
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod daemon;
+mod decisions;
 mod demo;
 mod doctor;
 mod explain;
@@ -10,6 +11,8 @@ mod openapi;
 mod sandbox;
 mod serve;
 mod sessions;
+mod table;
+mod tokens;
 mod usage;
 
 use std::io::Write as _;
@@ -43,6 +46,10 @@ enum Command {
     Sessions(sessions::SessionsArguments),
     /// Have a router end a session, by the running daemon
     Disconnect(sessions::DisconnectArguments),
+    /// Show an access token as the running daemon holds it: time left, devices, sessions
+    Tokens(tokens::TokensArguments),
+    /// Show what the running daemon decided lately, and why
+    Decisions(decisions::DecisionsArguments),
     /// Print the usage that is not written back to the source, as CSV; access codes stand in it in full
     Usage(usage::UsageArguments),
     /// What a MikroTik router needs: the commands that connect it, and its pages
@@ -75,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments),
         Command::Disconnect(arguments) => sessions::disconnect(&arguments),
+        Command::Tokens(arguments) => tokens::run(&arguments),
+        Command::Decisions(arguments) => decisions::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Mikrotik(command) => mikrotik::run(&command),
         Command::Sandbox(arguments) => sandbox::run(arguments),
@@ -95,6 +104,11 @@ fn print(text: &str) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(&format!("spotgate: {error}")),
         _ => {}
     }
+}
+
+/// An answer as programs read it.
+fn to_json(answer: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(answer).unwrap_or_default() + "\n"
 }
 
 /// Prints to standard error.

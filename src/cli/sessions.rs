@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::Method;
 
-use crate::cli::daemon::Daemon;
-use crate::cli::{block_on, complain, load, print};
-use crate::config::{Scope, Settings};
+use crate::cli::daemon::with_daemon;
+use crate::cli::table::{clock, count, or_dash, table};
+use crate::cli::{print, to_json};
+use crate::config::Scope;
 use crate::core::ident::SessionId;
 use crate::http::sessions::{EndingAnswer, SessionAnswer, SessionsAnswer};
 
@@ -40,11 +40,7 @@ pub(super) struct DisconnectArguments {
 pub(super) fn sessions(arguments: &SessionsArguments) -> ExitCode {
     with_daemon(&arguments.config, Scope::Read, async |daemon| {
         let answer: SessionsAnswer = daemon.ask(Method::GET, "/v1/sessions", None).await?;
-        if arguments.json {
-            print(&format!("{}\n", serde_json::to_string_pretty(&answer).unwrap_or_default()));
-        } else {
-            print(&table(&answer.sessions));
-        }
+        print(&if arguments.json { to_json(&answer) } else { shown(&answer.sessions) });
         Ok(())
     })
 }
@@ -85,76 +81,29 @@ fn outcome(session: &SessionAnswer) -> String {
     format!("{} {said}", session.session)
 }
 
-fn with_daemon(
-    config: &std::path::Path,
-    scope: Scope,
-    talk: impl AsyncFnOnce(&Daemon<'_>) -> Result<(), String>,
-) -> ExitCode {
-    let settings: Settings = match load(config) {
-        Ok(loaded) => loaded.settings,
-        Err(report) => {
-            complain(&report.to_string());
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = block_on(async {
-        let daemon = Daemon::find(&settings, scope).await.map_err(|nobody| nobody.to_string())?;
-        talk(&daemon).await
-    });
-    match outcome {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
-            complain(&format!("spotgate: {error}"));
-            ExitCode::FAILURE
-        }
-        Err(code) => code,
-    }
-}
-
-fn table(sessions: &[SessionAnswer]) -> String {
-    let none = || "-".to_owned();
-    let head = ["SESSION", "STATE", "NAS", "MAC", "IP", "CODE", "SINCE (UTC)", "USED", "OF"];
-    let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(sessions.iter().map(|session| {
+/// A table of sessions.
+pub(super) fn shown(sessions: &[SessionAnswer]) -> String {
+    let row = |session: &SessionAnswer| {
         [
             session.session.clone(),
             session.state.clone(),
             session.nas.clone(),
-            session.mac.clone().unwrap_or_else(none),
-            session.ip.clone().unwrap_or_else(none),
+            or_dash(session.mac.clone()),
+            or_dash(session.ip.clone()),
             session.code.clone(),
-            since(session.started_at),
+            session.started_at.strftime("%Y-%m-%d %H:%M").to_string(),
             clock(session.seconds_used),
             clock(session.session_timeout),
         ]
-    }));
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &[String; 9]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.push(match sessions.len() {
-        1 => "1 session".to_owned(),
-        count => format!("{count} sessions"),
-    });
-    lines.join("\n") + "\n"
-}
-
-fn since(moment: Timestamp) -> String {
-    moment.strftime("%Y-%m-%d %H:%M").to_string()
-}
-
-/// Hours, minutes and seconds.
-fn clock(seconds: u64) -> String {
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    let head = ["SESSION", "STATE", "NAS", "MAC", "IP", "CODE", "SINCE (UTC)", "USED", "OF"];
+    table(head, sessions.iter().map(row)) + &count(sessions.len(), "session")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     fn session(state: &str, ending: Option<(Option<&str>, Option<u32>)>) -> SessionAnswer {
         let at: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
@@ -186,12 +135,12 @@ mod tests {
     #[test]
     fn a_table_for_people() {
         assert_eq!(
-            table(&[session("online", None)]),
+            shown(&[session("online", None)]),
             "SESSION                     STATE   NAS         MAC                IP  CODE     SINCE (UTC)       USED     OF\n\
              01KE000000000000000000000A  online  front-desk  3C:06:30:AA:19:5F  -   *****23  2026-11-23 12:00  1:02:05  24:00:00\n\
              1 session\n"
         );
-        assert!(table(&[]).ends_with("0 sessions\n"));
+        assert!(shown(&[]).ends_with("0 sessions\n"));
     }
 
     #[test]

@@ -135,6 +135,8 @@ impl From<Reason> for Denial {
 pub struct View {
     /// The token.
     pub token: TokenId,
+    /// Its code.
+    pub code: Code,
     /// Its `ValidFrom`.
     pub valid_from: Option<Timestamp>,
     /// Its `ValidTo`.
@@ -261,6 +263,7 @@ pub fn decide(
     let pool = account.left(token, &asking, policy, now);
     let view = View {
         token: token.id,
+        code: token.code.clone(),
         valid_from: token.valid_from,
         valid_to: token.valid_to,
         pool,

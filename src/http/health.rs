@@ -41,6 +41,13 @@ pub(super) async fn healthz() -> Json<Health> {
     ),
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let (ready, degraded) = state(&app);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, degraded }))
+}
+
+/// Whether logins can be decided, and what is wrong all the same.
+pub(crate) fn state(app: &App) -> (bool, Vec<String>) {
     let (supply, mut degraded) = (app.gate.supply(), app.troubles());
     degraded.extend(app.gate.ledger.trouble().map(|trouble| format!("store: {trouble}")));
     let ready = match supply.health.last() {
@@ -66,8 +73,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
         format!("clock: this machine's is {seconds} s {way}, and corrected for that; set it (timedatectl set-ntp true)")
     }));
     degraded.extend(supply.write_back.words().map(|trouble| format!("write_back: {trouble}")));
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, degraded }))
+    degraded.extend(app.gate.history.trouble().map(|trouble| format!("history: {trouble}")));
+    (ready, degraded)
 }
 
 /// An error of the source in words; an alarm with its name, which programs can rely on.

@@ -3,6 +3,7 @@
 
 pub mod accounting;
 pub mod authorize;
+pub mod decisions;
 mod fields;
 pub mod health;
 pub mod keys;

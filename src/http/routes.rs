@@ -21,7 +21,7 @@ use crate::config::Scope;
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
-use crate::http::{accounting, authorize, health, sessions, tokens, webhook};
+use crate::http::{accounting, authorize, decisions, health, sessions, tokens, webhook};
 use crate::live::Current;
 use crate::portal::{self, Portal, capport};
 use crate::telemetry::log::Brake;
@@ -117,7 +117,8 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
             Routes::new()
                 .routes(routes!(sessions::sessions))
                 .routes(routes!(sessions::session))
-                .routes(routes!(tokens::token)),
+                .routes(routes!(tokens::token))
+                .routes(routes!(decisions::decisions)),
         ))
         .merge(guard(
             Scope::Admin,

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Found as Obtained;
 use crate::core::event::Terms;
@@ -25,39 +25,47 @@ use crate::ledger::Found;
 const LIVE: usize = 4;
 
 /// The answer.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenAnswer {
     /// The record.
-    token: TokenRecord,
+    pub token: TokenRecord,
     /// Seconds of WiFi spent on it that its `MinutesLeft`, as shown here, does not have in it.
-    usage_seconds: u64,
+    pub usage_seconds: u64,
     /// Seconds of WiFi spent on it that are not written back to the source.
-    unwritten_seconds: u64,
+    pub unwritten_seconds: u64,
     /// Whole minutes that its pool holds; null where there is no limit.
-    minutes_left: Option<u64>,
+    pub minutes_left: Option<u64>,
     /// When the record was fetched.
     #[schema(value_type = Option<String>)]
-    fetched_at: Option<Timestamp>,
+    pub fetched_at: Option<Timestamp>,
     /// Its live sessions, oldest first.
-    sessions: Vec<SessionAnswer>,
+    pub sessions: Vec<SessionAnswer>,
 }
 
 /// A record under the names of Nexudus.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct TokenRecord {
-    id: i64,
-    business_id: Option<i64>,
+    /// The Nexudus `Id`.
+    pub id: i64,
+    /// Its location.
+    pub business_id: Option<i64>,
     /// Masked unless the key has the scope `admin`.
-    access_code: String,
+    pub access_code: String,
+    /// No login before.
     #[schema(value_type = Option<String>)]
-    valid_from: Option<Timestamp>,
+    pub valid_from: Option<Timestamp>,
+    /// None from then on.
     #[schema(value_type = Option<String>)]
-    valid_to: Option<Timestamp>,
-    minutes_included: Option<i64>,
-    minutes_left: Option<i64>,
-    user_limit: Option<i64>,
-    mac_address: Option<String>,
+    pub valid_to: Option<Timestamp>,
+    /// What it was sold with.
+    pub minutes_included: Option<i64>,
+    /// What is left of them by the record.
+    pub minutes_left: Option<i64>,
+    /// Devices at once; null: the default.
+    pub user_limit: Option<i64>,
+    /// Devices it names.
+    pub mac_address: Option<String>,
 }
 
 impl TokenRecord {

@@ -559,6 +559,7 @@ mod tests {
         let words = Words::new();
         let view = View {
             token: TokenId(1),
+            code: crate::core::ident::Code::parse("4711").unwrap(),
             valid_from: Some(at("2026-11-23T08:00:00Z")),
             valid_to: Some(at("2026-11-23T17:00:00Z")),
             pool: Pool::Unlimited,
@@ -592,6 +593,7 @@ mod tests {
         let said = |language, reason, user_limit| {
             let view = View {
                 token: TokenId(1),
+                code: crate::core::ident::Code::parse("4711").unwrap(),
                 valid_from: Some(at("2026-11-23T08:00:00Z")),
                 valid_to: Some(at("2026-11-23T17:00:00Z")),
                 pool: Pool::Unlimited,

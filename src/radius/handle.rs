@@ -341,7 +341,7 @@ impl Handler {
                 return Err(BROKEN);
             }
             Err(Unreadable::Rejected) => {
-                self.gate.metrics.malformed(Via::Radius);
+                self.gate.malformed(Via::Radius, client.nas.name());
                 if let Some(held) = self.known.pass(&(client.nas.name().clone(), "unreadable"), received) {
                     tracing::warn!(nas = %client.nas.name(), held, "an Access-Request holds no code or MAC that can be read");
                 }

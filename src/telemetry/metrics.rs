@@ -120,6 +120,7 @@ pub struct Metrics {
     reloads: Family<ResultLabel, Counter>,
     dropped_pending: Counter,
     evicted: Counter,
+    decisions_unkept: Gauge,
 }
 
 fn decision_histogram() -> Histogram {
@@ -154,6 +155,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             dropped_pending: Counter::default(),
             evicted: Counter::default(),
+            decisions_unkept: Gauge::default(),
         };
         registry.register("decisions", "Decisions by door, outcome and reason", this.decisions.clone());
         registry.register("decision_seconds", "Time from request to decision", this.decision_seconds.clone());
@@ -212,6 +214,11 @@ impl Default for Metrics {
             this.evicted.clone(),
         );
         registry.register("build", "The running version", Info::new(Version { version: env!("CARGO_PKG_VERSION") }));
+        registry.register(
+            "decisions_unkept",
+            "Decisions since the start that are missing from the history: too many came at once, or the disk failed",
+            this.decisions_unkept.clone(),
+        );
         Self { registry: Mutex::new(registry), ..this }
     }
 }
@@ -281,6 +288,11 @@ impl Metrics {
     pub fn reloaded(&self, done: bool) {
         let result = if done { "done" } else { "refused" };
         self.reloads.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Notes how many decisions are missing from the history.
+    pub fn decisions_unkept(&self, count: u64) {
+        self.decisions_unkept.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts an accounting record.

@@ -9,6 +9,7 @@ mod browser;
 mod commands;
 mod crash;
 mod daemon;
+mod decisions;
 mod disconnect;
 mod disk;
 mod doctor;

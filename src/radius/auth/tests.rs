@@ -238,6 +238,7 @@ fn the_routers_session_is_text() {
 fn grant(seconds: u64, user_limit: u32) -> Grant {
     let view = View {
         token: TokenId(1),
+        code: Code::parse("4711").unwrap(),
         valid_from: None,
         valid_to: None,
         pool: Pool::Unlimited,

@@ -167,6 +167,18 @@ impl Spotgate {
         self.folder.path().join("spotgate.toml")
     }
 
+    /// Runs a command of the same configuration; its exit code, and what it printed.
+    pub fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        // Where it listens is known only now.
+        let text = std::fs::read_to_string(self.configuration()).unwrap();
+        let listen = format!("[http]\nlisten = [\"{}\"]", self.http);
+        let path = self.folder.path().join("command.toml");
+        std::fs::write(&path, text.replace("[http]\nlisten = [\"127.0.0.1:0\"]", &listen)).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let output = run(spotgate(arguments).arg("--config").arg(path));
+        (output.status.code(), printed(&output))
+    }
+
     /// Everything logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
