@@ -82,6 +82,8 @@ struct Location {
     differs: bool,
     /// Listings in a row, begun for that, that found nothing.
     futile: u8,
+    /// By how much the number fell that was noticed last.
+    fell: usize,
     /// How many records more the latest listing saw than are held: malformed ones, or others' where the filter is ignored; less
     /// those that lists hide.
     others: Option<i64>,
@@ -169,6 +171,7 @@ impl Mirror {
             seen_to: seen_to(business),
             differs: false,
             futile: 0,
+            fell: 0,
             others: None,
             hidden: HashSet::new(),
             passed_over: false,
@@ -277,7 +280,7 @@ impl Mirror {
     /// Asks each location whose turn it is what changed. One that fails holds no other up.
     async fn changes(&mut self, now: Duration) -> Result<(), Error> {
         self.write_singly().await;
-        if self.unlistable {
+        if self.unlistable || self.locations.iter().any(Location::is_unlisted) {
             self.read_in_use(now).await;
         }
         let (mut looked, mut failed) = (0, Vec::new());
@@ -291,7 +294,19 @@ impl Mirror {
             let pause = if outcome.is_ok() { self.interval() } else { self.pause(failures) };
             let then = self.clock.now().mono;
             if let Some(location) = self.locations.get_mut(index) {
+                let is_back = outcome.is_ok() && location.failures > 0;
+                if is_back && location.passed_over {
+                    // It answers again: its lists are to speak for its tokens.
+                    self.next_listing = Duration::ZERO;
+                }
                 (location.next, location.failures) = (then + pause, failures);
+                if is_back {
+                    // A word of this outage is none in the next.
+                    let business = location.business;
+                    let mut absent = std::mem::take(&mut self.absent);
+                    absent.retain(|id, _| !self.is_of(*id, business));
+                    self.absent = absent;
+                }
             }
             looked += 1;
             match outcome {
@@ -312,7 +327,7 @@ impl Mirror {
     async fn read_in_use(&mut self, now: Duration) {
         let interval = self.interval();
         let alone = self.locations.len() == 1;
-        let unlisted = self.locations.iter().filter(|location| alone || location.passed_over);
+        let unlisted = self.locations.iter().filter(|location| alone || location.is_unlisted());
         let unlisted: Vec<_> = unlisted.map(|location| location.business).collect();
         let mut ids = self.in_use(now.saturating_sub(interval)).await;
         ids.retain(|id| unlisted.iter().any(|business| self.is_of(*id, *business)));
@@ -368,14 +383,14 @@ impl Mirror {
 
     /// There are fewer than there were. Where that is less than to list everything, those in use are read first: a session must
     /// end soon, whoever else is gone. That the number fell by so many and that it is not there by its id are two words for it.
-    /// Whether any is gone.
-    async fn read_in_use_before_listing(&mut self, business: Option<BusinessId>, fell: usize) -> bool {
+    /// How many are gone.
+    async fn read_in_use_before_listing(&mut self, business: Option<BusinessId>, fell: usize) -> usize {
         let now = self.clock.now().mono;
         let pages = self.catalogue.count(business) / PAGE;
         let mut ids = self.in_use(now).await;
         ids.retain(|id| self.is_of(*id, business));
         if ids.len() > pages {
-            return false;
+            return 0;
         }
         let mut gone = Vec::new();
         for id in ids {
@@ -388,11 +403,11 @@ impl Mirror {
             }
         }
         // More than are missing cannot be gone.
-        let are_gone = !gone.is_empty() && gone.len() <= fell;
-        if are_gone {
-            self.remove(&gone, now).await;
+        if gone.len() > fell {
+            return 0;
         }
-        are_gone
+        self.remove(&gone, now).await;
+        gone.len()
     }
 
     /// Whether it is held of this location.
@@ -449,18 +464,28 @@ impl Mirror {
         let Some(location) = self.locations.get_mut(index) else { return Ok(()) };
         if !differs {
             location.futile = 0;
-        } else if self.listing.is_none() && !self.searching {
-            self.next_listing = Duration::ZERO;
-            location.differs = true;
+            location.fell = 0;
+        } else if !self.searching {
+            let under_way = self.listing.is_some();
+            if !under_way {
+                self.next_listing = Duration::ZERO;
+                location.differs = true;
+            }
             // A list that lacks most is not believed at once.
             let (total, expected) = (i64::try_from(total).unwrap_or(i64::MAX), held.saturating_add(others));
-            if total < expected && total >= expected / 2 {
-                let fell = usize::try_from(expected - total).unwrap_or_default();
-                if self.read_in_use_before_listing(business, fell).await
+            let is_less = total < expected && total >= expected / 2;
+            let fell = if is_less { usize::try_from(expected - total).unwrap_or_default() } else { 0 };
+            // What was noticed before is what is being listed for.
+            let known = std::mem::replace(&mut location.fell, fell);
+            let fell = if under_way { fell.saturating_sub(known) } else { fell };
+            if fell > 0 {
+                let gone = self.read_in_use_before_listing(business, fell).await;
+                if gone > 0
                     && let Some(location) = self.locations.get_mut(index)
                 {
+                    location.fell = location.fell.saturating_sub(gone);
                     // That was something: the number is to be believed.
-                    location.differs = false;
+                    location.differs &= under_way;
                 }
             }
         }
@@ -551,6 +576,11 @@ impl Mirror {
 }
 
 impl Location {
+    /// Whether its lists say nothing of its tokens.
+    const fn is_unlisted(&self) -> bool {
+        self.passed_over || self.failures >= FAILURES
+    }
+
     fn is_due(&self, now: Duration) -> bool {
         self.seen_to.is_some() && now >= self.next
     }

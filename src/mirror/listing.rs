@@ -264,6 +264,8 @@ impl Mirror {
         for id in &found.gone {
             hidden.remove(id);
         }
+        // What is listed is there: a word that it is not counts no more.
+        self.absent.retain(|id, _| !listing.seen.contains(id));
         let complete = listing.left_out + listing.unread + listing.without_id == 0;
         if let Some(location) = self.locations.get_mut(index) {
             // What is not decided about yet shows as a difference.
@@ -275,7 +277,10 @@ impl Mirror {
             let futile = std::mem::take(&mut location.differs) && nothing;
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
             (location.lacked, location.hidden) = (found.lacked, hidden);
-            location.others = Some(others);
+            // What slipped from page to page says that another went meanwhile: that shows as a difference.
+            if found.newly_hidden == 0 || location.others.is_none() {
+                location.others = Some(others);
+            }
             location.passed_over = false;
         }
         listing.newly_hidden += found.newly_hidden;

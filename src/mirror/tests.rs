@@ -1,5 +1,7 @@
 //! The mirror against the sandbox, over real sockets, a step at a time; the clock is moved by hand.
 
+mod singly;
+
 use serde_json::json;
 
 use super::*;
