@@ -19,6 +19,7 @@ use crate::history::{Decided, History};
 use crate::ledger::{Ledger, Reported, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
+use crate::radius::sightings::Strangers;
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
@@ -143,6 +144,8 @@ pub struct Gate {
     pub throttle: Throttle,
     /// Passwords that are good for once.
     pub tickets: Tickets,
+    /// Who asks without being known.
+    pub strangers: Strangers,
     /// What was decided, for people.
     pub history: History,
     /// What is counted.
@@ -157,7 +160,8 @@ impl Gate {
     pub fn new(supply: Arc<Supply>, ledger: Arc<Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let supply = RwLock::new(supply);
         let (throttle, tickets) = (Throttle::default(), Tickets::default());
-        Self { supply, ledger, throttle, tickets, history: History::absent(), metrics, clock }
+        let (strangers, history) = (Strangers::default(), History::absent());
+        Self { supply, ledger, throttle, tickets, strangers, history, metrics, clock }
     }
 
     /// The same gate, of which this history is kept.

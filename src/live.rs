@@ -45,6 +45,11 @@ pub type Current = watch::Receiver<Arc<Live>>;
 impl Live {
     /// Derives what requests need; reads certificate and key of HTTP, if there are any.
     pub fn new(settings: Settings) -> io::Result<Self> {
+        Self::after(None, settings)
+    }
+
+    /// The same in the place of a former state.
+    pub fn after(former: Option<&Self>, settings: Settings) -> io::Result<Self> {
         let tls = settings.http.tls.as_ref().map(server::tls).transpose()?.map(Acceptor);
         let pages = settings.portal.enabled.then(|| {
             let (pages, troubles) = Pages::new(&settings.portal);
@@ -53,7 +58,8 @@ impl Live {
             }
             Arc::new(pages)
         });
-        Ok(Self { clients: Clients::new(&settings.nas), tls, pages, settings })
+        let clients = Clients::new(&settings.nas, former.map(|former| &former.clients));
+        Ok(Self { clients, tls, pages, settings })
     }
 
     /// The rules of the NAS with this name.

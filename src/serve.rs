@@ -399,7 +399,7 @@ impl Daemon {
             tracing::warn!(key, "changed in the file; it takes effect with the next restart");
         }
         let other_feed = feeds_differ(&former.settings, &settings);
-        let live = Arc::new(Live::new(settings).map_err(Fatal::Certificate)?);
+        let live = Arc::new(Live::after(Some(&former), settings).map_err(Fatal::Certificate)?);
         if other_feed {
             let stop = self.stop.child_token();
             let gate = &self.gate;

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Nas, RequireMessageAuthenticator};
 use crate::core::ident::NasName;
 use crate::radius::secret::Secret;
+use crate::radius::sightings::Sightings;
 
 /// Routers whose Message-Authenticator was seen: at most so many addresses are kept apart.
 const MAX_LEARNT: usize = 65_536;
@@ -20,6 +21,8 @@ pub struct Client {
     pub nas: Nas,
     /// Its secret, keyed once.
     pub secret: Secret,
+    /// What was seen of it.
+    pub seen: Arc<Sightings>,
 }
 
 /// Every router, by address.
@@ -31,12 +34,16 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Keys every secret and indexes every address.
+    /// Keys every secret and indexes every address; what `former` has seen of routers of these names goes on.
     #[must_use]
-    pub fn new(nas: &[Nas]) -> Self {
+    pub fn new(nas: &[Nas], former: Option<&Self>) -> Self {
         let mut this = Self::default();
         for nas in nas {
-            let client = Arc::new(Client { nas: nas.clone(), secret: Secret::from(&nas.secret) });
+            let client = Arc::new(Client {
+                nas: nas.clone(),
+                secret: Secret::from(&nas.secret),
+                seen: former.and_then(|former| former.seen(nas.name())).unwrap_or_default(),
+            });
             if nas.address.prefix_len() == nas.address.max_prefix_len() {
                 this.hosts.insert(nas.address.addr(), client);
             } else {
@@ -45,6 +52,13 @@ impl Clients {
         }
         this.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
         this
+    }
+
+    /// What was seen of the router of this name.
+    #[must_use]
+    pub fn seen(&self, name: &NasName) -> Option<Arc<Sightings>> {
+        let mut clients = self.hosts.values().chain(self.networks.iter().map(|(_, client)| client));
+        clients.find(|client| client.nas.name() == name).map(|client| Arc::clone(&client.seen))
     }
 
     /// The router of this name, and the address to reach it at: `address`, or its own if it has just one.
@@ -141,7 +155,7 @@ secret = "four long enough secret"
     #[test]
     fn the_narrowest_address_wins_and_mapped_ipv4_is_ipv4() {
         let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
-        let clients = Clients::new(&settings.nas);
+        let clients = Clients::new(&settings.nas, None);
         let at =
             |address: &str| clients.find(address.parse().unwrap()).map(|client| client.nas.name().as_str().to_owned());
         assert_eq!(at("10.5.1.7").as_deref(), Some("desk"));

@@ -2,11 +2,13 @@
 //! handed back as [`Handled::Pending`] and finished by [`Handler::finish`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
+use crate::core::event::News;
 use crate::core::ident::NasName;
 use crate::gate::{Accounted, Answer, Gate, Step, Via};
 use crate::ledger::Written;
@@ -139,12 +141,12 @@ impl Handler {
             Ok(packet) => packet,
             Err(cause) => {
                 tracing::debug!(%nas, %cause, "broken packet");
-                return self.drop(nas, "broken", from, BROKEN, now);
+                return self.refuse(client, "broken", from, BROKEN);
             }
         };
         let kind = kind(packet.code());
         if let Err(cause) = self.authenticate(port, &packet, client, from.ip()) {
-            return self.drop(nas, kind, from, cause, now);
+            return self.refuse(client, kind, from, cause);
         }
         let identity = Identity::of(from, &packet);
         let mut seen = lock(recent);
@@ -184,7 +186,7 @@ impl Handler {
                     Ok(accounted) => accounted,
                     Err(cause) => {
                         lock(recent).forget(&identity);
-                        return self.drop(nas, kind, from, cause, now);
+                        return self.refuse(client, kind, from, cause);
                     }
                 };
                 match (accounting::response(buffer, &packet, client), accounted) {
@@ -202,7 +204,7 @@ impl Handler {
             }
             Err(cause) => {
                 lock(recent).forget(&identity);
-                self.drop(nas, kind, from, cause, now)
+                self.refuse(client, kind, from, cause)
             }
         }
     }
@@ -235,7 +237,7 @@ impl Handler {
                 lock(recent).answered(&undecided.identity, reply, now).then_some(reply)
             }
             Err(cause) => {
-                self.drop(nas, kind(packet.code()), from, cause, now);
+                self.refuse(client, kind(packet.code()), from, cause);
                 None
             }
         }
@@ -326,7 +328,10 @@ impl Handler {
         received: Duration,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
-        let mut password = [0; MAX_PASSWORD];
+        let (mut password, now) = ([0; MAX_PASSWORD], self.gate.clock.now().wall);
+        client.seen.asked.set(now);
+        let is_signed = packet.first(a::MESSAGE_AUTHENTICATOR).is_some();
+        if is_signed { &client.seen.signed } else { &client.seen.unsigned }.set(now);
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
             Ok(login) => {
                 let login = self.gate.redeemed(login, client.nas.name());
@@ -355,6 +360,10 @@ impl Handler {
     fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<Written, Cause> {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
+        client.seen.accounted.set(now);
+        if matches!(&record, Record::Session { progress, .. } if progress.news == News::Interim) {
+            client.seen.interim.set(now);
+        }
         let Accounted { result, written } = match &record {
             Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
             Record::Session { login, progress } => {
@@ -388,6 +397,17 @@ impl Handler {
         written.map(|reply| (reply, result)).map_err(|Full| TOO_LONG)
     }
 
+    /// Drops a datagram of this router, and notes that for who looks at it.
+    fn refuse(&self, client: &Client, kind: &'static str, from: SocketAddr, cause: Cause) -> Handled<'static> {
+        let now = self.gate.clock.now();
+        client.seen.refuse(cause.hint, now.wall);
+        if cause == SECRET_MISMATCH || cause == BAD_AUTHENTICATOR {
+            client.seen.mismatched.set(now.wall);
+            client.seen.mismatches.fetch_add(1, Ordering::Relaxed);
+        }
+        self.drop(client.nas.name(), kind, from, cause, now.mono)
+    }
+
     /// Counts a datagram that gets no answer, and says why, once a minute for each router and cause.
     fn drop(
         &self,
@@ -409,6 +429,7 @@ impl Handler {
         let cause = UNKNOWN_NAS;
         self.gate.metrics.packet("unknown", "unknown", cause.name);
         if let Some(held) = self.strangers.pass(&from.ip(), now) {
+            self.gate.strangers.note(from.ip(), self.gate.clock.now().wall);
             tracing::warn!(from = %from.ip(), cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
         }
         Handled::Silence

@@ -1,5 +1,5 @@
 //! RADIUS: the codec as pure code ([`packet`], [`attribute`], [`secret`], [`recent`]), what requests mean and how they are
-//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), and the sockets around it: towards routers that ask
+//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), what was seen of routers ([`sightings`]), and the sockets around it: towards routers that ask
 //! ([`server`]), and towards one that is told ([`disconnect`]).
 
 pub mod accounting;
@@ -13,4 +13,5 @@ pub mod packet;
 pub mod recent;
 pub mod secret;
 pub mod server;
+pub mod sightings;
 mod write;

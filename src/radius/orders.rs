@@ -53,7 +53,9 @@ impl Teller for Orders {
                 other => other,
             };
         }
-        self.say(session, address, order, outcome);
+        if let Some(result) = self.say(session, address, order, outcome) {
+            client.seen.tell(result, self.gate.clock.now().wall);
+        }
         match outcome {
             Outcome::Ack => Told::Acked,
             Outcome::Nak(cause) => Told::Refused(cause.map_or(0, |cause| cause.0)),
@@ -87,7 +89,8 @@ impl Orders {
         tell(&target, &subject, order, attributes, self.gate.clock.now().wall).await
     }
 
-    fn say(&self, session: &Session, address: IpAddr, order: Order, outcome: Outcome) {
+    /// What came of an order to end a session, as metrics name it.
+    fn say(&self, session: &Session, address: IpAddr, order: Order, outcome: Outcome) -> Option<&'static str> {
         let (nas, id) = (&session.contact.nas, session.id);
         let gone = is_gone(outcome);
         let result = match outcome {
@@ -100,7 +103,7 @@ impl Orders {
         let Some(ending) = session.ending.as_deref() else {
             self.gate.metrics.extension(nas.as_str(), result);
             tracing::info!(%nas, session = %id, ?order, result, "a longer session was offered");
-            return;
+            return None;
         };
         self.gate.metrics.disconnect(nas.as_str(), result);
         let (cause, tries) = (ending.cause.as_str(), ending.tries);
@@ -121,6 +124,7 @@ impl Orders {
                 tracing::warn!(%nas, session = %id, cause, tries, %why, "disconnect: not sent");
             }
         }
+        Some(result)
     }
 
     /// An acknowledgement that no Stop followed is worth a line: the guest may still be online.

@@ -39,6 +39,7 @@ fn client(code_in: CodeIn) -> Client {
             group: None,
         },
         secret: Secret::new(SECRET),
+        seen: std::sync::Arc::default(),
     }
 }
 

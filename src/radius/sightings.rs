@@ -1,0 +1,140 @@
+//! What was seen of each router, for people who wonder what it does: when it last asked, whether its secret fits, whether it
+//! reports sessions, what it made of being told to disconnect.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+/// Strangers that are remembered; anybody can be one.
+const STRANGERS: usize = 16;
+
+/// When something was last seen; none: never since the daemon started.
+#[derive(Debug)]
+pub struct Moment(AtomicI64);
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Moment {
+    /// Sees it now.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// When that was.
+    #[must_use]
+    pub fn get(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.0.load(Ordering::Relaxed)).ok().filter(|at| *at > Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// What was seen of one router since the daemon started.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// A request for access that was its own.
+    pub asked: Moment,
+    /// One of them with a Message-Authenticator.
+    pub signed: Moment,
+    /// One of them without.
+    pub unsigned: Moment,
+    /// An accounting record.
+    pub accounted: Moment,
+    /// One that reports a running session.
+    pub interim: Moment,
+    /// A packet under another secret, or tampered with.
+    pub mismatched: Moment,
+    /// How many of those there were.
+    pub mismatches: AtomicU64,
+    /// The latest packet that got no answer, and why.
+    refused: Mutex<Option<(Timestamp, &'static str)>>,
+    /// What came of the latest Disconnect.
+    told: Mutex<Option<(Timestamp, &'static str)>>,
+}
+
+impl Sightings {
+    /// Notes a packet that gets no answer.
+    pub fn refuse(&self, why: &'static str, now: Timestamp) {
+        *lock(&self.refused) = Some((now, why));
+    }
+
+    /// The latest packet that got no answer, and why.
+    #[must_use]
+    pub fn refused(&self) -> Option<(Timestamp, &'static str)> {
+        *lock(&self.refused)
+    }
+
+    /// Notes what came of a Disconnect: as in `spotgate_disconnects_total`.
+    pub fn tell(&self, result: &'static str, now: Timestamp) {
+        *lock(&self.told) = Some((now, result));
+    }
+
+    /// What came of the latest Disconnect.
+    #[must_use]
+    pub fn told(&self) -> Option<(Timestamp, &'static str)> {
+        *lock(&self.told)
+    }
+}
+
+/// Senders that no `[[nas]]` knows: the latest of them, by when they were last heard.
+#[derive(Debug, Default)]
+pub struct Strangers(Mutex<HashMap<IpAddr, Timestamp>>);
+
+impl Strangers {
+    /// Notes one.
+    pub fn note(&self, address: IpAddr, now: Timestamp) {
+        let mut strangers = lock(&self.0);
+        if strangers.len() >= STRANGERS
+            && !strangers.contains_key(&address)
+            && let Some(oldest) = strangers.iter().min_by_key(|(_, at)| **at).map(|(address, _)| *address)
+        {
+            strangers.remove(&oldest);
+        }
+        strangers.insert(address, now);
+    }
+
+    /// Those that are remembered, the latest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<(IpAddr, Timestamp)> {
+        let mut all: Vec<_> = lock(&self.0).iter().map(|(address, at)| (*address, *at)).collect();
+        all.sort_unstable_by_key(|(address, at)| (std::cmp::Reverse(*at), *address));
+        all
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_strangers_are_remembered_and_the_latest_of_them() {
+        let strangers = Strangers::default();
+        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        for number in 0..20u8 {
+            strangers.note([192, 0, 2, number].into(), at(i64::from(number)));
+        }
+        strangers.note([192, 0, 2, 4].into(), at(30));
+        let all = strangers.all();
+        assert_eq!(all.len(), STRANGERS);
+        assert_eq!(all[0], ([192, 0, 2, 4].into(), at(30)));
+        assert!(all.iter().all(|(_, seen)| *seen >= at(4)));
+    }
+
+    #[test]
+    fn what_was_never_seen_has_no_moment() {
+        let moment = Moment::default();
+        assert_eq!(moment.get(), None);
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        moment.set(now);
+        assert_eq!(moment.get(), Some(now));
+    }
+}
