@@ -18,7 +18,8 @@
 //! - [`history`]: what was decided and done, for people.
 //! - [`throttle`]: failed codes per device, NAS and browser's address. [`ticket`]: passwords that are good for once.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
-//!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it.
+//!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it. [`console`]: the operator's
+//!   desk.
 //! - [`mikrotik`]: what a router of theirs needs from us: the commands that connect it, and the pages that it shows.
 //! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
 //!   the process and is no account.
@@ -30,6 +31,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod core;
 pub mod feed;
 pub mod gate;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Settings;
+use crate::console::sign_in::Passwords;
 use crate::core::decide::Question;
 use crate::core::ident::NasName;
 use crate::core::login::Login;
@@ -25,6 +26,8 @@ pub struct Live {
     pub clients: Clients,
     /// Certificate and key of HTTP, as they were in their files when this state came into force.
     pub tls: Option<Acceptor>,
+    /// The passwords of the console; none: it is off.
+    pub passwords: Option<Arc<Passwords>>,
     /// The pages of guests; none: they are switched off.
     pub pages: Option<Arc<Pages>>,
 }
@@ -59,7 +62,8 @@ impl Live {
             Arc::new(pages)
         });
         let clients = Clients::new(&settings.nas, former.map(|former| &former.clients));
-        Ok(Self { clients, tls, pages, settings })
+        let passwords = Passwords::new(&settings.admin).map(Arc::new);
+        Ok(Self { clients, tls, passwords, pages, settings })
     }
 
     /// The rules of the NAS with this name.

@@ -54,6 +54,62 @@ fn denied(denial: &Denial, zone: &TimeZone, now: Timestamp) -> String {
     sentence.to_owned()
 }
 
+/// What whoever runs the place can do about a denial.
+#[must_use]
+pub const fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Malformed => "The router sent no code: its login page must send what was typed as the user name.",
+        Reason::Throttled => {
+            "Too many wrong codes came from this device or router. It passes by itself after throttle.device_window, or a minute."
+        }
+        Reason::SourceUnavailable => {
+            "Nexudus does not answer, and no copy is at hand that may be used. The overview says what is wrong with the source."
+        }
+        Reason::UnknownCode => {
+            "Compare it with the token in Nexudus, letter by letter: 0 and O, 1 and l. Is the token of a location that is \
+             configured here? A token made a moment ago is asked for by itself."
+        }
+        Reason::UnknownDevice => {
+            "No token names this device, and it has not logged in with a code before. Phones use another MAC address for each \
+             network: the guest types the code once."
+        }
+        Reason::WrongLocation => {
+            "The token belongs to another location: see business_ids of this router, and the token in Nexudus."
+        }
+        Reason::AmbiguousCode => "Several tokens that are valid today have this code. Change one of them in Nexudus.",
+        Reason::WrongPassword => {
+            "The guest typed something else as the password; it stays empty, or is the code again. If that happens to everybody, \
+             the secret of the router does not fit."
+        }
+        Reason::NotYetValid => "See ValidFrom of the token in Nexudus, and the time zone (source.nexudus.time_zone).",
+        Reason::Expired => "See ValidTo of the token in Nexudus; extend it there, then refresh the token here.",
+        Reason::DeviceMismatch => {
+            "The token is bound to another device: clear MacAddress in Nexudus, then refresh the token here."
+        }
+        Reason::NoMinutesLeft => {
+            "The time is used up, or less than policy.min_session is left. Raise MinutesLeft in Nexudus, then refresh the token \
+             here. If it shows minutes there, see what is used and not in it."
+        }
+        Reason::UserLimitReached => {
+            "As many devices as UserLimit are online with this code. End a session of it, or raise UserLimit in Nexudus."
+        }
+    }
+}
+
+/// What to look at where a login would be allowed and the guest is not online all the same.
+pub const ALLOWED: &str = "The code is fine here and now. If the guest is not online: has the router asked at all (see the earlier \
+                           decisions)? Does the guest have an address of the hotspot? See the router's own log.";
+
+/// A check of `explain` as people read it.
+#[must_use]
+pub fn check(name: &str) -> String {
+    let mut words = name.replace('_', " ");
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
 /// `23 November at 18:00`, with the year where it is not this one.
 fn date(moment: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     let (moment, now) = (moment.to_zoned_datetime(zone.clone()), now.to_zoned_datetime(zone.clone()));

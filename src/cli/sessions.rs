@@ -11,7 +11,7 @@ use crate::cli::table::{clock, count, or_dash, table};
 use crate::cli::{print, to_json};
 use crate::config::Scope;
 use crate::core::ident::SessionId;
-use crate::http::sessions::{EndingAnswer, SessionAnswer, SessionsAnswer};
+use crate::http::sessions::{SessionAnswer, SessionsAnswer};
 
 /// How long the outcome of a disconnect is waited for: one exchange with a router that does not answer takes 7 s.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(10);
@@ -67,18 +67,7 @@ fn answer(session: &SessionAnswer) -> Option<&str> {
 }
 
 fn outcome(session: &SessionAnswer) -> String {
-    let nas = &session.nas;
-    let said = match (session.state.as_str(), session.ending.as_ref()) {
-        ("ended", _) => format!("has ended, after {} s", session.seconds_used),
-        (_, Some(EndingAnswer { answer: Some(answer), error_cause, .. })) => match (answer.as_str(), error_cause) {
-            ("acked", _) => format!("is being ended: {nas} acknowledged it; its Stop is awaited"),
-            ("refused", Some(cause)) => format!("goes on: {nas} refused with Error-Cause {cause}; it is told again"),
-            ("refused", None) => format!("goes on: {nas} refused; it is told again"),
-            _ => format!("goes on: {nas} does not answer; it is told again"),
-        },
-        _ => format!("must go; {nas} cannot be told, or has not answered yet"),
-    };
-    format!("{} {said}", session.session)
+    format!("{} {}", session.session, session.ending_in_words())
 }
 
 /// A table of sessions.
@@ -103,6 +92,7 @@ pub(super) fn shown(sessions: &[SessionAnswer]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::sessions::EndingAnswer;
     use jiff::Timestamp;
 
     fn session(state: &str, ending: Option<(Option<&str>, Option<u32>)>) -> SessionAnswer {

@@ -314,7 +314,9 @@ fn admin(section: &Section<'_>) -> Admin {
         );
     }
     let password = secret.given().map(|(password, _)| password);
-    Admin { enabled: enabled && password.is_some(), password }
+    let viewer_password =
+        section.secret("viewer_password", "viewer_password_file").given().map(|(password, _)| password);
+    Admin { enabled: enabled && password.is_some(), password, viewer_password }
 }
 
 fn store(section: &Section<'_>) -> Option<Store> {

@@ -85,7 +85,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "templates",
         ],
     ),
-    ("admin", &["enabled", "password", "password_file"]),
+    ("admin", &["enabled", "password", "password_file", "viewer_password", "viewer_password_file"]),
     ("store", &["kind", "path", "url", "url_file", "retain_sessions", "retain_decisions"]),
     ("telemetry", &["log", "level", "metrics_listen"]),
 ];
@@ -102,7 +102,7 @@ pub(super) fn is_section(name: &str) -> bool {
 
 /// Whether a key holds a secret, rather than something that may be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "secret" | "key" | "password" | "totp_secret" | "webhook_secret" | "url")
+    matches!(key, "secret" | "key" | "password" | "viewer_password" | "totp_secret" | "webhook_secret" | "url")
 }
 
 /// A section as it is written: those of which there may be several have double brackets.

@@ -339,6 +339,8 @@ pub struct Admin {
     pub enabled: bool,
     /// Their password.
     pub password: Option<SecretString>,
+    /// Password of those who may look and change nothing.
+    pub viewer_password: Option<SecretString>,
 }
 
 /// `[store]`.

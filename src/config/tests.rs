@@ -34,6 +34,7 @@ fn folder() -> tempfile::TempDir {
         ("front-desk.secret", "0123456789abcdef\n"),
         ("router-script.key", "kW2xPq8vTn4y"),
         ("admin-password", "  lemonade  \n"),
+        ("viewer-password", "only looking"),
         ("postgres-url", "postgres://spotgate:tonic@db.example.org/spotgate"),
     ] {
         let path = folder.path().join(name);

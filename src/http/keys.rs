@@ -10,6 +10,7 @@ use secrecy::ExposeSecret as _;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::{ApiKey, Scope};
+use crate::history::Action;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 use crate::live::Live;
@@ -33,6 +34,15 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Notes what the key's holder did, in the audit trail.
+    pub(super) async fn act(&self, app: &App, action: &'static str, subject: String) {
+        let who = format!("key {}", self.key.name);
+        let action = Action { at: app.gate.clock.now().wall, who, from: None, action: action.to_owned(), subject };
+        if let Err(error) = app.gate.history.act(action).await {
+            tracing::error!(%error, "what was done stands in no audit trail");
+        }
+    }
+
     /// Whether codes are shown in full.
     #[must_use]
     pub fn is_admin(&self) -> bool {

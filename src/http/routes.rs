@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Scope;
+use crate::console::{self, Console};
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
@@ -48,6 +49,8 @@ pub struct App {
     pub live: Current,
     /// What the guests' pages keep.
     pub portal: Portal,
+    /// What the operators' pages keep.
+    pub console: Console,
     troubles: Mutex<Vec<String>>,
     brake: Brake<(u16, Cause)>,
     /// Webhooks that are read at once.
@@ -62,6 +65,7 @@ impl App {
             gate,
             live,
             portal,
+            console: Console::default(),
             troubles: Mutex::default(),
             brake: Brake::new(LINE_EVERY, 64),
             webhooks: webhook::places(),
@@ -86,6 +90,7 @@ pub fn router(app: &Arc<App>) -> Router {
     let document = Arc::new(document.to_json().unwrap_or_default());
     router
         .merge(portal::router())
+        .merge(console::router())
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], (*document).clone())))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -94,7 +94,8 @@ impl From<&Ending> for EndingAnswer {
 }
 
 impl SessionAnswer {
-    pub(super) fn new(found: &Found, in_full: bool, now: Timestamp) -> Self {
+    /// Puts a session into the interface's words.
+    pub(crate) fn new(found: &Found, in_full: bool, now: Timestamp) -> Self {
         let Found { token, session, ended } = found;
         let report = session.reported;
         let state = match (ended, &session.ending, report) {
@@ -120,6 +121,27 @@ impl SessionAnswer {
             output_octets: report.map_or(0, |report| report.output_octets),
             state: state.to_owned(),
             ending: session.ending.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl SessionAnswer {
+    /// How far its end is, in a sentence without a subject.
+    #[must_use]
+    pub fn ending_in_words(&self) -> String {
+        let nas = &self.nas;
+        match (self.state.as_str(), self.ending.as_ref()) {
+            ("ended", _) => format!("has ended, after {} s", self.seconds_used),
+            (_, Some(EndingAnswer { answer: Some(answer), error_cause, .. })) => match (answer.as_str(), error_cause) {
+                ("acked", _) => format!("is being ended: {nas} acknowledged it; its Stop is awaited"),
+                ("refused", Some(cause)) => {
+                    format!("goes on: {nas} refused with Error-Cause {cause}; it is told again")
+                }
+                ("refused", None) => format!("goes on: {nas} refused; it is told again"),
+                _ => format!("goes on: {nas} does not answer; it is told again"),
+            },
+            (_, Some(_)) => format!("must go; {nas} cannot be told, or has not answered yet"),
+            (_, None) => "goes on".to_owned(),
         }
     }
 }
@@ -181,6 +203,7 @@ pub(super) async fn disconnect(
     let found = match app.gate.ledger.order(parsed, Cause::Operator, policy, now) {
         Some((found, written)) => {
             tracing::info!(session = %parsed, key = caller.key.name, "an operator ends a session");
+            caller.act(&app, "disconnect", parsed.to_string()).await;
             written.settled().await.map_err(|error| {
                 Problem::unavailable(format!("The router is told, but a restart may forget that: {error}."))
             })?;
@@ -191,7 +214,8 @@ pub(super) async fn disconnect(
     Ok((StatusCode::ACCEPTED, Json(SessionAnswer::new(&found, caller.is_admin(), now))))
 }
 
-async fn find(app: &Arc<App>, id: &str) -> Result<Found, Problem> {
+/// A session, live or ended.
+pub(crate) async fn find(app: &Arc<App>, id: &str) -> Result<Found, Problem> {
     let id: SessionId = id.parse().map_err(|_| Problem::not_found())?;
     let ledger = Arc::clone(&app.gate.ledger);
     // An ended session may have to be read from disk.

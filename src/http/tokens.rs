@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Found as Obtained;
 use crate::core::event::Terms;
-use crate::core::ident::Code;
+use crate::core::ident::{Code, TokenId};
 use crate::core::login::Claim;
 use crate::core::policy::Policy;
 use crate::core::token::{AccessToken, Window};
@@ -19,7 +19,9 @@ use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 use crate::http::sessions::SessionAnswer;
+use crate::journal;
 use crate::ledger::Found;
+use crate::live::Live;
 
 /// Tokens with live sessions that are read singly by one refresh.
 const LIVE: usize = 4;
@@ -123,41 +125,62 @@ pub(super) async fn refresh(
     Path(code): Path<String>,
 ) -> Result<Json<TokenAnswer>, Problem> {
     let claim = claim(&code)?;
-    let found = app.gate.supply().catalogue.refresh(&claim).await;
-    if let (Obtained::Tokens(tokens), Claim::Code(code)) = (&found, &claim) {
-        tokens.iter().for_each(|token| app.gate.revise_one(token.id, Some(token), &caller.live));
+    let found = reread(&app, &caller.live, &claim).await;
+    act(&app, &caller, "refresh", &found, &claim).await;
+    shown(&app, &caller, &claim, found)
+}
+
+/// Reads the tokens of a code again; running sessions feel what changed.
+pub(crate) async fn reread(app: &App, live: &Live, claim: &Claim) -> Obtained {
+    let found = app.gate.supply().catalogue.refresh(claim).await;
+    if let (Obtained::Tokens(tokens), Claim::Code(code)) = (&found, claim) {
+        tokens.iter().for_each(|token| app.gate.revise_one(token.id, Some(token), live));
         // Whoever is online on what the search does not show: it may be gone, or have another code by now.
         let (gate, code) = (Arc::clone(&app.gate), code.clone());
         let used = tokio::task::spawn_blocking(move || gate.ledger.live_under(&code)).await.unwrap_or_default();
         for id in used.into_iter().filter(|id| tokens.iter().all(|token| token.id != *id)).take(LIVE) {
             if let Ok(version) = app.gate.supply().catalogue.reread(id).await {
-                app.gate.revise_one(id, version.as_ref().map(|version| &*version.token), &caller.live);
+                app.gate.revise_one(id, version.as_ref().map(|version| &*version.token), live);
             }
         }
     }
-    shown(&app, &caller, &claim, found)
+    found
+}
+
+/// Notes what the holder of a key did to a token.
+async fn act(app: &App, caller: &Caller, action: &'static str, found: &Obtained, claim: &Claim) {
+    let policy = &caller.live.settings.policy;
+    if let Ok(token) = one(found.clone(), claim, policy, app.gate.clock.now().wall) {
+        caller.act(app, action, token.id.to_string()).await;
+    }
 }
 
 fn shown(app: &App, caller: &Caller, claim: &Claim, found: Obtained) -> Result<Json<TokenAnswer>, Problem> {
-    let now = app.gate.clock.now();
-    let policy = &caller.live.settings.policy;
-    let token = one(found, claim, policy, now.wall)?;
-    let account = app.gate.ledger.account(token.id).unwrap_or_default();
-    let usage = account.unshown(&Terms::of(&token, policy), policy, now.wall);
-    let fetched_at = app.gate.supply().catalogue.age_of(claim).map(|age| earlier(now.wall, age));
-    let in_full = caller.is_admin();
-    let session = |session: &crate::core::session::Session| {
-        let found = Found { token: token.id, session: session.clone(), ended: None };
-        SessionAnswer::new(&found, in_full, now.wall)
-    };
-    Ok(Json(TokenAnswer {
-        token: TokenRecord::new(&token, in_full),
-        usage_seconds: usage.0,
-        unwritten_seconds: account.unwritten(policy, now.wall).0,
-        minutes_left: account.left_of(&token, policy, now.wall).minutes(),
-        fetched_at,
-        sessions: account.sessions().iter().map(session).collect(),
-    }))
+    let token = one(found, claim, &caller.live.settings.policy, app.gate.clock.now().wall)?;
+    Ok(Json(TokenAnswer::new(app, &caller.live, &token, caller.is_admin())))
+}
+
+impl TokenAnswer {
+    /// A token as it is held here.
+    pub(crate) fn new(app: &App, live: &Live, token: &AccessToken, in_full: bool) -> Self {
+        let (now, policy) = (app.gate.clock.now(), &live.settings.policy);
+        let account = app.gate.ledger.account(token.id).unwrap_or_default();
+        let usage = account.unshown(&Terms::of(token, policy), policy, now.wall);
+        let claim = Claim::Code(token.code.clone());
+        let fetched_at = app.gate.supply().catalogue.age_of(&claim).map(|age| earlier(now.wall, age));
+        let session = |session: &crate::core::session::Session| {
+            let found = Found { token: token.id, session: session.clone(), ended: None };
+            SessionAnswer::new(&found, in_full, now.wall)
+        };
+        Self {
+            token: TokenRecord::new(token, in_full),
+            usage_seconds: usage.0,
+            unwritten_seconds: account.unwritten(policy, now.wall).0,
+            minutes_left: account.left_of(token, policy, now.wall).minutes(),
+            fetched_at,
+            sessions: account.sessions().iter().map(session).collect(),
+        }
+    }
 }
 
 /// Has a token's pool start from its `MinutesLeft` again: what was used so far is not subtracted any more, nor written back.
@@ -181,12 +204,20 @@ pub(super) async fn forget_usage(
     let policy = &caller.live.settings.policy;
     let catalogue = &app.gate.supply().catalogue;
     let token = one(catalogue.obtain(&claim, catalogue.patience()).await, &claim, policy, now)?;
-    if let Some(written) = app.gate.ledger.forget_usage(token.id, policy, now) {
-        let settled = written.settled().await;
-        settled.map_err(|error| Problem::unavailable(format!("A restart may undo it: {error}.")))?;
-    }
-    tracing::info!(token = token.id.0, "its usage is forgotten, as an operator wishes");
+    caller.act(&app, "forget-usage", token.id.to_string()).await;
+    forget(&app, &caller.live, token.id)
+        .await
+        .map_err(|error| Problem::unavailable(format!("A restart may undo it: {error}.")))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has a token's pool start anew; on return that is on disk.
+pub(crate) async fn forget(app: &App, live: &Live, token: TokenId) -> Result<(), journal::Error> {
+    tracing::info!(token = token.0, "its usage is forgotten, as an operator wishes");
+    match app.gate.ledger.forget_usage(token, &live.settings.policy, app.gate.clock.now().wall) {
+        Some(written) => written.settled().await,
+        None => Ok(()),
+    }
 }
 
 fn claim(code: &str) -> Result<Claim, Problem> {
@@ -194,7 +225,12 @@ fn claim(code: &str) -> Result<Claim, Problem> {
 }
 
 /// The token of this code; of several, one that is valid now.
-fn one(found: Obtained, claim: &Claim, policy: &Policy, now: Timestamp) -> Result<Arc<AccessToken>, Problem> {
+pub(crate) fn one(
+    found: Obtained,
+    claim: &Claim,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Arc<AccessToken>, Problem> {
     let found = match found {
         Obtained::Tokens(tokens) => tokens,
         Obtained::Unavailable => {

@@ -1,0 +1,170 @@
+//! The routers: whether each asks, signs, reports and obeys.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use jiff::Timestamp;
+use minijinja::{Value, context};
+
+use super::pages::Page;
+use super::show::Here;
+use super::{Desk, sessions};
+use crate::config::Nas;
+use crate::core::decide::Reason;
+use crate::core::ident::NasName;
+use crate::core::session::Session;
+use crate::history::{Decided, Filter};
+use crate::http::routes::App;
+use crate::radius::sightings::Sightings;
+
+/// Logins that are looked at for a secret that does not fit.
+const LOOKED_AT: usize = 20;
+
+/// What is said of one thing about a router.
+struct Said {
+    /// `good`, `bad` or `unknown`, for the style.
+    kind: &'static str,
+    words: String,
+}
+
+fn good(words: impl Into<String>) -> Said {
+    Said { kind: "good", words: words.into() }
+}
+
+fn bad(words: impl Into<String>) -> Said {
+    Said { kind: "bad", words: words.into() }
+}
+
+fn unknown(words: impl Into<String>) -> Said {
+    Said { kind: "unknown", words: words.into() }
+}
+
+/// What is known of the sessions at a router.
+#[derive(Default)]
+struct Sessions {
+    live: usize,
+    /// Of which it should have reported by now and did not.
+    silent: usize,
+}
+
+pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
+    let now = app.gate.clock.now().wall;
+    let here = Here { zone: desk.live.settings.time_zone(), now };
+    let interval = Duration::from_secs(desk.live.settings.policy.interim_interval.0);
+    let mut at = HashMap::<NasName, Sessions>::new();
+    for (_, session) in sessions::all(&app).await {
+        let sessions = at.entry(session.contact.nas.clone()).or_default();
+        sessions.live += 1;
+        sessions.silent += usize::from(is_silent(&session, interval, now));
+    }
+    let mut rows = Vec::new();
+    for nas in &desk.live.settings.nas {
+        let seen = desk.live.clients.seen(nas.name()).unwrap_or_default();
+        let sessions = at.remove(nas.name()).unwrap_or_default();
+        let filter = Filter { nas: Some(nas.name().clone()), ..Filter::default() };
+        let lately = app.gate.history.decisions(filter, LOOKED_AT).await.unwrap_or_default();
+        rows.push(row(nas, &seen, &sessions, &lately, here));
+    }
+    let strangers: Vec<_> = app.gate.strangers.all();
+    let strangers: Vec<_> = strangers
+        .into_iter()
+        .map(|(address, at)| context! { address => address.to_string(), heard => here.ago(at) })
+        .collect();
+    desk.page(&app, Page::Routers, context! { rows, strangers })
+}
+
+/// Whether two reports and a half are missing.
+fn is_silent(session: &Session, interval: Duration, now: Timestamp) -> bool {
+    let latest = session.reported.map_or(session.admitted_at, |report| report.at);
+    session.accounting && now.duration_since(latest).unsigned_abs() > interval.saturating_mul(5) / 2
+}
+
+fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], here: Here<'_>) -> Value {
+    let said = |said: Said| context! { kind => said.kind, words => said.words };
+    context! {
+        name => nas.name().to_string(),
+        address => nas.address.to_string(),
+        sessions => sessions.live,
+        asks => said(asks(seen, here)),
+        secret => said(secret(seen, lately, here)),
+        signs => said(signs(seen, here)),
+        reports => said(reports(nas, seen, sessions, here)),
+        obeys => said(obeys(nas, seen, here)),
+        refused => seen.refused().map(|(at, why)| context! { at => here.ago(at), why }),
+    }
+}
+
+fn asks(seen: &Sightings, here: Here<'_>) -> Said {
+    let heard = seen.asked.get().max(seen.accounted.get());
+    match heard {
+        Some(at) => good(format!("heard {}", here.ago(at))),
+        None if seen.refused().is_some() => bad("packets come, and none can be used: see below"),
+        None => unknown("not heard since spotgate started"),
+    }
+}
+
+fn secret(seen: &Sightings, lately: &[Decided], here: Here<'_>) -> Said {
+    let mismatches = seen.mismatches.load(Ordering::Relaxed);
+    let fitted = seen.signed.get().max(seen.accounted.get());
+    let garbled = lately.len() >= 3 && lately.iter().all(|decided| decided.reason == Some(Reason::WrongPassword));
+    match (seen.mismatched.get(), fitted) {
+        (Some(wrong), fitted) if fitted.is_none_or(|fitted| fitted < wrong) => bad(format!(
+            "does not fit: {mismatches} packets, the latest {}. Set the same secret in `/radius` and in `[[nas]]`",
+            here.ago(wrong)
+        )),
+        _ if garbled => bad("every password is wrong: does the secret in `/radius` fit the one in `[[nas]]`?"),
+        (_, Some(_)) => good("fits"),
+        (_, None) if seen.asked.get().is_some() => unknown("requests are not signed, so nobody can tell"),
+        (_, None) => unknown("not known yet"),
+    }
+}
+
+fn signs(seen: &Sightings, here: Here<'_>) -> Said {
+    match (seen.signed.get(), seen.unsigned.get()) {
+        (Some(signed), unsigned) if unsigned.is_none_or(|unsigned| unsigned <= signed) => {
+            good(format!("yes, {}", here.ago(signed)))
+        }
+        (_, Some(_)) => bad("no: RouterOS from 7.15 on signs its requests (BlastRADIUS); update it"),
+        (_, None) => unknown("not known yet"),
+    }
+}
+
+fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> Said {
+    if !nas.rules.accounting {
+        return good("not expected (accounting = false): time counts from the login");
+    }
+    let (live, silent) = (sessions.live, sessions.silent);
+    match (seen.accounted.get(), seen.interim.get()) {
+        _ if silent > 0 && silent * 2 >= live => bad(format!(
+            "{silent} of {live} sessions are not reported. Set `radius-accounting=yes` and `radius-interim-update=received` in \
+             the hotspot's server profile"
+        )),
+        (Some(_), Some(interim)) => good(format!("yes, {}", here.ago(interim))),
+        (Some(_), None) => unknown("starts and stops; no running session was due yet"),
+        (None, _) if seen.asked.get().is_some() && live > 0 => {
+            unknown("nothing yet: `radius-accounting=yes` must be set in the hotspot's server profile")
+        }
+        (None, _) => unknown("nothing yet"),
+    }
+}
+
+fn obeys(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
+    if nas.disconnect_port == 0 {
+        return unknown("it cannot be told (disconnect_port = 0): sessions get shares of the time instead");
+    }
+    let Some((at, result)) = seen.told() else { return unknown("not tried since spotgate started") };
+    let ago = here.ago(at);
+    match result {
+        "acked" | "gone" => good(format!("yes, {ago}")),
+        "refused" => bad(format!("refused {ago}: the log has its Error-Cause")),
+        "unanswered" => bad(format!(
+            "no answer {ago}: set `/radius incoming set accept=yes port={}`, and let UDP from here to it through its firewall",
+            nas.disconnect_port
+        )),
+        _ => bad(format!("could not be sent {ago}: the log says why")),
+    }
+}
