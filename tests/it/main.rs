@@ -12,6 +12,7 @@ mod daemon;
 mod decisions;
 mod disconnect;
 mod disk;
+mod docs;
 mod doctor;
 mod foreign;
 mod guest;
