@@ -197,10 +197,11 @@ impl<'a> Door<'a> {
         devices: Vec<minijinja::Value>,
     ) -> Response {
         let query = arrival.again().map(|(name, value)| (name, value.to_owned())).collect();
+        let may_replace =
+            devices.iter().any(|device| device.get_attr("session").is_ok_and(|session| !session.is_none()));
         let body = context! {
-            problem, code, devices,
+            problem, code, devices, may_replace,
             digits => self.digits,
-            may_replace => self.live.settings.portal.guest_may_replace,
             fields => fields(arrival.again().chain([("lang", self.language.tag())])),
         };
         let page = self.render(Page::Login, Key::LoginTitle, &Here { path: "login", query }, body);
@@ -225,8 +226,10 @@ impl<'a> Door<'a> {
                 || "?".to_owned(),
                 |device| device.to_string().split_off("AA:BB:CC:DD:".len()).replace(':', "-"),
             );
+            // One that cannot be told to go keeps its place.
+            let may_go = self.live.settings.portal.guest_may_replace && session.contact.can_disconnect;
             context! {
-                session => session.id.to_string(),
+                session => may_go.then(|| session.id.to_string()),
                 name => words().say(self.language, Key::DevicesEnding, &[("end", Value::Text(&end))]),
                 since => words().since(self.language, session.admitted_at, zone, now),
             }
@@ -251,6 +254,10 @@ impl<'a> Door<'a> {
         for (found, _) in ordered {
             tracing::info!(session = %found.session.id, nas = %found.session.contact.nas, "a guest gives its place to another device");
             any = true;
+            // Nor does it take it back by itself, before this one is there.
+            if let Some(device) = found.session.device {
+                self.app.gate.ledger.forget_device(device, view.token);
+            }
         }
         any
     }

@@ -169,8 +169,17 @@ impl World {
 
     /// The router asks as it would of RADIUS.
     fn asks(&self, user: &str, password: &str, device: Mac, ip: &str) -> Decision {
+        self.logs_in(Claim::Code(Code::parse(user).unwrap()), user, password, device, ip)
+    }
+
+    /// The router knows the device, and asks by its MAC address.
+    fn comes_back(&self, device: Mac, ip: &str) -> Decision {
+        self.logs_in(Claim::Device(device), &device.to_string(), "", device, ip)
+    }
+
+    fn logs_in(&self, claim: Claim, user: &str, password: &str, device: Mac, ip: &str) -> Decision {
         let login = Login {
-            claim: Claim::Code(Code::parse(user).unwrap()),
+            claim,
             typed: user.as_bytes(),
             proof: Proof::Password(password.as_bytes()),
             device: Some(device),
@@ -774,4 +783,29 @@ async fn an_address_proves_nothing_where_there_are_several_sites() {
     let answer = world.post("/logout", &[("t", &badge)], "").await;
     assert_eq!(answer.location().as_str(), "http://login.example.net/logout");
     assert_eq!(world.endings(), [(Some(PHONE), None)]);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_given_up_is_not_offered() {
+    let may = one_site().replace("business_ids = [1]", "business_ids = [1]\ndisconnect_port = 0");
+    // More is left than one session may last, so that a second one could begin.
+    let minutes = Some(6000);
+    let known = AccessToken { minutes_included: minutes, minutes_left: minutes, ..token(1, "kx7q-91mp") };
+    let world = World::with(&(may + "guest_may_replace = true\n"), vec![known]);
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    let page = world.types("kx7q-91mp", LAPTOP, &[], "").await;
+    assert!(page.text.contains("Device ending in 00-01"), "{}", page.text);
+    assert!(!page.text.contains("name=\"replace\"") && !page.text.contains("choose a device"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a_device_that_gave_its_place_up_does_not_come_back_by_itself() {
+    let world = World::with(&(one_site() + "guest_may_replace = true\n"), vec![token(1, "kx7q-91mp")]);
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    let session = world.gate.ledger.sessions().pop().unwrap().1.id.to_string();
+    let page = world.types("kx7q-91mp", LAPTOP, &[("replace", &session)], "").await;
+    let ticket = page.leads_with("username").unwrap();
+    // It asks before the new one gets to the router.
+    assert!(matches!(world.comes_back(PHONE, "10.5.88.41"), Decision::Deny(_)));
+    assert!(matches!(world.asks(&ticket, &ticket, LAPTOP, "10.5.88.42"), Decision::Allow(_)));
 }
