@@ -238,6 +238,8 @@ keys! {
     LogoutKept = "logout-kept",
     /// That it is under way.
     LogoutPending = "logout-pending",
+    /// That nobody can be told, and the device stays online.
+    LogoutImpossible = "logout-impossible",
     /// The link back to the login page.
     LogoutAgain = "logout-again",
 

@@ -220,7 +220,7 @@ pub(super) async fn logout(
     let nas = live.settings.nas.iter().find(|nas| *nas.name() == contact.nas);
     let policy = &live.settings.policy;
     tracing::info!(session = %id, nas = %contact.nas, "a guest logs out");
-    let mut gone = false;
+    let (mut told, mut gone) = (false, false);
     if is_of(badge, &online.session) {
         // By none of its codes does it come back by itself.
         for known in app.gate.ledger.remembered(badge.device) {
@@ -229,6 +229,7 @@ pub(super) async fn logout(
     }
     if contact.can_disconnect && is_of(badge, &online.session) {
         let now = app.gate.clock.now();
+        told = true;
         // Should it not get to the disk, the router is told all the same.
         gone = app.gate.ledger.order(id, Cause::Guest, policy, now.wall).is_none();
         while !gone && app.gate.clock.now().mono.saturating_sub(now.mono) < PROVEN_WITHIN {
@@ -241,14 +242,15 @@ pub(super) async fn logout(
     if let Some(own) = own.filter(|_| !gone) {
         return Ok(see_other(&own.logout()));
     }
-    let said = match (gone, policy.counting) {
-        (true, Counting::Connected) => words.say(language, Key::LogoutKept, &[]),
+    let said = match (told, gone, policy.counting) {
+        (true, true, Counting::Connected) => words.say(language, Key::LogoutKept, &[]),
         // The clock runs on.
-        (true, Counting::Elapsed) => String::new(),
-        (false, _) => words.say(language, Key::LogoutPending, &[]),
+        (true, true, Counting::Elapsed) => String::new(),
+        (true, false, _) => words.say(language, Key::LogoutPending, &[]),
+        (false, ..) => words.say(language, Key::LogoutImpossible, &[]),
     };
-    let body = context! { said, login => again(&given, nas) };
-    let heading = words.say(language, Key::LogoutDone, &[]);
+    let heading = words.say(language, if told { Key::LogoutDone } else { Key::StatusOnline }, &[]);
+    let body = context! { said, login => told.then(|| again(&given, nas)) };
     let here = Here { path: "status", query: Vec::new() };
     Ok(answer(StatusCode::OK, pages.render(Page::Logout, language, &heading, &here, body), &[]))
 }

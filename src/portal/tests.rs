@@ -809,3 +809,33 @@ async fn a_device_that_gave_its_place_up_does_not_come_back_by_itself() {
     assert!(matches!(world.comes_back(PHONE, "10.5.88.41"), Decision::Deny(_)));
     assert!(matches!(world.asks(&ticket, &ticket, LAPTOP, "10.5.88.42"), Decision::Allow(_)));
 }
+
+/// The badge that the page's form to log out brings along.
+fn badge_in(page: &Answer) -> String {
+    page.text.split("name=\"t\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+/// No order is given where an address proves nothing, or where the router takes none; nor is one spoken of.
+#[tokio::test]
+async fn who_could_not_be_logged_out_is_told_that_he_is_online() {
+    let hosts = r#"hotspot_hosts = ["login.example.net", "10.5.88.1"]"#;
+    let several = CONFIGURATION.replace(hosts, "hand_over = \"router\"");
+    let untold = one_site().replace(hosts, "hand_over = \"router\"\ndisconnect_port = 0");
+    for configuration in [several, untold] {
+        let world = World::with(&configuration, vec![token(1, "kx7q-91mp")]);
+        assert!(matches!(world.asks("kx7q-91mp", "", PHONE, "10.5.88.41"), Decision::Allow(_)));
+        let badge = badge_in(&world.get("/status", &[("nas", "front-desk")], "").await);
+        let out = world.post("/logout", &[("t", &badge)], "").await;
+        assert_eq!(world.endings(), [(Some(PHONE), None)]);
+        assert!(out.text.contains("<h1>You are online</h1>"), "{}", out.text);
+        assert!(!out.text.contains("has been told") && !out.text.contains("Go online again"), "{}", out.text);
+    }
+    // The order is given where the router takes it, and its page waits for nothing then.
+    let told = one_site().replace(hosts, "hand_over = \"router\"");
+    let world = World::with(&told, vec![token(1, "kx7q-91mp")]);
+    assert!(matches!(world.asks("kx7q-91mp", "", PHONE, "10.5.88.41"), Decision::Allow(_)));
+    let badge = badge_in(&world.get("/status", &[], "").await);
+    let out = world.post("/logout", &[("t", &badge)], "").await;
+    assert_eq!(world.endings(), [(Some(PHONE), Some(Cause::Guest))]);
+    assert!(out.text.contains("You are logged out") && out.text.contains("has been told"), "{}", out.text);
+}

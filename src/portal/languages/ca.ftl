@@ -50,6 +50,7 @@ status-continue = Continua a { $host }
 logout-done = Sessió tancada
 logout-kept = El temps que queda al vostre codi es guarda per a la propera vegada.
 logout-pending = S’ha demanat a la WiFi que tanqui la sessió. Pot trigar un minut.
+logout-impossible = Des d’aquí no es pot tancar la sessió d’aquest dispositiu. Continua connectat fins que deixi la WiFi.
 logout-again = Torna a connectar-me
 
 ## The error page

@@ -48,6 +48,7 @@ status-continue = Weiter zu { $host }
 logout-done = Sie sind abgemeldet
 logout-kept = Die restliche Zeit auf Ihrem Code bleibt für das nächste Mal erhalten.
 logout-pending = Das WLAN wurde angewiesen, Sie abzumelden. Das kann eine Minute dauern.
+logout-impossible = Dieses Gerät kann von hier aus nicht abgemeldet werden. Es bleibt online, bis es das WLAN verlässt.
 logout-again = Wieder online gehen
 
 ## The error page

@@ -58,6 +58,7 @@ status-continue = Continue to { $host }
 logout-done = You are logged out
 logout-kept = The time left on your code is kept for next time.
 logout-pending = The WiFi has been told to log you out. This can take a minute.
+logout-impossible = This device cannot be logged out from here. It stays online until it leaves the WiFi.
 logout-again = Go online again
 
 ## The error page

@@ -48,6 +48,7 @@ status-continue = Continuar a { $host }
 logout-done = Sesión cerrada
 logout-kept = El tiempo que queda en su código se guarda para la próxima vez.
 logout-pending = Se ha pedido a la WiFi que cierre su sesión. Puede tardar un minuto.
+logout-impossible = Desde aquí no se puede cerrar la sesión de este dispositivo. Sigue conectado hasta que deje la WiFi.
 logout-again = Volver a conectarse
 
 ## The error page

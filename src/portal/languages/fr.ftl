@@ -48,6 +48,7 @@ status-continue = Continuer vers { $host }
 logout-done = Déconnexion réussie
 logout-kept = Le temps restant sur votre code est conservé pour la prochaine fois.
 logout-pending = La déconnexion a été demandée au WiFi. Cela peut prendre une minute.
+logout-impossible = Cet appareil ne peut pas être déconnecté d’ici. Il reste en ligne jusqu’à ce qu’il quitte le WiFi.
 logout-again = Se reconnecter
 
 ## The error page

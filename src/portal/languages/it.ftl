@@ -50,6 +50,7 @@ status-continue = Continua su { $host }
 logout-done = Disconnessione eseguita
 logout-kept = Il tempo rimasto sul codice è conservato per la prossima volta.
 logout-pending = È stato chiesto al WiFi di disconnetterla. Può volerci un minuto.
+logout-impossible = Da qui questo dispositivo non si può disconnettere. Resta connesso finché non lascia il WiFi.
 logout-again = Torna online
 
 ## The error page

@@ -48,6 +48,7 @@ status-continue = Verder naar { $host }
 logout-done = U bent uitgelogd
 logout-kept = De resterende tijd op uw code blijft bewaard voor de volgende keer.
 logout-pending = Aan de wifi is gevraagd u uit te loggen. Dit kan een minuut duren.
+logout-impossible = Dit apparaat kan hier niet worden uitgelogd. Het blijft online tot het de wifi verlaat.
 logout-again = Weer online gaan
 
 ## The error page

@@ -50,6 +50,7 @@ status-continue = Continuar para { $host }
 logout-done = Sessão encerrada
 logout-kept = O tempo restante do seu código fica guardado para a próxima vez.
 logout-pending = Foi pedido ao WiFi que termine a sua sessão. Pode demorar um minuto.
+logout-impossible = Não é possível terminar a sessão deste dispositivo a partir daqui. Fica online até sair do WiFi.
 logout-again = Entrar novamente
 
 ## The error page
