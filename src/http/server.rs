@@ -129,10 +129,7 @@ struct PeerShare {
 impl Peers {
     /// One more connection of this peer; none: it has as many as it may.
     fn enter(self: &Arc<Self>, peer: IpAddr, live: Option<&Live>) -> Option<PeerShare> {
-        let is_many = live.is_none_or(|live| {
-            let proxies = &live.settings.http.trusted_proxies;
-            is_of_many(peer, live) || proxies.iter().any(|proxy| proxy.contains(&peer))
-        });
+        let is_many = live.is_none_or(|live| is_of_many(peer, live));
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = peers.entry(peer).or_default();
         if *count >= if is_many { OF_MANY } else { OF_A_PEER } {

@@ -44,8 +44,8 @@ impl FromRequestParts<Arc<App>> for From {
     }
 }
 
-/// Whether many may be behind this address: a router's own, this machine, or one that is not of a private network, to which
-/// somebody has translated theirs.
+/// Whether many may be behind this address: a router's own, this machine, a proxy that does not say who asked it, or one that
+/// is not of a private network, to which somebody has translated theirs.
 #[must_use]
 pub fn is_of_many(address: IpAddr, live: &Live) -> bool {
     let is_private = match address {
@@ -57,16 +57,19 @@ pub fn is_of_many(address: IpAddr, live: &Live) -> bool {
         // Addresses of IPv6 are not translated.
         IpAddr::V6(address) => !address.is_loopback(),
     };
-    !is_private || live.clients.find(address).is_some()
+    !is_private || is_trusted(address, live) || live.clients.find(address).is_some()
+}
+
+fn is_trusted(address: IpAddr, live: &Live) -> bool {
+    live.settings.http.trusted_proxies.iter().any(|proxy| proxy.contains(&address))
 }
 
 /// The client behind trusted proxies: each proxy adds who asked it at the end, and what is before that may be invented.
 fn client(peer: IpAddr, headers: &HeaderMap, live: &Live) -> IpAddr {
-    let trusted = |address: &IpAddr| live.settings.http.trusted_proxies.iter().any(|proxy| proxy.contains(address));
     let lines = headers.get_all(FORWARDED_FOR).iter().rev().filter_map(|line| line.to_str().ok());
     let mut hops = lines.flat_map(|line| line.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
     let mut client = peer;
-    while trusted(&client) {
+    while is_trusted(client, live) {
         match hops.next() {
             Some(Ok(hop)) => client = hop.to_canonical(),
             Some(Err(_)) | None => break,

@@ -839,3 +839,17 @@ async fn who_could_not_be_logged_out_is_told_that_he_is_online() {
     assert_eq!(world.endings(), [(Some(PHONE), Some(Cause::Guest))]);
     assert!(out.text.contains("You are logged out") && out.text.contains("has been told"), "{}", out.text);
 }
+
+#[tokio::test]
+async fn a_proxy_that_names_nobody_stands_for_many() {
+    let world = World::with(&one_site().replace("192.0.2.100", "10.0.0.2"), vec![token(1, "kx7q-91mp")]);
+    let types = async |code: &str, from: &str| {
+        let form = [("mac", "02:00:5E:10:00:01"), ("link-login-only", LINK), ("code", code)];
+        let request = Request::post("/login").header("content-type", "application/x-www-form-urlencoded");
+        world.send(request.header("x-forwarded-for", from), "10.0.0.2", pages::query(form)).await
+    };
+    for guest in 10..20 {
+        types("wrong", &format!("10.5.88.{guest}:4711")).await;
+    }
+    assert_eq!(types("kx7q-91mp", "10.5.88.41:4711").await.status, 303);
+}
