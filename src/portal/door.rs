@@ -88,7 +88,7 @@ pub(super) async fn page(
             match router {
                 // It sends the guest back with what it takes to be handed over. Should it not, that is not tried again.
                 Some(router) if lost == Lost::NotFromRouter && !sent => {
-                    if is_online(&app, &live, shown(&app, &given, &headers)) {
+                    if is_online(&app, &live, shown(&app, &given, &headers), from) {
                         return Ok(see_other("status"));
                     }
                     let mut response = see_other(router.as_str());

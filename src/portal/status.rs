@@ -10,7 +10,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use minijinja::context;
 
-use super::address::From;
+use super::address::{From, is_of_many};
 use super::arrival::{Given, ONWARD, language, login_of, login_said, nas_of};
 use super::badge::{self, Badge, Proof};
 use super::door::set_badge;
@@ -141,19 +141,20 @@ pub(super) async fn page(
     let by_badge = shown.and_then(|badge| {
         let online = online_by(&app, &live, badge)?;
         let proven = is_of(badge, &online.session);
-        Some((online, proven))
+        let is_here = from.is_none_or(|from| may_be_at(&online.session, from, &live));
+        Some((online, proven, is_here))
     });
     let by_address = match (from, by_badge.as_ref()) {
-        (Some(from), None | Some((_, false))) => online_at(&app, &live, given.get("nas"), from).await,
-        (Some(_), Some((_, true))) | (None, _) => None,
+        (Some(_), Some((_, true, true))) | (None, _) => None,
+        (Some(from), _) => online_at(&app, &live, given.get("nas"), from).await,
     };
     // Networks of several sites may be alike: then an address shows the time, and proves nothing.
     let from_there = by_address.is_some() && live.settings.nas.len() == 1;
-    let found = by_address.map(|online| (online, from_there)).or(by_badge);
+    let found = by_address.map(|online| (online, from_there, true)).or(by_badge);
     let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
     let is_ours = |onward: &Destination| base.is_some_and(|base| onward.is_of(base));
     let onward = onward.filter(|onward| onward.as_str().len() <= ONWARD && !onward.is_probe() && !is_ours(onward));
-    let badge = found.as_ref().and_then(|(online, proven)| online.badge(*proven));
+    let badge = found.as_ref().and_then(|(online, proven, _)| online.badge(*proven));
     let signed = |seconds| badge.map(|badge| badge.signed(&app.portal.key, now, seconds));
     let text = |name: &'static str| Some((name, given.get(name)?.to_owned()));
     let here = [
@@ -164,8 +165,8 @@ pub(super) async fn page(
     ];
     let here = Here { path: "status", query: here.into_iter().flatten().collect() };
     let zone = live.settings.time_zone();
-    let Some((online, _)) = found else {
-        let named = given.get("nas").and_then(|name| live.settings.nas.iter().find(|nas| nas.name().as_str() == name));
+    let named = given.get("nas").and_then(|name| live.settings.nas.iter().find(|nas| nas.name().as_str() == name));
+    let Some((online, _, is_here)) = found else {
         let body = context! { online => false, login => again(&given, named) };
         let heading = words.say(language, Key::StatusOffline, &[]);
         return Ok(answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &[]));
@@ -190,10 +191,12 @@ pub(super) async fn page(
         time_left => words.time_left(language, online.left),
         valid_until => online.valid_to.map(|end| words.date(language, end, zone, now)),
         warning, devices, onward,
+        login => (!is_here).then(|| again(&given, named.or(nas))),
         badge => signed(badge::IN_PAGE_FOR).unwrap_or_default(),
         here => here.spoken(language),
     };
-    let heading = words.say(language, Key::StatusOnline, &[]);
+    // Who seems to be elsewhere reads what is left, and how to go online here.
+    let heading = words.say(language, if is_here { Key::StatusOnline } else { Key::StatusTimeLeft }, &[]);
     // A router that cannot be told logs out by its own page.
     let origins = nas.and_then(|nas| login_of(&given, nas)).map(|login| login.origins()).unwrap_or_default();
     let mut response = answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &origins);
@@ -262,8 +265,16 @@ pub(super) async fn elsewhere(live: In) -> Result<Response, Problem> {
 }
 
 /// Whether the asking guest is known to be online, by badge alone.
-pub(super) fn is_online(app: &App, live: &Live, shown: Option<Badge>) -> bool {
-    shown.is_some_and(|badge| online_by(app, live, badge).is_some())
+pub(super) fn is_online(app: &App, live: &Live, shown: Option<Badge>, from: IpAddr) -> bool {
+    let online = shown.and_then(|badge| online_by(app, live, badge));
+    online.is_some_and(|online| may_be_at(&online.session, from, live))
+}
+
+/// Whether who asks from here may be on the device of this session: a device that came back under another MAC address has another
+/// address too, and is not online.
+fn may_be_at(session: &Session, from: IpAddr, live: &Live) -> bool {
+    let is_at = |ip: IpAddr| ip.to_canonical() == from || ip.to_canonical().is_ipv4() != from.is_ipv4();
+    session.contact.ip.is_none_or(is_at) || is_of_many(from, live)
 }
 
 /// Where a guest is logged in at the router, if that is known.

@@ -853,3 +853,37 @@ async fn a_proxy_that_names_nobody_stands_for_many() {
     }
     assert_eq!(types("kx7q-91mp", "10.5.88.41:4711").await.status, 303);
 }
+
+#[tokio::test]
+async fn a_session_at_another_address_does_not_keep_its_guest_from_the_login() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp"), token(2, "other")]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    let get = async |path: &str, from: &str| {
+        let request = Request::get(path).header("cookie", format!("spotgate={badge}"));
+        world.send(request, from, Body::empty()).await
+    };
+    let link = "/login?nas=front-desk&code=kx7q-91mp";
+    // The same browser under another MAC address, and so at another address: it is not online.
+    assert_eq!(get(link, "10.5.88.99").await.location().as_str(), LINK);
+    let page = get("/status?nas=front-desk", "10.5.88.99").await;
+    assert!(page.text.contains("data-seconds=\"3600\"") && !page.text.contains("You are online"), "{}", page.text);
+    assert!(page.text.contains("href=\"login?nas=front-desk\""), "{}", page.text);
+    // Where it is, where it may be by its other family of addresses, and where many are.
+    for here in ["10.5.88.41", "fd00::41", "10.5.0.1", "203.0.113.5"] {
+        assert_eq!(get(link, here).await.location().path(), "/status", "{here}");
+        let page = get("/status", here).await;
+        assert!(page.text.contains("You are online") && !page.text.contains("href=\"login"), "{here}: {}", page.text);
+    }
+    // What is online at the asking address itself is shown before that.
+    world.goes_online("other", LAPTOP, "10.5.88.99").await;
+    world.clock.advance(Duration::from_secs(6));
+    let page = get("/status", "10.5.88.99").await;
+    assert!(page.text.contains("You are online") && page.text.contains("1 of 1"), "{}", page.text);
+    // Of a session without an address nobody knows where it is.
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp")]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "").await.cookie("spotgate").unwrap();
+    assert_eq!(
+        world.get("/login", &[("nas", "front-desk")], &format!("spotgate={badge}")).await.location().path(),
+        "/status"
+    );
+}
