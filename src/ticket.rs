@@ -8,6 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+
 use crate::core::ident::{Code, CodeKey, Mac, NasName};
 use crate::core::login::{Claim, Login};
 
@@ -26,6 +30,9 @@ const LETTERS: usize = 26;
 
 /// Tickets that are out for one code: whoever has it takes none of the others'.
 const OF_A_CODE: usize = 16;
+
+/// Used tickets that are known again; beyond, the one that nobody has shown for longest is forgotten.
+const KNOWN_AGAIN: u64 = 100_000;
 
 /// Whether a text is made like that of a ticket.
 #[must_use]
@@ -54,6 +61,16 @@ impl Ticket {
     }
 }
 
+/// A text in short: whoever shows it was given the text.
+pub type Mark = [u8; 8];
+
+/// The mark of a text.
+#[must_use]
+pub fn mark(text: &str) -> Mark {
+    let digest = Sha256::digest(text.as_bytes());
+    std::array::from_fn(|octet| digest.get(octet).copied().unwrap_or_default())
+}
+
 /// What a ticket stands for.
 struct Meant {
     code: Code,
@@ -68,9 +85,19 @@ struct Meant {
 /// How long a session without a name may be asked for anew: what is asked upstream for one packet.
 const NAMELESS: Duration = Duration::from_secs(5);
 
-/// The tickets that are out.
-#[derive(Default)]
-pub struct Tickets(Mutex<Out>);
+/// The tickets that are out, and the marks of those that were used.
+pub struct Tickets {
+    out: Mutex<Out>,
+    used: Cache<Mark, ()>,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        // By how lately they were shown, not how often: a new one always finds room.
+        let used = Cache::builder().max_capacity(KNOWN_AGAIN).eviction_policy(EvictionPolicy::lru()).build();
+        Self { out: Mutex::default(), used }
+    }
+}
 
 #[derive(Default)]
 struct Out {
@@ -105,7 +132,7 @@ impl Tickets {
         getrandom::fill(&mut random).ok()?;
         let text = format!("{MARK}{}", data_encoding::BASE32_NOPAD.encode(&random).to_ascii_lowercase());
         let ticket = Ticket(text.into());
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that ran out are forgotten now and then, too.
         if out.tickets.len() >= AT_ONCE {
             return None;
@@ -127,7 +154,7 @@ impl Tickets {
     pub fn redeem(&self, login: &Login<'_>, nas: &NasName, now: Duration) -> Option<Code> {
         let Claim::Code(_) = login.claim else { return None };
         let text = std::str::from_utf8(login.typed).ok().filter(|text| text.starts_with(MARK))?;
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let meant = out.tickets.get_mut(&Ticket(text.into()))?;
         let session = login.nas_session.unwrap_or_default();
         let is_same = |(used_for, at): &(Box<str>, Duration)| {
@@ -142,12 +169,20 @@ impl Tickets {
             return None;
         }
         meant.used_for.get_or_insert_with(|| (session.into(), now));
+        self.used.insert(mark(text), ());
         Some(meant.code.clone())
+    }
+
+    /// Whether the ticket with this mark was used: whoever was given it is on the device that it was given for, since a router
+    /// has seen that device bring it. Also when it has run out long since; a restart forgets it.
+    #[must_use]
+    pub fn was_used(&self, mark: Mark) -> bool {
+        self.used.get(&mark).is_some()
     }
 
     /// Forgets those that have run out.
     pub fn forget(&self, now: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).forget(now);
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).forget(now);
     }
 }
 
@@ -200,11 +235,14 @@ mod tests {
             "no proof"
         );
         assert_eq!(redeem(&login("sg-nothing", proof, DEVICE, None), "desk", NOW), None, "no such ticket");
+        assert!(!tickets.was_used(mark(&text)));
         assert_eq!(redeem(&good, "desk", NOW), Code::parse("kx7q").ok());
         assert_eq!(redeem(&good, "desk", NOW), Code::parse("kx7q").ok(), "the same session asks anew");
         assert_eq!(redeem(&login(&text, proof, DEVICE, Some("80a00002")), "desk", NOW), None, "used");
         assert_eq!(redeem(&login(&text, proof, DEVICE, None), "desk", NOW), None, "used");
         assert_eq!(redeem(&good, "desk", NOW + GOOD_FOR), None, "run out");
+        tickets.forget(NOW + GOOD_FOR);
+        assert!(tickets.was_used(mark(&text)) && !tickets.was_used(mark("sg-nothing")));
     }
 
     #[test]
@@ -237,7 +275,7 @@ mod tests {
         assert!(issue(AT_ONCE, NOW + GOOD_FOR / 2).is_none());
         tickets.forget(NOW + GOOD_FOR);
         assert!(issue(0, NOW + GOOD_FOR).is_some());
-        let out = tickets.0.lock().unwrap();
+        let out = tickets.out.lock().unwrap();
         assert_eq!((out.tickets.len(), out.of_code.len()), (1, 1));
     }
 }

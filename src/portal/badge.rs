@@ -5,9 +5,10 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use crate::core::ident::{Mac, TokenId};
+use crate::ticket::{Mark, mark};
 
 /// How long a badge in a cookie is good for, in seconds.
 pub const KEPT_FOR: i64 = 30 * 24 * 3600;
@@ -27,15 +28,20 @@ const VERSION: u8 = 2;
 
 /// What shows that a browser is on the device of a session, and does not only say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Proof([u8; 8]);
+pub struct Proof(Mark);
 
 impl Proof {
     /// Whoever was given this text shows it: the ticket that the router let the device in on, or the session that a page was
     /// shown of to who came from its address.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let digest = Sha256::digest(text.as_bytes());
-        Self(std::array::from_fn(|octet| digest.get(octet).copied().unwrap_or_default()))
+        Self(mark(text))
+    }
+
+    /// The mark of the text.
+    #[must_use]
+    pub const fn mark(self) -> Mark {
+        self.0
     }
 
     /// Whether it shows anything.

@@ -245,7 +245,8 @@ impl<'a> Door<'a> {
         let (policy, now) = (&self.live.settings.policy, self.app.gate.clock.now().wall);
         let others =
             account.sessions().iter().filter(|session| session.holds_place() && session.device != arrival.device);
-        let is_own = |session: &Session| badge.is_some_and(|badge| is_of(badge, session));
+        let badge = badge.filter(|badge| badge.token == view.token);
+        let is_own = |session: &Session| badge.is_some_and(|badge| is_of(self.app, badge, session));
         // One that its router cannot be told to end would go on beside this one.
         let tellable = others.filter(|session| session.contact.can_disconnect);
         let of_it = tellable.filter(|session| Some(session.id) == named || is_own(session));

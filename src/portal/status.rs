@@ -86,14 +86,18 @@ fn online(app: &App, live: &Live, token: TokenId, is_it: impl Fn(&Session) -> bo
     Some(Online { token, session: session.clone(), left, valid_to, devices })
 }
 
-/// Whether the browser with this badge is on the device of this session, and does not only say so.
+/// Whether the browser with this badge is on the device of this session of its token, and does not only say so.
+///
+/// A ticket that the device was let in on shows that also of its later sessions, as long as it is known here; of the session that
+/// was begun with it, over a restart too. An address shows it of the session that is there alone: others may have it next.
 #[must_use]
-pub fn is_of(badge: Badge, session: &Session) -> bool {
-    let ticket = session.contact.user_name.as_ref().map(|ticket| Proof::of(ticket.reveal()));
+pub fn is_of(app: &App, badge: Badge, session: &Session) -> bool {
+    let by_ticket = || app.gate.tickets.was_used(badge.proof.mark());
+    let ticket = || session.contact.user_name.as_ref().map(|ticket| Proof::of(ticket.reveal()));
     let by_session = || Proof::of(&session.id.to_string());
     session.device == Some(badge.device)
         && badge.proof.is_some()
-        && (ticket == Some(badge.proof) || by_session() == badge.proof)
+        && (by_ticket() || ticket() == Some(badge.proof) || by_session() == badge.proof)
 }
 
 /// The session of this badge. One that proves nothing shows what its code shows to who knows it.
@@ -140,7 +144,7 @@ pub(super) async fn page(
     let shown = badge(&app, &given, &headers);
     let by_badge = shown.and_then(|badge| {
         let online = online_by(&app, &live, badge)?;
-        let proven = is_of(badge, &online.session);
+        let proven = is_of(&app, badge, &online.session);
         let is_here = from.is_none_or(|from| may_be_at(&online.session, from, &live));
         Some((online, proven, is_here))
     });
@@ -224,13 +228,14 @@ pub(super) async fn logout(
     let policy = &live.settings.policy;
     tracing::info!(session = %id, nas = %contact.nas, "a guest logs out");
     let (mut told, mut gone) = (false, false);
-    if is_of(badge, &online.session) {
+    let proven = is_of(&app, badge, &online.session);
+    if proven {
         // By none of its codes does it come back by itself.
         for known in app.gate.ledger.remembered(badge.device) {
             app.gate.ledger.forget_device(badge.device, known.token);
         }
     }
-    if contact.can_disconnect && is_of(badge, &online.session) {
+    if contact.can_disconnect && proven {
         let now = app.gate.clock.now();
         told = true;
         // Should it not get to the disk, the router is told all the same.

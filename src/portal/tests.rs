@@ -887,3 +887,34 @@ async fn a_session_at_another_address_does_not_keep_its_guest_from_the_login() {
         "/status"
     );
 }
+
+/// By a ticket it was shown once that this browser is on this device, whatever the device logs in with later.
+#[tokio::test]
+async fn a_browser_takes_over_its_own_place_after_its_device_logged_in_by_its_mac_address_too() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp"), token(2, "other")]);
+    let cookie = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    assert!(matches!(world.comes_back(PHONE, "10.5.88.41"), Decision::Allow(_)));
+    // Who knows the code and the MAC address has shown nothing.
+    let said = world.types("kx7q-91mp", PHONE, &[], "").await.cookie("spotgate").unwrap();
+    assert_eq!(world.types("kx7q-91mp", LAPTOP, &[], &format!("spotgate={said}")).await.status, 200);
+    world.post("/logout", &[("t", &said)], "").await;
+    assert_eq!(world.endings(), [(Some(PHONE), None)]);
+    let again = world.types("kx7q-91mp", LAPTOP, &[], &format!("spotgate={cookie}")).await;
+    let ticket = again.leads_with("username").unwrap();
+    assert_eq!(world.endings(), [(Some(PHONE), Some(Cause::Displaced))]);
+    assert!(matches!(world.asks(&ticket, &ticket, LAPTOP, "10.5.88.42"), Decision::Allow(_)));
+}
+
+#[tokio::test]
+async fn what_a_browser_has_shown_counts_for_its_code_and_device_alone() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp"), token(2, "other")]);
+    let cookie = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    world.post("/logout", &[("t", &cookie)], "").await;
+    // Somebody has that device on another code, or another device on this one.
+    assert!(matches!(world.asks("other", "", PHONE, "10.5.88.41"), Decision::Allow(_)));
+    assert!(matches!(world.asks("kx7q-91mp", "", Mac::new([2; 6]), "10.5.88.50"), Decision::Allow(_)));
+    for code in ["other", "kx7q-91mp"] {
+        assert_eq!(world.types(code, LAPTOP, &[], &format!("spotgate={cookie}")).await.status, 200, "{code}");
+    }
+    assert!(!world.endings().iter().any(|(_, cause)| *cause == Some(Cause::Displaced)), "{:?}", world.endings());
+}
