@@ -1,6 +1,6 @@
 //! Who a request comes from, and who is online there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,39 +86,58 @@ pub struct Addresses {
     looking: tokio::sync::Mutex<()>,
 }
 
-/// The token of the latest session by its device's address, for each router, since networks of several may overlap; and when that
-/// was admitted.
-type Online = HashMap<IpAddr, Vec<(NasName, TokenId, Timestamp)>>;
+#[derive(Debug, Default)]
+struct Online {
+    /// The token of the latest session by its device's address, for each router, since networks of several may overlap; and when
+    /// that was admitted.
+    at: HashMap<IpAddr, Vec<(NasName, TokenId, Timestamp)>>,
+    /// Routers with a session of whose device nobody has said the address.
+    anywhere: HashSet<NasName>,
+}
 
 impl Addresses {
     /// The tokens that devices at this address are online on, with their routers, and since when.
     pub async fn at(&self, address: IpAddr, ledger: &Arc<Ledger>, clock: &Clock) -> Vec<(NasName, TokenId, Timestamp)> {
+        self.online(ledger, clock).await.at.get(&address).cloned().unwrap_or_default()
+    }
+
+    /// Whether a device is online at this router of which nobody has said the address.
+    pub async fn is_any_unknown(&self, nas: &NasName, ledger: &Arc<Ledger>, clock: &Clock) -> bool {
+        self.online(ledger, clock).await.anywhere.contains(nas)
+    }
+
+    async fn online(&self, ledger: &Arc<Ledger>, clock: &Clock) -> Arc<Online> {
         let fresh = || {
             let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock.now().mono;
             latest.as_ref().filter(|(until, _)| now < *until).map(|(_, online)| Arc::clone(online))
         };
-        let online = match fresh() {
+        if let Some(online) = fresh() {
+            return online;
+        }
+        let _turn = self.looking.lock().await;
+        match fresh() {
             Some(online) => online,
-            None => {
-                let _turn = self.looking.lock().await;
-                match fresh() {
-                    Some(online) => online,
-                    None => self.look(ledger, clock).await,
-                }
-            }
-        };
-        online.get(&address).cloned().unwrap_or_default()
+            None => self.look(ledger, clock).await,
+        }
     }
 
     async fn look(&self, ledger: &Arc<Ledger>, clock: &Clock) -> Arc<Online> {
         let (began, ledger) = (clock.now().mono, Arc::clone(ledger));
         let looked = tokio::task::spawn_blocking(move || {
-            let mut online = Online::new();
+            let mut online = Online::default();
             ledger.each_session(|token, session| {
+                if session.ending.is_some() {
+                    return;
+                }
+                let Some(ip) = session.contact.ip else {
+                    if !online.anywhere.contains(&session.contact.nas) {
+                        online.anywhere.insert(session.contact.nas.clone());
+                    }
+                    return;
+                };
                 // An address may be given to another device before the end of the former is known: the latest has it.
-                let Some(ip) = session.contact.ip.filter(|_| session.ending.is_none()) else { return };
-                let there = online.entry(ip.to_canonical()).or_default();
+                let there = online.at.entry(ip.to_canonical()).or_default();
                 match there.iter_mut().find(|(nas, ..)| *nas == session.contact.nas) {
                     Some(known) if known.2 >= session.admitted_at => {}
                     Some(known) => (known.1, known.2) = (token, session.admitted_at),

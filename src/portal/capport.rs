@@ -50,16 +50,22 @@ pub(crate) async fn capport(State(app): State<Arc<App>>, From(from): From, live:
         Some(from) => online_at(&app, &live, None, from).await,
         None => None,
     };
-    // Behind address translation all guests are one, and networks of several sites may be alike: whether this one is online nobody
-    // can say then, and devices find out otherwise.
+    let nas = from.and_then(|from| nas_of(&Given::default(), &live, from));
+    let may_be_online = match nas {
+        Some(nas) if online.is_none() => {
+            app.portal.addresses.is_any_unknown(nas.name(), &app.gate.ledger, &app.gate.clock).await
+        }
+        Some(_) | None => false,
+    };
+    // Behind address translation all guests are one, of some devices nobody says the address, and networks of several sites may be
+    // alike: whether this one is online nobody can say then, and devices find out otherwise.
     let nobody_knows = |from: IpAddr| {
         let several = live.settings.nas.len() > 1 && live.clients.find(from).is_none();
-        !from.is_loopback() && (several || (online.is_none() && is_of_many(from, &live)))
+        !from.is_loopback() && (several || may_be_online || (online.is_none() && is_of_many(from, &live)))
     };
     if from.is_some_and(nobody_knows) {
         return Err(Problem::not_found());
     }
-    let nas = from.and_then(|from| nas_of(&Given::default(), &live, from));
     let at = |path: &str| {
         let base = live.settings.portal.public_url.as_deref()?;
         let query = query(nas.map(|nas| ("nas", nas.name().as_str())));

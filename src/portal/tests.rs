@@ -918,3 +918,19 @@ async fn what_a_browser_has_shown_counts_for_its_code_and_device_alone() {
     }
     assert!(!world.endings().iter().any(|(_, cause)| *cause == Some(Cause::Displaced)), "{:?}", world.endings());
 }
+
+#[tokio::test]
+async fn a_devices_own_software_is_told_nothing_while_nobody_knows_where_somebody_is_online() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp"), token(2, "other")]);
+    let ask = async |from: &str| {
+        world.clock.advance(Duration::from_secs(6));
+        let answer = world.send(Request::get("/capport"), from, Body::empty()).await;
+        (answer.status, serde_json::from_str::<Value>(&answer.text).unwrap()["captive"].as_bool())
+    };
+    let badge = world.goes_online("kx7q-91mp", PHONE, "").await.cookie("spotgate").unwrap();
+    world.goes_online("other", LAPTOP, "10.5.88.42").await;
+    assert_eq!(ask("10.5.88.41").await, (404, None));
+    assert_eq!(ask("10.5.88.42").await, (200, Some(false)), "that one is known");
+    world.post("/logout", &[("t", &badge)], "").await;
+    assert_eq!(ask("10.5.88.41").await, (200, Some(true)));
+}
