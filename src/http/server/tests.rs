@@ -38,6 +38,17 @@ fn connect() -> DuplexStream {
 
 /// The same, where so many bytes fit into each way.
 fn connect_with(bytes: usize) -> DuplexStream {
+    let (router, _) = interface();
+    let (ours, theirs) = tokio::io::duplex(bytes);
+    // A connection ends with the value that watches over it.
+    let graceful: &GracefulShutdown = Box::leak(Box::default());
+    let peer = Peer(([192, 0, 2, 7], 4711).into());
+    let share = Arc::new(Peers::new(MOST)).enter(peer.0.ip(), None).unwrap();
+    tokio::spawn(converse(ours, peer, share, router, graceful.watcher()));
+    theirs
+}
+
+fn interface() -> (Router, Current) {
     let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
     let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
     let catalogue = Arc::new(Catalogue::new(&settings.cache, None, false, clock.clone()));
@@ -50,16 +61,7 @@ fn connect_with(bytes: usize) -> DuplexStream {
     });
     let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock));
     let (_, live) = watch::channel(Arc::new(Live::new(settings).unwrap()));
-    let (ours, theirs) = tokio::io::duplex(bytes);
-    // A connection ends with the value that watches over it.
-    let graceful: &GracefulShutdown = Box::leak(Box::default());
-    tokio::spawn(converse(
-        ours,
-        Peer(([192, 0, 2, 7], 4711).into()),
-        router(&Arc::new(App::new(gate, live, Portal::new(Key::new([7; 32]))))),
-        graceful.watcher(),
-    ));
-    theirs
+    (router(&Arc::new(App::new(gate, live.clone(), Portal::new(Key::new([7; 32]))))), live)
 }
 
 /// Sends this and returns what comes back until the other side closes, and after how many seconds it does.
@@ -126,18 +128,74 @@ async fn who_does_not_take_in_what_he_asked_for_is_hung_up_on() {
 }
 
 #[test]
-fn one_peer_takes_no_more_than_its_share_of_connections() {
-    let settings = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
-    let (peers, live) = (Arc::new(Peers::default()), Live::new(settings).unwrap());
+fn at_its_share_a_peer_gives_up_what_keeps_us_waiting_longest() {
+    let live = interface().1;
+    let (peers, live) = (Arc::new(Peers::new(MOST)), Arc::clone(&live.borrow()));
     let enter = |peer: &str| peers.enter(peer.parse().unwrap(), Some(&live));
-    let mut held: Vec<_> = (0..OF_A_PEER).map(|_| enter("10.5.88.9").unwrap()).collect();
+    let ended = |held: &[Share]| -> Vec<_> { (0..held.len()).filter(|at| held[*at].cut.is_cancelled()).collect() };
+    let mut held: Vec<_> = (0..MOST.of_a_peer).map(|_| enter("10.5.88.9").unwrap()).collect();
+    // The first one waits for us, and the second one did.
+    held[0].is_asked();
+    held[1].is_asked();
+    held[1].is_answered();
+    let other = enter("10.5.88.8").unwrap();
+    held.push(enter("10.5.88.9").unwrap());
+    assert_eq!(ended(&held), [2]);
+    held.push(enter("10.5.88.9").unwrap());
+    assert_eq!(ended(&held), [2, 3]);
+    // Which have ended by now, and count once.
+    held.drain(2..4);
+    assert_eq!((held.len(), peers.held.lock().unwrap().of_peers.len()), (MOST.of_a_peer, 2));
+    for share in &held {
+        share.is_asked();
+    }
     assert!(enter("10.5.88.9").is_none() && enter("10.5.88.8").is_some());
     held.pop();
     assert!(enter("10.5.88.9").is_some());
-    drop(held);
-    assert!(peers.0.lock().unwrap().is_empty());
+    assert!(!other.cut.is_cancelled() && ended(&held).is_empty());
+    drop((held, other));
+    assert!(peers.held.lock().unwrap().of_peers.is_empty());
     // This machine, and routers, stand for many.
-    let many: Vec<_> = (0..OF_MANY).map(|_| enter("127.0.0.1").unwrap()).collect();
-    assert!(enter("127.0.0.1").is_none());
-    drop(many);
+    let many: Vec<_> = (0..MOST.of_many).map(|_| enter("127.0.0.1").unwrap()).collect();
+    assert!(ended(&many).is_empty());
+    let one_more = enter("127.0.0.1");
+    assert!(ended(&many) == [0] && one_more.is_some());
+}
+
+/// One device can be behind the address of many, or have several.
+#[tokio::test]
+async fn who_holds_connections_open_keeps_nobody_else_out() {
+    const FEW: Most = Most { connections: 16, of_a_peer: 4, of_many: 8 };
+    const HALVES: [&str; 3] =
+        ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n", "POST /login HTTP/1.1\r\ncontent-length: 9\r\n\r\nc"];
+    let from = async |host: u8, to, says: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+        let mut stream = socket.connect(to).await.unwrap();
+        stream.write_all(says.as_bytes()).await.unwrap();
+        stream
+    };
+    // From the address of all guests, and from two others while they ask from a third one.
+    for (holders, guest) in [(&[1u8][..], 1), (&[1, 2], 3)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (to, stop, (router, live)) = (listener.local_addr().unwrap(), CancellationToken::new(), interface());
+        let server = tokio::spawn(serve_up_to(FEW, listener, Some(live), router, stop.clone(), Duration::ZERO));
+        let mut held = Vec::new();
+        for holder in holders {
+            for number in 0..FEW.of_many {
+                held.push(from(*holder, to, HALVES[number % HALVES.len()]).await);
+            }
+        }
+        // Again and again, whatever each of them does.
+        for _ in 0..2 * FEW.connections {
+            let mut stream = from(guest, to, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let mut answer = [0; 15];
+            let answered = tokio::time::timeout(HEADER_TIME / 2, stream.read_exact(&mut answer)).await;
+            answered.expect("at once").expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            held.push(stream);
+        }
+        stop.cancel();
+        server.await.unwrap();
+    }
 }
