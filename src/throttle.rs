@@ -46,6 +46,8 @@ pub enum Who<'a> {
         from: IpAddr,
         /// Whether many come from there.
         shared: bool,
+        /// The router that its guest wants to log in at; none, if it comes from a router's own address, where guests are.
+        nas: Option<&'a NasName>,
     },
 }
 
@@ -61,6 +63,8 @@ enum Guesser {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Nas(NasName),
+    /// The pages where guests log in at this NAS. Anybody can fail there: that must not close the NAS itself.
+    Pages(NasName),
     Address(IpAddr),
 }
 
@@ -68,7 +72,7 @@ impl Who<'_> {
     fn guesser(&self) -> Option<Guesser> {
         match *self {
             Self::Device { device, .. } => device.map(Guesser::Device),
-            Self::Browser { from, shared: false } => Some(Guesser::Browser(from)),
+            Self::Browser { from, shared: false, .. } => Some(Guesser::Browser(from)),
             Self::Browser { shared: true, .. } => None,
         }
     }
@@ -80,8 +84,15 @@ impl Who<'_> {
             Self::Browser { from: IpAddr::V6(from), .. } => {
                 Some(Place::Address(Ipv6Addr::from_bits(from.to_bits() >> 64 << 64).into()))
             }
-            Self::Browser { from, shared: true } => Some(Place::Address(from)),
+            Self::Browser { from, shared: true, .. } => Some(Place::Address(from)),
             Self::Browser { shared: false, .. } => None,
+        }
+    }
+
+    fn pages(&self) -> Option<Place> {
+        match *self {
+            Self::Browser { nas, .. } => nas.cloned().map(Place::Pages),
+            Self::Device { .. } => None,
         }
     }
 }
@@ -139,7 +150,7 @@ impl Throttle {
     fn of(&self, place: &Place) -> &Cache<Place, Failures> {
         // A flood of addresses pushes no router out.
         match place {
-            Place::Nas(_) => &self.places,
+            Place::Nas(_) | Place::Pages(_) => &self.places,
             Place::Address(_) => &self.addresses,
         }
     }
@@ -150,7 +161,18 @@ impl Throttle {
         let by_itself = who.guesser().and_then(|guesser| self.guessers.get(&guesser));
         let by_place = || who.place().and_then(|place| self.of(&place).get(&place));
         by_itself.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
-            || by_place().is_some_and(|failures| failures.exceed(limits.nas_failures, NAS_WINDOW, now))
+            || by_place().is_some_and(|failures| failures.exceed(self.most(who, limits, now), NAS_WINDOW, now))
+    }
+
+    /// How many failures there may be at its place in a minute. Once the pages of a router have had so many from all over, each
+    /// address has as many as one device: who has many addresses gets little further by them, and who comes from another goes on.
+    fn most(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> u32 {
+        let pages = who.pages().and_then(|pages| self.of(&pages).get(&pages));
+        if pages.is_some_and(|failures| failures.exceed(limits.nas_failures, NAS_WINDOW, now)) {
+            limits.nas_failures.min(limits.device_failures)
+        } else {
+            limits.nas_failures
+        }
     }
 
     /// Lets a code be looked up, unless as many as its device may get wrong are being looked up already or were wrong. It counts
@@ -159,7 +181,7 @@ impl Throttle {
         let (guesser, failures, limit, window) = match (who.guesser(), who.place()) {
             (Some(guesser), _) => (guesser, self.guessers.get(&guesser), limits.device_failures, limits.device_window),
             (None, Some(place @ Place::Address(from))) => {
-                (Guesser::Many(from), self.of(&place).get(&place), limits.nas_failures, NAS_WINDOW)
+                (Guesser::Many(from), self.of(&place).get(&place), self.most(who, limits, now), NAS_WINDOW)
             }
             (None, _) => return Some(None),
         };
@@ -178,7 +200,7 @@ impl Throttle {
         if let Some(guesser) = who.guesser() {
             count(&self.guessers, guesser, limits.device_window, now);
         }
-        if let Some(place) = who.place() {
+        for place in who.place().into_iter().chain(who.pages()) {
             count(self.of(&place), place.clone(), NAS_WINDOW, now);
         }
     }
@@ -279,7 +301,7 @@ mod tests {
     fn a_browser_is_known_by_its_address() {
         let limits = config::Throttle { device_failures: 3, device_window: Duration::from_secs(600), nas_failures: 5 };
         let (throttle, nas, now) = (Throttle::default(), NasName::new("a"), Duration::ZERO);
-        let browser = |from: &str, shared| Who::Browser { from: from.parse().unwrap(), shared };
+        let browser = |from: &str, shared| Who::Browser { from: from.parse().unwrap(), shared, nas: None };
         for _ in 0..3 {
             throttle.failed(&browser("10.5.88.9", false), &limits, now);
         }
@@ -303,5 +325,26 @@ mod tests {
         }
         assert!(throttle.refuses(&browser("fd00::9", false), &limits, now));
         assert!(!throttle.refuses(&browser("fd00:0:0:1::9", false), &limits, now));
+    }
+
+    #[test]
+    fn from_many_addresses_a_routers_pages_take_as_many_failures_as_the_router() {
+        let limits = config::Throttle { device_failures: 2, device_window: Duration::from_secs(600), nas_failures: 5 };
+        let (throttle, nas, other, now) = (Throttle::default(), NasName::new("a"), NasName::new("b"), Duration::ZERO);
+        let browser = |from: &str, nas| Who::Browser { from: from.parse().unwrap(), shared: true, nas };
+        for from in ["203.0.113.1", "203.0.113.1", "203.0.113.1", "203.0.113.2"] {
+            throttle.failed(&browser(from, Some(&nas)), &limits, now);
+        }
+        assert!(!throttle.refuses(&browser("203.0.113.1", Some(&nas)), &limits, now));
+        throttle.failed(&browser("203.0.113.3", Some(&nas)), &limits, now);
+        // Now each address has as many as one device.
+        let refuses = |from, nas, now| throttle.refuses(&browser(from, nas), &limits, now);
+        assert!(refuses("203.0.113.1", Some(&nas), now) && !refuses("203.0.113.2", Some(&nas), now));
+        let under_way = throttle.guess(&browser("203.0.113.2", Some(&nas)), &limits, now);
+        assert!(under_way.is_some() && throttle.guess(&browser("203.0.113.2", Some(&nas)), &limits, now).is_none());
+        // The router, its own address, another router's pages and the next minute are free of that.
+        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([2; 6])), nas: &nas }, &limits, now));
+        assert!(!refuses("203.0.113.1", None, now) && !refuses("203.0.113.1", Some(&other), now));
+        assert!(!refuses("203.0.113.1", Some(&nas), NAS_WINDOW));
     }
 }

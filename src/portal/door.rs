@@ -137,7 +137,8 @@ pub(super) async fn login(
         nas_session: None,
     };
     let visit = live.visit(&login, &arrival.nas.rules, Via::Portal, received);
-    let browser = Who::Browser { from, shared: is_of_many(from, &live) };
+    let nas = live.clients.find(from).is_none().then(|| arrival.nas.name());
+    let browser = Who::Browser { from, shared: is_of_many(from, &live), nas };
     let visit = Visit { purpose: Purpose::Check, browser: Some(browser), ..visit };
     let mut decision = app.gate.answer(&visit, &mut ()).await.decision;
     // The places that are given up for this device: its own, under the address it had before, and one that the guest names.

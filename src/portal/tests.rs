@@ -934,3 +934,24 @@ async fn a_devices_own_software_is_told_nothing_while_nobody_knows_where_somebod
     world.post("/logout", &[("t", &badge)], "").await;
     assert_eq!(ask("10.5.88.41").await, (200, Some(true)));
 }
+
+#[tokio::test]
+async fn from_many_addresses_no_more_codes_are_tried_than_a_router_takes_in_a_minute() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp")]);
+    let types = async |from: &str, code: &str| {
+        let form = [("mac", "02:00:5E:10:00:01"), ("link-login-only", LINK), ("code", code)];
+        let request = Request::post("/login").header("content-type", "application/x-www-form-urlencoded");
+        world.send(request, from, pages::query(form)).await
+    };
+    let mut looked_up = 0;
+    for address in 1..=4 {
+        for guess in 0..300 {
+            let page = types(&format!("203.0.113.{address}"), &format!("guess-{guess}")).await;
+            looked_up += u32::from(page.text.contains("not known"));
+        }
+    }
+    assert_eq!(looked_up, 300 + 3 * 10, "each address may be wrong as often as one device");
+    // Who is at none of them goes on, and so does the router.
+    assert_eq!(types("198.51.100.7", "kx7q-91mp").await.status, 303);
+    assert!(matches!(world.asks("kx7q-91mp", "", PHONE, "10.5.88.41"), Decision::Allow(_)));
+}
