@@ -66,6 +66,9 @@ const PUT_AT_ONCE: usize = 1000;
 /// How long a change of the file may take before it is done without.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// Intervals after which a word that a token is not there counts no more.
+const WORD: u32 = 5;
+
 /// The pause after a failure that names none.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -91,6 +94,8 @@ struct Location {
     hidden: HashSet<TokenId>,
     /// Whether the latest listing passed it over.
     passed_over: bool,
+    /// Whether the latest listing found some that lists were not known to hide.
+    slipped: bool,
     /// When it is asked next what changed (monotonic).
     next: Duration,
     /// How often in a row that failed.
@@ -175,6 +180,7 @@ impl Mirror {
             others: None,
             hidden: HashSet::new(),
             passed_over: false,
+            slipped: false,
             next: Duration::ZERO,
             failures: 0,
             lacked: HashMap::new(),
@@ -300,13 +306,6 @@ impl Mirror {
                     self.next_listing = Duration::ZERO;
                 }
                 (location.next, location.failures) = (then + pause, failures);
-                if is_back {
-                    // A word of this outage is none in the next.
-                    let business = location.business;
-                    let mut absent = std::mem::take(&mut self.absent);
-                    absent.retain(|id, _| !self.is_of(*id, business));
-                    self.absent = absent;
-                }
             }
             looked += 1;
             match outcome {
@@ -365,7 +364,9 @@ impl Mirror {
     /// Since when it is said not to be there, and not heard of since.
     fn is_absent_since(&self, id: TokenId) -> Option<Duration> {
         let heard = self.catalogue.asked(id).unwrap_or_default();
-        self.absent.get(&id).copied().filter(|since| heard <= *since)
+        // A word of one outage is none in the next.
+        let (now, counts) = (self.clock.now().mono, self.interval() * WORD);
+        self.absent.get(&id).copied().filter(|since| heard <= *since && now <= *since + counts)
     }
 
     /// Tokens on which somebody is online and that were last asked for before `asked`, the longest unread first.

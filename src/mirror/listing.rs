@@ -278,7 +278,9 @@ impl Mirror {
             location.futile = if futile { location.futile.saturating_add(1) } else { 0 };
             (location.lacked, location.hidden) = (found.lacked, hidden);
             // What slipped from page to page says that another went meanwhile: that shows as a difference.
-            if found.newly_hidden == 0 || location.others.is_none() {
+            // Where each listing finds some, lists hide many.
+            let slipped = std::mem::replace(&mut location.slipped, found.newly_hidden > 0);
+            if found.newly_hidden == 0 || slipped || location.others.is_none() {
                 location.others = Some(others);
             }
             location.passed_over = false;

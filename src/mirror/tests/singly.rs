@@ -144,6 +144,21 @@ async fn who_goes_while_everything_is_listed_for_another_is_missed_soon() {
     assert!(took <= INTERVAL * 2, "{took:?}");
 }
 
+/// Lists begin to hide many on which nobody is online; then somebody who is goes.
+#[tokio::test]
+async fn lists_that_begin_to_hide_many_do_not_blind_the_number() {
+    let world = World::new(1200).await;
+    let mut kept = world.mirror();
+    kept.settle().await;
+    world.in_use.lock().unwrap().extend([10]);
+    kept.goes_on(INTERVAL).await;
+    world.sandbox.change(|options| options.hides = (200..600).collect());
+    kept.goes_on(Duration::from_secs(600)).await;
+    world.sandbox.delete_token(10);
+    let took = kept.loses(10).await;
+    assert!(took <= INTERVAL + Duration::from_secs(5), "{took:?}");
+}
+
 /// Goes on, a second at most at a time, until `met`.
 async fn steps(kept: &mut Kept, met: impl Fn(&Kept) -> bool) {
     for _ in 0..10_000 {
