@@ -23,6 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,9 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// Pause after `accept` failed, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long whoever has just come, or was just answered, is not ended for another peer's sake: who asks at once gets to it.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +169,8 @@ struct Connection {
     id: u64,
     /// Since which turn the peer keeps us waiting: for a request, or for taking an answer in. None: it waits for us.
     waited_for: Option<u64>,
+    /// When that was last said.
+    since: Instant,
     cut: CancellationToken,
 }
 
@@ -203,7 +209,7 @@ impl Peers {
             cut(of_peer, longest);
         }
         let token = CancellationToken::new();
-        of_peer.push(Connection { id, waited_for: Some(id), cut: token.clone() });
+        of_peer.push(Connection { id, waited_for: Some(id), since: Instant::now(), cut: token.clone() });
         drop(held);
         Some(Share { peers: Arc::clone(self), peer, id, cut: token })
     }
@@ -212,7 +218,8 @@ impl Peers {
     fn make_room(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let all = held.of_peers.iter().flat_map(|(peer, of_peer)| of_peer.iter().map(move |one| (*peer, one)));
-        let waited_for = all.filter_map(|(peer, one)| Some((one.waited_for?, peer, one.id)));
+        let waited_for = all.filter(|(_, one)| one.since.elapsed() >= GRACE);
+        let waited_for = waited_for.filter_map(|(peer, one)| Some((one.waited_for?, peer, one.id)));
         if let Some((_, peer, id)) = waited_for.min()
             && let Some(of_peer) = held.of_peers.get_mut(&peer)
         {
@@ -244,7 +251,7 @@ impl Share {
         let turn = held.next();
         let of_peer = held.of_peers.get_mut(&self.peer);
         if let Some(connection) = of_peer.and_then(|of_peer| of_peer.iter_mut().find(|one| one.id == self.id)) {
-            connection.waited_for = waited_for(turn);
+            (connection.waited_for, connection.since) = (waited_for(turn), Instant::now());
         }
     }
 }
@@ -288,6 +295,13 @@ impl Body for Arriving {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        // Nobody reads the rest of it.
+        self.share.is_asked();
     }
 }
 

@@ -154,6 +154,8 @@ pub(super) async fn page(
     };
     // Networks of several sites may be alike: then an address shows the time, and proves nothing.
     let from_there = by_address.is_some() && live.settings.nas.len() == 1;
+    // Who has shown more keeps that: what is at this address may be somebody's who has left it.
+    let keeps_own = matches!(by_badge, Some((_, true, _)));
     let found = by_address.map(|online| (online, from_there, true)).or(by_badge);
     let onward = given.get("link-orig").or_else(|| given.get("dst")).and_then(|onward| Destination::parse(onward).ok());
     let is_ours = |onward: &Destination| base.is_some_and(|base| onward.is_of(base));
@@ -204,7 +206,7 @@ pub(super) async fn page(
     // A router that cannot be told logs out by its own page.
     let origins = nas.and_then(|nas| login_of(&given, nas)).map(|login| login.origins()).unwrap_or_default();
     let mut response = answer(StatusCode::OK, pages.render(Page::Status, language, &heading, &here, body), &origins);
-    if let Some(badge) = signed(badge::KEPT_FOR).filter(|_| from_there) {
+    if let Some(badge) = signed(badge::KEPT_FOR).filter(|_| from_there && !keeps_own) {
         set_badge(&mut response, &badge, &live);
     }
     Ok(response)
@@ -278,7 +280,11 @@ pub(super) fn is_online(app: &App, live: &Live, shown: Option<Badge>, from: IpAd
 /// Whether who asks from here may be on the device of this session: a device that came back under another MAC address has another
 /// address too, and is not online.
 fn may_be_at(session: &Session, from: IpAddr, live: &Live) -> bool {
-    let is_at = |ip: IpAddr| ip.to_canonical() == from || ip.to_canonical().is_ipv4() != from.is_ipv4();
+    let is_at = |ip: IpAddr| match (ip.to_canonical(), from) {
+        // From another network altogether comes who is translated on the way.
+        (IpAddr::V4(ip), IpAddr::V4(from)) => ip == from || ip.octets()[..2] != from.octets()[..2],
+        (ip, from) => ip == from || ip.is_ipv4() != from.is_ipv4(),
+    };
     session.contact.ip.is_none_or(is_at) || is_of_many(from, live)
 }
 

@@ -607,6 +607,30 @@ async fn keys_for_digits_are_shown_where_every_code_is_of_digits() {
     }
 }
 
+#[tokio::test]
+async fn a_strangers_session_at_the_address_does_not_take_the_badge_away() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp"), token(2, "other")]);
+    let stranger = Mac::new([2; 6]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    world.goes_online("other", stranger, "10.5.88.99").await;
+    world.clock.advance(Duration::from_secs(6));
+    let request = Request::get("/status").header("cookie", format!("spotgate={badge}"));
+    let page = world.send(request, "10.5.88.99", Body::empty()).await;
+    let kept = page.cookie("spotgate").unwrap_or(badge);
+    // The own place is still the own place.
+    let again = world.types("kx7q-91mp", LAPTOP, &[], &format!("spotgate={kept}")).await;
+    assert_eq!(again.status, 303, "the guest cannot take over the own place any more: {}", again.text);
+}
+
+#[tokio::test]
+async fn a_guest_behind_a_private_translation_reads_that_he_is_online() {
+    let world = World::with(&one_site(), vec![token(1, "kx7q-91mp")]);
+    let badge = world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await.cookie("spotgate").unwrap();
+    let request = Request::get("/status").header("cookie", format!("spotgate={badge}"));
+    let page = world.send(request, "192.168.1.2", Body::empty()).await;
+    assert!(page.text.contains("You are online"), "{}", page.text);
+}
+
 /// The configuration with one router alone.
 fn one_site() -> String {
     let (before, rest) = CONFIGURATION.split_once("[[nas]]\nname = \"annex\"").unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::*;
@@ -195,6 +195,43 @@ async fn who_holds_connections_open_keeps_nobody_else_out() {
             assert_eq!(&answer, b"HTTP/1.1 200 OK");
             held.push(stream);
         }
+        stop.cancel();
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_request_at_work_is_not_ended_for_another_though_nobody_reads_its_body() {
+    const FEW: Most = Most { connections: 16, of_a_peer: 4, of_many: 4 };
+    for body in ["", "{}"] {
+        let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (says_begun, goes_on) = (Arc::clone(&begun), Arc::clone(&release));
+        let work = async move || {
+            says_begun.notify_one();
+            goes_on.notified().await;
+            "done"
+        };
+        let router = Router::new().route("/slow", axum::routing::post(work)).merge(interface().0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (to, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let live = interface().1;
+        let server = tokio::spawn(serve_up_to(FEW, listener, Some(live), router, stop.clone(), Duration::ZERO));
+        let mut at_work = TcpStream::connect(to).await.unwrap();
+        let length = body.len();
+        let request = format!("POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        at_work.write_all(request.as_bytes()).await.unwrap();
+        begun.notified().await;
+        let mut others = Vec::new();
+        let mut answer = [0; 15];
+        for _ in 0..FEW.of_many {
+            let mut other = TcpStream::connect(to).await.unwrap();
+            other.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            other.read_exact(&mut answer).await.unwrap();
+            others.push(other);
+        }
+        release.notify_one();
+        at_work.read_exact(&mut answer).await.unwrap_or_else(|error| panic!("with body {body:?}: {error}"));
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
         stop.cancel();
         server.await.unwrap();
     }
