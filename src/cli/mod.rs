@@ -6,8 +6,10 @@ mod decisions;
 mod demo;
 mod doctor;
 mod explain;
+mod man;
 mod mikrotik;
 mod openapi;
+mod password;
 mod sandbox;
 mod serve;
 mod sessions;
@@ -20,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{self, Loaded, Report};
 
@@ -61,6 +63,12 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Print the OpenAPI document of the HTTP interface
     Openapi,
+    /// Read a password and print the hash that may stand in admin.password_file in its place
+    Password,
+    /// Print what completes commands in a shell
+    Completions(CompletionsArguments),
+    /// Print a manual page: spotgate(8), or spotgate.toml(5)
+    Man(man::ManArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +76,21 @@ struct ConfigArgument {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/spotgate/spotgate.toml")]
     config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: clap_complete::Shell,
+}
+
+/// Prints what completes commands in a shell.
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "spotgate", &mut script);
+    print(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
 }
 
 /// Runs the command that the arguments name.
@@ -89,6 +112,9 @@ pub fn main() -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Openapi => openapi::run(),
+        Command::Password => password::run(),
+        Command::Completions(arguments) => completions(arguments.shell),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 

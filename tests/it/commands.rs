@@ -167,3 +167,42 @@ fn openapi_is_printed() {
     assert!(document["paths"]["/v1/authorize"]["post"]["security"].is_array());
     assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
 }
+
+#[test]
+fn the_manual_and_the_completions_are_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    for page in ["spotgate", "spotgate.toml"] {
+        let output = run(&mut spotgate(&["man", page]));
+        assert!(output.status.success());
+        let path = folder.path().join(page);
+        std::fs::write(&path, &output.stdout).unwrap();
+        let formatted = run(tool("groff").args(["-Kutf8", "-man", "-Tutf8", "-ww"]).arg(&path));
+        assert!(formatted.status.success() && formatted.stderr.is_empty(), "{page}: {}", printed(&formatted));
+    }
+    let bash = run(&mut spotgate(&["completions", "bash"]));
+    let script = folder.path().join("spotgate.bash");
+    std::fs::write(&script, &bash.stdout).unwrap();
+    let asked = format!(
+        "source {}; COMP_WORDS=(spotgate dec); COMP_CWORD=1; _spotgate spotgate dec spotgate; echo ${{COMPREPLY[*]}}",
+        script.display()
+    );
+    let completed = run(tool("bash").args(["-c", &asked]));
+    assert_eq!(printed(&completed).trim(), "decisions");
+    for shell in ["zsh", "fish"] {
+        let output = run(&mut spotgate(&["completions", shell]));
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("decisions"), "{shell}");
+    }
+}
+
+#[test]
+fn a_password_becomes_a_hash_that_the_console_takes() {
+    use std::io::Write as _;
+    let mut command = spotgate(&["password"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a long lemonade\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let hash = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    let short = run(spotgate(&["password"]).stdin(Stdio::null()));
+    assert_eq!(short.status.code(), Some(1));
+}
