@@ -1,8 +1,10 @@
 //! The daemon, wired in reading order: state, source, gate, sockets, tasks, ready; then reload, and drain.
 
+mod sockets;
+
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use sockets::Sockets;
+use sockets::addresses;
 
 use crate::catalogue::Changes;
 use crate::clock::{Clock, RELEASED};
@@ -132,8 +137,13 @@ pub struct Daemon {
     tasks: TaskTracker,
 }
 
-/// Starts the daemon; on return it answers.
+/// Starts the daemon on sockets of its own; on return it answers.
 pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
+    start_on(Sockets::default(), settings, clock).await
+}
+
+/// The same, on sockets that were handed over, where there are such.
+pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
     if clock.now().wall < RELEASED {
         tracing::error!(time = %clock.now().wall, "this machine's clock was not set; set it (timedatectl set-ntp true)");
         clock.not_before(RELEASED);
@@ -192,7 +202,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Daemon, Fatal> {
         feed.start(&tasks, Some(&ledger)).await;
         feed.settle(&ledger, &current, &tasks);
     }
-    let addresses = listen(&current, &app, &gate, &state, &tasks, &stop).await?;
+    let addresses = listen(sockets, &current, &app, &gate, &state, &tasks, &stop).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
     let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller);
     tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
@@ -223,6 +233,7 @@ async fn badge_key(state: &Arc<StateFile>) -> Result<badge::Key, Fatal> {
 }
 
 async fn listen(
+    sockets: Sockets,
     current: &Current,
     app: &Arc<App>,
     gate: &Arc<Gate>,
@@ -236,9 +247,15 @@ async fn listen(
     let handler = Arc::new(Handler::new(Arc::clone(gate), learnt, keep));
 
     // Everything is bound before anything is served.
-    let auth = bind_radius(&settings.radius, &settings.radius.auth_listen, Port::Auth)?;
-    let accounting = bind_radius(&settings.radius, &settings.radius.acct_listen, Port::Accounting)?;
-    let http = bind_http(&settings.http.listen).await?;
+    let radius = &settings.radius;
+    let handed = |error| Fatal::Io { what: "a socket that was handed over", error };
+    let given = sockets.sorted(radius).map_err(handed)?;
+    let auth = bind_radius(radius, given.auth, &radius.auth_listen, Port::Auth)?;
+    let accounting = bind_radius(radius, given.accounting, &radius.acct_listen, Port::Accounting)?;
+    let mut http = bind_http(addresses(given.http.len(), &settings.http.listen, "HTTP")).await?;
+    for listener in given.http {
+        http.push(TcpListener::from_std(listener).map_err(handed)?);
+    }
 
     let mut addresses = Addresses::default();
     for (bound, reached) in [(auth, &mut addresses.auth), (accounting, &mut addresses.accounting)] {
@@ -270,11 +287,14 @@ async fn listen(
 
 fn bind_radius(
     radius: &config::Radius,
+    given: Vec<UdpSocket>,
     listen: &[SocketAddr],
     port: Port,
 ) -> Result<Vec<radius::server::Bound>, Fatal> {
     let what = if port == Port::Auth { "RADIUS authentication" } else { "RADIUS accounting" };
-    let mut bound = Vec::new();
+    let listen = addresses(given.len(), listen, what);
+    let adopted = given.into_iter().map(|socket| radius::server::adopt(socket, port));
+    let mut bound: Vec<_> = adopted.collect::<io::Result<_>>().map_err(|error| Fatal::Io { what, error })?;
     for &address in listen {
         match radius::server::bind(address, port, radius.workers) {
             Ok(sockets) => bound.push(sockets),
@@ -423,6 +443,15 @@ impl Daemon {
         self.gate.metrics.reloaded(true);
         tracing::info!("reloaded");
         Ok(())
+    }
+
+    /// Whether what logins need goes on: tasks are run, and no account is held by somebody who does not let go of it. It
+    /// waits for that as long as it takes.
+    pub async fn is_alive(&self) -> bool {
+        let gate = Arc::clone(&self.gate);
+        let looked = tokio::task::spawn_blocking(move || gate.ledger.touch());
+        let ran = tokio::spawn(std::future::ready(()));
+        looked.await.is_ok() && ran.await.is_ok()
     }
 
     /// Resolves when the ledger cannot be relied on any more: the daemon must stop, and start anew.

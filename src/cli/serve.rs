@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{block_on, complain, load};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::serve::{self, Daemon, Fatal};
+use crate::serve::{self, Daemon, Fatal, Sockets};
 use crate::telemetry;
 
 /// SIGTERM drains within this, so that everything has ended within 10 s.
@@ -35,14 +35,18 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hang_up = signals(SignalKind::hangup())?;
 
-    let daemon = serve::start(loaded.settings, Clock::system()).await?;
+    let daemon = serve::start_on(Sockets::inherited(), loaded.settings, Clock::system()).await?;
     notify(&[NotifyState::Ready]);
-    let fault = loop {
-        tokio::select! {
-            _ = terminate.recv() => break None,
-            _ = interrupt.recv() => break None,
-            _ = hang_up.recv() => reload(path, &daemon).await,
-            fault = daemon.lost() => break Some(fault),
+    let fault = {
+        let mut watched = std::pin::pin!(watch_over(&daemon));
+        loop {
+            tokio::select! {
+                () = &mut watched => {}
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                _ = hang_up.recv() => reload(path, &daemon).await,
+                fault = daemon.lost() => break Some(fault),
+            }
         }
     };
     notify(&[NotifyState::Stopping]);
@@ -53,6 +57,18 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
         tracing::warn!("stopped; some requests were cut off");
     }
     fault.map_or(Ok(()), Err)
+}
+
+/// Tells systemd's watchdog that the daemon lives, as long as it does; a daemon that does not is ended and started anew.
+async fn watch_over(daemon: &Daemon) {
+    let Some(within) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(within / 3);
+    loop {
+        ticks.tick().await;
+        if daemon.is_alive().await {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
 }
 
 async fn reload(path: &Path, daemon: &Daemon) {

@@ -73,6 +73,15 @@ pub fn bind(address: SocketAddr, port: Port, workers: usize) -> io::Result<Bound
     Ok(Bound { port, address, sockets: sockets.collect::<io::Result<_>>()? })
 }
 
+/// Takes a socket that is bound already.
+pub fn adopt(socket: std::net::UdpSocket, port: Port) -> io::Result<Bound> {
+    socket2::SockRef::from(&socket).set_recv_buffer_size(QUEUE_BYTES)?;
+    socket.set_nonblocking(true)?;
+    let (address, io) = (socket.local_addr()?, UdpSocket::from_std(socket)?);
+    let state = UdpSocketState::new((&io).into())?;
+    Ok(Bound { port, address, sockets: vec![Socket { io, state }] })
+}
+
 fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::UdpSocket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -15,6 +16,15 @@ use crate::config::{LogForm, Telemetry};
 /// Libraries whose own lines could carry a URL with a code in it, or a header: never below `warn`, whatever `telemetry.level`
 /// says.
 const HUSHED: [&str; 6] = ["hyper", "hyper_util", "reqwest", "rustls", "h2", "tower_http"];
+
+/// Levels as syslog(3) has them: what is said of each login is no notice.
+const PRIORITIES: PriorityMappings = PriorityMappings {
+    error: Priority::Error,
+    warn: Priority::Warning,
+    info: Priority::Informational,
+    debug: Priority::Debug,
+    trace: Priority::Debug,
+};
 
 /// The filter in force, once logging has begun.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
@@ -27,8 +37,16 @@ pub fn init(telemetry: &Telemetry) {
     let begun = match telemetry.log {
         LogForm::Json => registry.with(lines.json().flatten_event(true)).try_init(),
         LogForm::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
-        // The journal adds the time itself.
-        LogForm::Journald => registry.with(lines.with_ansi(false).without_time()).try_init(),
+        // Its fields become fields of the journal: `journalctl SPOTGATE_NAS=front-desk`.
+        LogForm::Journald => match tracing_journald::layer() {
+            Ok(journal) => {
+                let journal = journal.with_field_prefix(Some("SPOTGATE".to_owned()));
+                let journal = journal.with_syslog_identifier("spotgate".to_owned());
+                registry.with(journal.with_priority_mappings(PRIORITIES)).try_init()
+            }
+            // There is none; who reads standard error may add the time.
+            Err(_) => registry.with(lines.with_ansi(false).without_time()).try_init(),
+        },
     };
     if begun.is_ok() {
         let _ = FILTER.set(handle);

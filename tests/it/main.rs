@@ -23,6 +23,7 @@ mod peers;
 mod restart;
 mod sessions;
 mod shipped;
+mod supervised;
 mod support;
 mod usage;
 mod views;

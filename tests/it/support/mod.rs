@@ -118,9 +118,20 @@ impl Spotgate {
     }
 
     /// The same, by a command that becomes the daemon once it has these arguments too.
-    pub fn start_by(mut command: Command, folder: Arc<TempDir>, configuration: &str) -> Self {
-        command.args(["serve", "--config"]).arg(configured(&folder, configuration)).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start_by(command: Command, folder: Arc<TempDir>, configuration: &str) -> Self {
+        Self::start_with(command, Stdio::null(), Stdio::null(), folder, configuration)
+    }
+
+    /// The same, with these as its standard input and output.
+    pub fn start_with(
+        mut command: Command,
+        stdin: Stdio,
+        stdout: Stdio,
+        folder: Arc<TempDir>,
+        configuration: &str,
+    ) -> Self {
+        command.args(["serve", "--config"]).arg(configured(&folder, configuration)).stdin(stdin);
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
         // The daemon says where it listens once it answers; it says so or ends.

@@ -1,0 +1,65 @@
+//! Sockets that were opened before the daemon: systemd holds them while it restarts, so that what comes meanwhile waits in
+//! the kernel's queue (sd_listen_fds(3), systemd.socket(5)).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use listenfd::ListenFd;
+
+use crate::config::Radius;
+
+/// Sockets that were handed over.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    datagram: Vec<UdpSocket>,
+    stream: Vec<TcpListener>,
+}
+
+/// The same, by what they are for.
+#[derive(Debug, Default)]
+pub(super) struct Sorted {
+    pub(super) auth: Vec<UdpSocket>,
+    pub(super) accounting: Vec<UdpSocket>,
+    pub(super) http: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Those that whoever started this process passes on (`LISTEN_FDS`). What is none of ours is left alone.
+    #[must_use]
+    pub fn inherited() -> Self {
+        let (mut passed, mut sockets) = (ListenFd::from_env(), Self::default());
+        for index in 0..passed.len() {
+            if let Ok(Some(socket)) = passed.take_udp_socket(index) {
+                sockets.datagram.push(socket);
+            } else if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+                sockets.stream.push(listener);
+            } else {
+                tracing::warn!(index, "a socket that was passed on is neither UDP nor TCP");
+            }
+        }
+        sockets
+    }
+
+    /// By what they are for: one at a port of `acct_listen` takes accounting, every other datagram socket logins.
+    pub(super) fn sorted(self, radius: &Radius) -> io::Result<Sorted> {
+        let mut sorted = Sorted { http: self.stream, ..Sorted::default() };
+        for socket in self.datagram {
+            let port = socket.local_addr()?.port();
+            let is_accounting = radius.acct_listen.iter().any(|address| address.port() == port);
+            if is_accounting { &mut sorted.accounting } else { &mut sorted.auth }.push(socket);
+        }
+        for listener in &sorted.http {
+            listener.set_nonblocking(true)?;
+        }
+        Ok(sorted)
+    }
+}
+
+/// Where sockets of one kind were handed over, the addresses of the configuration for that kind are not bound.
+pub(super) fn addresses<'a>(handed_over: usize, configured: &'a [SocketAddr], what: &str) -> &'a [SocketAddr] {
+    if handed_over == 0 {
+        return configured;
+    }
+    tracing::info!(handed_over, what, "sockets were handed over; those of the configuration are not opened");
+    &[]
+}
