@@ -124,7 +124,7 @@ impl Desk {
         let desk = context! {
             path => self.path.as_str(),
             csrf => self.who.csrf.as_str(),
-            who => self.who.who(),
+            signed_in => self.who.who(),
             is_operator => self.is_operator(),
             is_exposed => self.is_exposed,
             site => self.live.settings.portal.title.as_str(),

@@ -312,6 +312,7 @@ async fn why_is_answered_in_words_for_a_code_and_for_a_device() {
     {
         expired.says(text);
     }
+    expired.says("<span>Ana (operator)</span>");
     assert!(expired.text.matches("class=\"decision deny\"").count() >= 3, "the earlier denial is shown");
     ask(&[("who", "3c-06-30-aa-19-5f")]).await.says("unknown_device");
     ask(&[("who", "3C0630AA195F"), ("code", "1")]).await.says("no_minutes_left");

@@ -165,7 +165,7 @@ fn pages(spotgate_: &Spotgate) -> BTreeMap<String, String> {
 }
 
 /// axe-core, which the test command installs.
-fn axe() -> String {
+pub fn axe() -> String {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".test-tools/venv/lib");
     let python = std::fs::read_dir(&tools).into_iter().flatten().flatten().map(|python| python.path());
     let found =

@@ -7,6 +7,7 @@
 mod accounting;
 mod browser;
 mod commands;
+mod console;
 mod crash;
 mod daemon;
 mod decisions;

@@ -1,4 +1,4 @@
-//! Chromium at the size of a phone, driven as WebDriver has it (W3C Recommendation of 2018), on loopback alone.
+//! Chromium at the size of a phone, or on a desk, driven as WebDriver has it (W3C Recommendation of 2018), on loopback alone.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -39,6 +39,16 @@ impl Drop for Browser {
 impl Browser {
     /// One that sends whatever it asks for to this proxy, with or without JavaScript.
     pub async fn start(proxy: &str, scripts: bool) -> Self {
+        let phone = json!({"deviceMetrics": {"width": 360, "height": 640, "pixelRatio": 2.0, "touch": true}});
+        Self::start_as(Some(phone), proxy, scripts).await
+    }
+
+    /// One on a desk, without a proxy.
+    pub async fn on_a_desk(scripts: bool) -> Self {
+        Self::start_as(None, "direct://", scripts).await
+    }
+
+    async fn start_as(device: Option<Value>, proxy: &str, scripts: bool) -> Self {
         let mut driver = tool("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
         let port = lines
@@ -59,11 +69,14 @@ impl Browser {
         let to_proxy = format!("--proxy-server={proxy}");
         arguments.push(&to_proxy);
         let javascript = if scripts { 1 } else { 2 };
-        let options = json!({
+        let mut options = json!({
             "args": arguments,
-            "mobileEmulation": {"deviceMetrics": {"width": 360, "height": 640, "pixelRatio": 2.0, "touch": true}},
             "prefs": {"profile.managed_default_content_settings.javascript": javascript},
         });
+        match device {
+            Some(device) => options["mobileEmulation"] = device,
+            None => options["args"].as_array_mut().unwrap().push(json!("--window-size=1280,900")),
+        }
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
         let answer = client().post(format!("{driver_at}/session")).json(&wanted).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
@@ -169,6 +182,35 @@ impl Browser {
         } else {
             self.command(&format!("element/{element}/value"), json!({"text": "\u{E007}"})).await;
         }
+    }
+
+    /// Presses keys where the keyboard is.
+    pub async fn presses(&self, keys: &str) {
+        let active = self.ask("element/active").await;
+        let element =
+            active[ELEMENT].as_str().unwrap_or_else(|| panic!("nothing has the keyboard: {active}")).to_owned();
+        self.command(&format!("element/{element}/value"), json!({"text": keys})).await;
+    }
+
+    /// Where the keyboard is: what a screen reader would say of it.
+    pub async fn is_at(&self) -> String {
+        let script = "const at = document.activeElement; return at.getAttribute('aria-label') || at.innerText || at.id";
+        let at = self.command("execute/sync", json!({"script": script, "args": []})).await;
+        at.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Goes on by the Tab key to what is called so.
+    pub async fn tabs_to(&self, name: &str) {
+        let mut passed = Vec::new();
+        for _ in 0..60 {
+            self.presses("\u{E004}").await;
+            let at = self.is_at().await;
+            if at == name {
+                return;
+            }
+            passed.push(at);
+        }
+        panic!("the Tab key does not reach {name}, but {passed:?}")
     }
 
     /// What axe-core finds wrong with the page (WCAG 2.2 A and AA, and best practices); nothing where scripts are off.
