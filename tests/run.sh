@@ -66,6 +66,7 @@ cargo test --locked --bench login
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting
 cargo test --locked --bench portal
+cargo test --locked --bench desk
 cargo test --locked --lib --bins
 # Network namespaces are made by root alone.
 if [ "$(id -u)" = 0 ]; then
