@@ -329,6 +329,15 @@ fn store(section: &Section<'_>) -> Option<Store> {
         Some(true) => section.required_secret("url", "url_file"),
         _ => section.secret("url", "url_file").given(),
     };
+    if kind == Some(true)
+        && url.is_some()
+        && let Some(given) = section.given("kind")
+    {
+        given.warn(
+            "`store.kind` = \"postgres\" is not in this version yet: accounts are kept in the file below `store.path`",
+            "write `kind = \"embedded\"`, or leave it out, until it is",
+        );
+    }
     if let Some((url, at)) = &url {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
             let help = "write postgres://USER:PASSWORD@HOST/DATABASE into the file";

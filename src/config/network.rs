@@ -62,7 +62,14 @@ fn radsec_of(section: &Section<'_>) -> Option<Radsec> {
     let certificate = path("certificate", "our certificate and what stands between it and its authority");
     let private_key = path("private_key", "the key of our certificate");
     let client_ca = path("client_ca", "the authority that the certificates of routers come from");
-    Some(Radsec { listen: listen?, certificate: certificate?, private_key: private_key?, client_ca: client_ca? })
+    let radsec =
+        Radsec { listen: listen?, certificate: certificate?, private_key: private_key?, client_ca: client_ca? };
+    section.reader.warn(
+        section.at.clone(),
+        "RADIUS over TLS is not in this version yet: nothing listens for it",
+        "take [radius.radsec] out until it is; routers come by UDP meanwhile",
+    );
+    Some(radsec)
 }
 
 /// The name of a `[[nas]]`, also of one that has a mistake elsewhere.

@@ -152,6 +152,7 @@ fn the_full_file_warns_only_of_what_cannot_go_together() {
         messages,
         [
             "`source.path` has no effect: it belongs to kind = \"file\"",
+            "RADIUS over TLS is not in this version yet: nothing listens for it",
             "`store.url_file` has no effect: `store.kind` is \"embedded\"",
         ]
     );
