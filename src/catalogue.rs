@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::config;
@@ -517,7 +518,7 @@ impl Catalogue {
 
         let landing = Landing { catalogue: Arc::clone(self), key };
         let claim = claim.clone();
-        tokio::spawn(async move {
+        let fetch = async move {
             let asked = landing.catalogue.clock.now().mono;
             let mut answer = origin.look_up(&claim).await;
             if let Ok(found) = &mut answer {
@@ -527,7 +528,9 @@ impl Catalogue {
             let outcome = answer.map(|found| landing.catalogue.keep(&landing.key, &found, asked));
             drop(landing);
             ended.send_replace(Some(outcome));
-        });
+        };
+        // Of those that wait for it, the first is named in what is logged of it.
+        tokio::spawn(fetch.in_current_span());
         Some(outcome)
     }
 

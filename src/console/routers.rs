@@ -24,6 +24,9 @@ use crate::radius::sightings::Sightings;
 /// Logins that are looked at for a secret that does not fit.
 const LOOKED_AT: usize = 20;
 
+/// Ends of sessions that tell something.
+const ENOUGH: u64 = 10;
+
 /// What is said of one thing about a router.
 struct Said {
     /// `good`, `bad` or `unknown`, for the style.
@@ -49,6 +52,8 @@ struct Sessions {
     live: usize,
     /// Of which it should have reported by now and did not.
     silent: usize,
+    /// Of which the device has given itself an address (RFC 3927).
+    self_addressed: usize,
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
@@ -60,6 +65,8 @@ pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
         let sessions = at.entry(session.contact.nas.clone()).or_default();
         sessions.live += 1;
         sessions.silent += usize::from(is_silent(&session, interval, now));
+        let is_own = matches!(session.contact.ip, Some(std::net::IpAddr::V4(ip)) if ip.is_link_local());
+        sessions.self_addressed += usize::from(is_own);
     }
     let mut rows = Vec::new();
     for nas in &desk.live.settings.nas {
@@ -94,6 +101,7 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
         signs => said(signs(seen, here)),
         reports => said(reports(nas, seen, sessions, here)),
         obeys => said(obeys(nas, seen, here)),
+        keeps => said(keeps(seen, sessions)),
         refused => seen.refused().map(|(at, why)| context! { at => here.ago(at), why }),
     }
 }
@@ -149,6 +157,26 @@ fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> 
             unknown("nothing yet: `radius-accounting=yes` must be set in the hotspot's server profile")
         }
         (None, _) => unknown("nothing yet"),
+    }
+}
+
+/// Whether devices stay with it (facts of operation: sleeping phones, short leases, devices without a lease).
+fn keeps(seen: &Sightings, sessions: &Sessions) -> Said {
+    let (ends, lost) = (seen.ends.load(Ordering::Relaxed), seen.lost.load(Ordering::Relaxed));
+    if sessions.self_addressed > 0 {
+        return bad(format!(
+            "{} devices are online with an address of 169.254.0.0/16: they got none by DHCP, and block their own logins. Bind \
+             that network in `/ip hotspot ip-binding` with `type=blocked`",
+            sessions.self_addressed
+        ));
+    }
+    match ends {
+        0..ENOUGH => unknown("too few sessions have ended yet"),
+        _ if lost * 2 > ends => bad(format!(
+            "{lost} of {ends} sessions ended because the device was lost. Sleeping phones need `keepalive-timeout` of 10 to 30 \
+             minutes, and DHCP leases as long as sessions"
+        )),
+        _ => good(format!("{lost} of {ends} sessions ended because the device was lost")),
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -98,6 +99,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .layer(from_fn(within_deadline))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), finish))
+        .layer(from_fn(named))
         .with_state(Arc::clone(app))
 }
 
@@ -147,6 +149,19 @@ async fn within_deadline(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Problem::unavailable("The answer was not ready in time; please ask again.").into_response(),
     }
+}
+
+/// Gives a request an id, which stands in every line that is logged of it, down to the calls upstream, and in its answer.
+async fn named(request: Request, next: Next) -> Response {
+    let mut random = [0; 8];
+    // Without random numbers all have the same, and are answered.
+    let _ = getrandom::fill(&mut random);
+    let id = format!("{:016x}", u64::from_be_bytes(random));
+    let mut response = next.run(request).instrument(tracing::info_span!("request", id)).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
 }
 
 /// Counts problems, says one of each kind a minute, and sets what every answer carries.

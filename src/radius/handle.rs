@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::{Instrument as _, Span};
+
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::event::News;
@@ -171,6 +173,7 @@ impl Handler {
         }
         self.gate.metrics.duplicates_evicted(seen.evicted() - evicted);
         drop(seen);
+        let _span = span(&packet).entered();
         let replied = match packet.code() {
             code::ACCESS_REQUEST => match self.access(live, client, &packet, from, now, buffer) {
                 Ok(Some(replied)) => Ok(replied),
@@ -228,7 +231,7 @@ impl Handler {
         let login = auth::login(&packet, client, from.ip(), &mut password).ok()?;
         let login = self.gate.redeemed(login, nas);
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
-        let answer = self.gate.answer(&visit, &mut ()).await;
+        let answer = self.gate.answer(&visit, &mut ()).instrument(span(&packet)).await;
         let now = self.gate.clock.now().mono;
         match self.reply(live, client, &packet, &answer, buffer) {
             Ok((reply, result)) => {
@@ -361,8 +364,12 @@ impl Handler {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
         client.seen.accounted.set(now);
-        if matches!(&record, Record::Session { progress, .. } if progress.news == News::Interim) {
-            client.seen.interim.set(now);
+        match &record {
+            Record::Session { progress, .. } if progress.news == News::Interim => client.seen.interim.set(now),
+            Record::Session { progress, .. } if progress.news == News::Stop => {
+                client.seen.end(packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer));
+            }
+            _ => {}
         }
         let Accounted { result, written } = match &record {
             Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
@@ -434,6 +441,13 @@ impl Handler {
         }
         Handled::Silence
     }
+}
+
+/// What the lines about a request have in common, down to the calls upstream: the first half of its authenticator, by which it is
+/// found in a capture too.
+fn span(packet: &Packet<'_>) -> Span {
+    let [first @ .., _, _, _, _, _, _, _, _] = *packet.authenticator();
+    tracing::info_span!("request", id = format_args!("{:016x}", u64::from_be_bytes(first)))
 }
 
 /// A request that is being decided. Should that end without an answer, by a panic say, its repetition is decided anew.

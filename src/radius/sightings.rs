@@ -51,6 +51,10 @@ pub struct Sightings {
     pub mismatched: Moment,
     /// How many of those there were.
     pub mismatches: AtomicU64,
+    /// Sessions that it reported ended.
+    pub ends: AtomicU64,
+    /// Of which their devices were lost (Acct-Terminate-Cause Lost-Carrier and Lost-Service, RFC 2866 §5.10).
+    pub lost: AtomicU64,
     /// The latest packet that got no answer, and why.
     refused: Mutex<Option<(Timestamp, &'static str)>>,
     /// What came of the latest Disconnect.
@@ -58,6 +62,14 @@ pub struct Sightings {
 }
 
 impl Sightings {
+    /// Notes the end of a session, as its router gives the cause.
+    pub fn end(&self, cause: Option<u32>) {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        if matches!(cause, Some(2 | 3)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Notes a packet that gets no answer.
     pub fn refuse(&self, why: &'static str, now: Timestamp) {
         *lock(&self.refused) = Some((now, why));

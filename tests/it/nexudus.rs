@@ -310,3 +310,22 @@ async fn no_secret_of_the_source_reaches_a_log() {
         assert!(!logs.contains(&secret), "{secret} in\n{logs}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_id_leads_from_the_packet_to_the_call_upstream() {
+    let sandbox = sandbox(vec![record(1, "abc-123")]).await;
+    let spotgate = over(&sandbox, "");
+    spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap();
+    let id = |message: &str| {
+        let log = spotgate.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = lines.filter(|line| line["message"] == message && line["span"]["name"] == "request");
+        lines.next().and_then(|line| line["span"]["id"].as_str().map(str::to_owned))
+    };
+    spotgate.until("both are logged", async || id("allow").is_some() && id("asked Nexudus").is_some()).await;
+    assert_eq!((id("allow"), id("allow").map(|id| id.len())), (id("asked Nexudus"), Some(16)));
+
+    let url = format!("http://{}/healthz", spotgate.http);
+    let answer = crate::support::client().get(url).send().await.unwrap();
+    assert!(answer.headers().get("x-request-id").is_some_and(|id| id.len() == 16));
+}
