@@ -203,7 +203,9 @@ trusted_proxies = ["127.0.0.1"]
 name = "demo"
 key = "{KEY}"
 scopes = ["authorize", "read", "admin"]
-{portal}[store]
+{portal}[admin]
+password = "demo"
+[store]
 path = "state"
 [telemetry]
 metrics_listen = "127.0.0.1:{metrics}"
@@ -227,6 +229,7 @@ fn described(demo: &Demo) -> String {
   sandbox Nexudus   {}   user demo@example.org, password demo
   RADIUS            {auth} (accounting {}), shared secret {SECRET}
   HTTP              http://{http}   API key {KEY}
+  console           http://{http}/admin   password demo
   metrics           http://{}/metrics
   hotspot           an emulated router with a guest on it
   configuration     {}
