@@ -518,7 +518,9 @@ fn needs_restart(former: &Settings, new: &Settings) -> Vec<&'static str> {
         ("radius.workers", radius.workers != other.workers),
         ("radius.radsec", differs(&radius.radsec, &other.radsec)),
         ("http.listen", former.http.listen != new.http.listen),
-        ("store", differs(&former.store, &new.store)),
+        // How long things are kept is asked anew each time.
+        ("store.path", former.store.path != new.store.path),
+        ("store.kind", differs(&former.store.kind, &new.store.kind)),
         ("telemetry.metrics_listen", telemetry.metrics_listen != telemetry_after.metrics_listen),
         ("telemetry.log", telemetry.log != telemetry_after.log),
     ]

@@ -144,6 +144,23 @@ fn the_full_file_shows_the_defaults() {
 }
 
 #[test]
+fn beside_the_service_a_credential_is_found_where_its_unit_takes_it_from() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("secrets")).unwrap();
+    let path = folder.path().join("secrets/front-desk");
+    fs::write(&path, "correct horse battery").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!("{MINIMAL_BUT_SECRET}secret_file = \"$CREDENTIALS_DIRECTORY/secrets_front-desk\"\n");
+    let loaded = read_in(folder.path(), &text).unwrap();
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+    assert_eq!(loaded.settings.nas[0].secret.expose_secret(), "correct horse battery");
+}
+
+/// Complete but for the secret of its router.
+const MINIMAL_BUT_SECRET: &str =
+    "[source]\nkind = \"file\"\npath = \"tokens.json\"\n[[nas]]\nname = \"front-desk\"\naddress = \"192.0.2.1\"\n";
+
+#[test]
 fn the_full_file_warns_only_of_what_cannot_go_together() {
     let folder = folder();
     let loaded = read_in(folder.path(), &uncommented()).unwrap();

@@ -64,9 +64,11 @@ impl Given<'_> {
         let Some(after) = after.filter(|after| after.is_empty() || after.starts_with('/')) else {
             return Some(self.reader.folder.join(text));
         };
-        match (self.reader.env)(CREDENTIALS) {
-            Some(folder) => Some(PathBuf::from(format!("{folder}{after}"))),
-            None => self.wrong(
+        match ((self.reader.env)(CREDENTIALS), after.strip_prefix("/secrets_")) {
+            (Some(folder), _) => Some(PathBuf::from(format!("{folder}{after}"))),
+            // Where the shipped unit takes it from (LoadCredential=secrets:), so that commands beside the service find it too.
+            (None, Some(name)) if !name.contains('/') => Some(self.reader.folder.join("secrets").join(name)),
+            (None, _) => self.wrong(
                 format!("`{}` uses {CREDENTIALS}, which is not set", self.name),
                 "systemd sets it for a service with LoadCredential=; by hand, set it to the folder of the secrets",
             ),
