@@ -255,10 +255,8 @@ async fn beside_the_daemon_its_ports_are_its_own_and_its_sign_in_stays_good() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let of_the_daemon = ["state.json", "nexudus-calls"];
-    names.retain(|name| {
-        !name.starts_with("ledger.") && !name.starts_with("mirror.") && !of_the_daemon.contains(&name.as_str())
-    });
+    let of_the_daemon = ["ledger.", "mirror.", "history.", "state.json", "nexudus-calls"];
+    names.retain(|name| of_the_daemon.iter().all(|its| !name.starts_with(its)));
     assert!(names.is_empty(), "left behind: {names:?}");
     // The daemon's refresh token is still good, and by now nothing else would be.
     sandbox.expire_bearers();
