@@ -75,3 +75,4 @@ else
   cargo test --locked --test it -- --skip foreign::
   cargo test --locked --test it --config "target.'cfg(all())'.runner = 'sudo'" -- foreign::
 fi
+bash tests/package.sh
