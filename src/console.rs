@@ -1,7 +1,7 @@
 //! The operator's desk at `/admin`: who is online, why somebody is not, what the routers and the source do, and the means to
 //! act. Pages are made here and need no script; with one they stay up to date by themselves.
 //!
-//! [`sign_in`] says who is at the desk. Whoever may only look sees codes masked, as the interface shows them without the
+//! [`mod@sign_in`] says who is at the desk. Whoever may only look sees codes masked, as the interface shows them without the
 //! scope `admin`. Codes are sent in bodies, never in addresses, which proxies and browsers write down.
 
 mod act;

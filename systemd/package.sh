@@ -8,7 +8,6 @@
 #
 #   --profile PROFILE    as of cargo build --profile (else release)
 #   --deb-version X      the version of the package, in place of that in Cargo.toml
-#   --without-manual     with empty pages in place of the manual and no completions, for tests of a binary that cannot print them
 #
 # It needs cargo-deb and cargo-auditable (cargo install), for the package dpkg-dev; for static binaries the Rust target
 # (rustup target add TARGET) and ziglang (pip install), whose C compiler knows every target.
@@ -16,12 +15,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=release what=deb target='' deb_version='' manual=true
+profile=release what=deb target='' deb_version=''
 while [ $# -gt 0 ]; do
   case "$1" in
     --profile) profile=$2; shift ;;
     --deb-version) deb_version=$2; shift ;;
-    --without-manual) manual=false ;;
     deb | static | oci) what=$1 ;;
     *-linux-*) target=$1 ;;
     *) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
@@ -55,27 +53,11 @@ umask 022
 printed() {
   rm -rf target/package/completions
   mkdir -p target/package/completions
-  local page shell text
-  for page in spotgate.8 spotgate.toml.5; do
-    if "$manual"; then
-      # `spotgate man` prints spotgate(8), `spotgate man spotgate.toml` the other one.
-      local arguments=(man)
-      [ "$page" = spotgate.8 ] || arguments+=(spotgate.toml)
-      text=$("$1" "${arguments[@]}") || { say "\`spotgate ${arguments[*]}\` failed; --without-manual does without"; exit 1; }
-    else
-      text=".TH $(echo "${page%.*}" | tr a-z A-Z) ${page##*.}
-.SH NAME
-${page%.*} \\- a page for tests"
-    fi
-    printf '%s\n' "$text" | gzip -9n > "target/package/$page.gz"
-  done
+  local shell
+  "$1" man | gzip -9n > target/package/spotgate.8.gz
+  "$1" man spotgate.toml | gzip -9n > target/package/spotgate.toml.5.gz
   for shell in bash zsh fish; do
-    if "$manual"; then
-      "$1" completions "$shell" > "target/package/completions/spotgate.$shell" ||
-        { say "\`spotgate completions $shell\` failed; --without-manual does without"; exit 1; }
-    else
-      echo '# for tests' > "target/package/completions/spotgate.$shell"
-    fi
+    "$1" completions "$shell" > "target/package/completions/spotgate.$shell"
   done
 }
 
