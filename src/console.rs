@@ -18,6 +18,7 @@ mod why;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Form, FromRequestParts, Query, State};
@@ -32,11 +33,19 @@ use crate::http::problem::Problem;
 use crate::http::routes::App;
 use crate::live::Live;
 use crate::portal::address::{From, Peer};
+use crate::telemetry::log::Brake;
 use pages::{Page, Pages};
-use sign_in::{Door, Passwords, Refusal, Role, SignedIn};
+use sign_in::{Door, Guesser, KnownBrowser, Passwords, Refusal, Role, SignedIn};
 
 /// The cookie by which a browser is known.
 const COOKIE: &str = "spotgate-desk";
+
+/// The cookie by which it is known again after it was signed out, and for how long, in seconds: half a year.
+const KNOWN: &str = "spotgate-known";
+const KNOWN_FOR: u32 = 180 * 86_400;
+
+/// How often the log speaks of an address that is refused.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// The largest form, in octets.
 const LARGEST_FORM: usize = 8 * 1024;
@@ -45,10 +54,17 @@ const LARGEST_FORM: usize = 8 * 1024;
 const LONGEST_NAME: usize = 40;
 
 /// What the console keeps between requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Console {
     door: Door,
     pages: Pages,
+    brake: Brake<Guesser>,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { door: Door::default(), pages: Pages::default(), brake: Brake::new(LINE_EVERY, 64) }
+    }
 }
 
 /// The routes of operators.
@@ -93,7 +109,7 @@ impl FromRequestParts<Arc<App>> for Desk {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let live = Arc::clone(&app.live.borrow());
         let passwords = passwords(&live).map_err(Problem::into_response)?;
-        let (id, now) = (cookie(&parts.headers), app.gate.clock.now().mono);
+        let (id, now) = (cookie(&parts.headers, COOKIE), app.gate.clock.now().mono);
         let Ok(From(from)) = From::from_request_parts(parts, app).await;
         let is_exposed = is_exposed(&live, parts, from);
         let path = parts.uri.path().to_owned();
@@ -205,14 +221,21 @@ async fn sign_in(
     };
     let name: String = name.trim().chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect();
     let now = app.gate.clock.now().mono;
-    let (status, wrong) = match app.console.door.sign_in(passwords, password, &name, from, now).await {
+    let known = cookie(&parts.headers, KNOWN).and_then(|cookie| KnownBrowser::read(&app.portal.key, &cookie));
+    let guesser = known.unwrap_or_else(|| Guesser::at(from));
+    let (status, wrong) = match app.console.door.sign_in(passwords, password, &name, guesser, now).await {
         Ok((id, who)) => {
             act::note(&app, &who, from, "sign-in", "").await;
             let secure = if is_encrypted(&live, &parts, from) { "; Secure" } else { "" };
-            let cookie = format!("{COOKIE}={id}; Path=/admin; HttpOnly; SameSite=Strict{secure}");
+            let attributes = format!("; Path=/admin; HttpOnly; SameSite=Strict{secure}");
+            let mut cookies = vec![format!("{COOKIE}={id}{attributes}")];
+            if known.is_none() {
+                let new = KnownBrowser::cookie(&app.portal.key);
+                cookies.extend(new.map(|known| format!("{KNOWN}={known}; Max-Age={KNOWN_FOR}{attributes}")));
+            }
             let mut response = see_other(inside(&to));
-            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            for cookie in cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
             }
             return Ok(response);
         }
@@ -223,8 +246,10 @@ async fn sign_in(
         }
         Err(Refusal::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "Please try again in a moment.".to_owned()),
     };
-    if status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::warn!(from = from.map(tracing::field::display), "somebody could not sign in at the console");
+    if status != StatusCode::SERVICE_UNAVAILABLE
+        && let Some(held) = app.console.brake.pass(&guesser, now)
+    {
+        tracing::warn!(from = from.map(tracing::field::display), held, "somebody could not sign in at the console");
     }
     Ok(sign_in_page(&app, &live, status, &to, &wrong, is_exposed(&live, &parts, from)))
 }
@@ -258,10 +283,10 @@ fn inside(to: &str) -> &str {
     if is_ours && is_plain { to } else { "/admin" }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }
 
 /// Whether another site's page sent this (Fetch Metadata); browsers that do not say so send no cookie of ours from there.

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::core::decide::Reason;
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
 use crate::gate::Via;
+use crate::journal::is_damage;
 use file::File;
 
 /// Decisions that may wait to be written: a second of a storm. Those beyond it are counted and not kept.
@@ -252,10 +253,10 @@ impl History {
     fn tell(&self, work: impl FnOnce(&mut File) -> rusqlite::Result<()> + Send + 'static) {
         let Some(open) = &self.0 else { return };
         let trouble = Arc::clone(&open.trouble);
-        let job = move |file: &mut File| {
-            if let Err(error) = work(file) {
-                troubled(&trouble, &error);
-            }
+        let job = move |file: &mut File| match work(file) {
+            Ok(()) if !file.is_in_memory() => *lock(&trouble) = None,
+            Ok(()) => {}
+            Err(error) => troubled(&trouble, &error),
         };
         // Should there be no room, the next sample says more.
         let _ = open.jobs.try_send(Job::Run(Box::new(job)));
@@ -330,7 +331,14 @@ impl Keeper {
         if batch.is_empty() {
             return;
         }
-        match self.file.write(&batch) {
+        let mut outcome = self.file.write(&batch);
+        if let (Err(error), Some(latest)) = (&outcome, batch.last())
+            && is_damage(error)
+        {
+            // Only its first pages are looked at when it is opened.
+            outcome = self.file.begin_anew(error, latest.at).and_then(|()| self.file.write(&batch));
+        }
+        match outcome {
             Ok(()) if !self.file.is_in_memory() => *lock(&self.trouble) = None,
             Ok(()) => {}
             Err(error) => {

@@ -423,16 +423,36 @@ impl Daemon {
         if other_feed {
             let stop = self.stop.child_token();
             let gate = &self.gate;
-            let (feed, over) = {
+            let is_file = matches!(live.settings.source, config::Source::File(_));
+            let feed = {
                 let former = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
                 let feed = Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop, Some(&former));
-                let feed = feed.map_err(Fatal::Source)?;
+                feed.map_err(Fatal::Source)?
+            };
+            // A file is only read: the former serves until this one can, and stays if it cannot.
+            if is_file {
+                feed.start(&self.tasks, None).await;
+                if !feed.supply().catalogue.is_usable() {
+                    feed.stop();
+                    return Err(match feed.supply().health.last() {
+                        Some(Err(error)) => Fatal::Source(error),
+                        _ => Fatal::Io {
+                            what: "source.path",
+                            error: io::Error::other("it takes long to read; try again"),
+                        },
+                    });
+                }
+            }
+            let over = {
+                let former = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
                 former.stop();
-                (feed, former.over())
+                former.over()
             };
             // Two at once would write the same files, and the same minutes. Copies at hand serve meanwhile.
             over.await;
-            feed.start(&self.tasks, Some(&self.gate.ledger)).await;
+            if !is_file {
+                feed.start(&self.tasks, Some(&gate.ledger)).await;
+            }
             gate.resupply(Arc::clone(feed.supply()));
             feed.settle(&gate.ledger, &self.live.subscribe(), &self.tasks);
             *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = feed;

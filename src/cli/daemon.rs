@@ -28,8 +28,8 @@ pub(super) struct Daemon<'s> {
 /// Why there is no daemon to ask.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Nobody {
-    #[error("no API key in the configuration has the scope `{}`", .0.as_str())]
-    NoKey(Scope),
+    #[error("no API key in the configuration has the scope `{0}`")]
+    NoKey(String),
     #[error("no daemon answers under this configuration")]
     Silent,
     #[error("the daemon cannot be asked: {0}")]
@@ -37,10 +37,12 @@ pub(super) enum Nobody {
 }
 
 impl<'s> Daemon<'s> {
-    /// The daemon that runs under this configuration, asked with the first key that has `scope`.
-    pub(super) async fn find(settings: &'s Settings, scope: Scope) -> Result<Self, Nobody> {
-        let key = settings.http.api_keys.iter().find(|key| key.scopes.contains(&scope));
-        Self::reach(settings, Some(key.ok_or(Nobody::NoKey(scope))?)).await
+    /// The daemon that runs under this configuration, asked with the first key that has these scopes.
+    pub(super) async fn find(settings: &'s Settings, scopes: &[Scope]) -> Result<Self, Nobody> {
+        let has = |key: &&ApiKey| scopes.iter().all(|scope| key.scopes.contains(scope));
+        let lacking = || Nobody::NoKey(scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("` and `"));
+        let key = settings.http.api_keys.iter().find(has).ok_or_else(lacking)?;
+        Self::reach(settings, Some(key)).await
     }
 
     /// The daemon that runs under this configuration, asked for what needs no key.
@@ -114,7 +116,7 @@ impl<'s> Daemon<'s> {
 /// Runs `talk` with the daemon under this configuration, and says what goes wrong.
 pub(super) fn with_daemon(
     config: &Path,
-    scope: Scope,
+    scopes: &[Scope],
     talk: impl AsyncFnOnce(&Daemon<'_>) -> Result<(), String>,
 ) -> ExitCode {
     let settings: Settings = match load(config) {
@@ -125,7 +127,7 @@ pub(super) fn with_daemon(
         }
     };
     let outcome = block_on(async {
-        let daemon = Daemon::find(&settings, scope).await.map_err(|nobody| nobody.to_string())?;
+        let daemon = Daemon::find(&settings, scopes).await.map_err(|nobody| nobody.to_string())?;
         talk(&daemon).await
     });
     match outcome {

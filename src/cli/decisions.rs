@@ -33,12 +33,12 @@ pub(super) struct DecisionsArguments {
 }
 
 pub(super) fn run(arguments: &DecisionsArguments) -> ExitCode {
-    let scope = if arguments.code.is_some() { Scope::Admin } else { Scope::Read };
+    let scopes: &[Scope] = if arguments.code.is_some() { &[Scope::Read, Scope::Admin] } else { &[Scope::Read] };
     let mut query = vec![("limit", arguments.limit.to_string())];
     query.extend(arguments.code.iter().map(|code| ("code", code.clone())));
     query.extend(arguments.mac.iter().map(|mac| ("mac", mac.to_string())));
     query.extend(arguments.reason.iter().map(|reason| ("reason", reason.clone())));
-    with_daemon(&arguments.config, scope, async |daemon| {
+    with_daemon(&arguments.config, scopes, async |daemon| {
         let answer: DecisionsAnswer = daemon.ask_with("/v1/decisions", &query).await?;
         print(&if arguments.json { to_json(&answer) } else { shown(&answer.decisions) });
         Ok(())

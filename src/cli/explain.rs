@@ -108,7 +108,7 @@ enum Asked {
 }
 
 async fn ask_daemon(question: &Question<'_>, nas: Option<&str>, settings: &Settings) -> Asked {
-    let daemon = match Daemon::find(settings, Scope::Authorize).await {
+    let daemon = match Daemon::find(settings, &[Scope::Authorize]).await {
         Ok(daemon) => daemon,
         Err(Nobody::NoKey(_) | Nobody::Silent) => return Asked::Nobody,
         Err(error) => return Asked::Refused(error.to_string()),

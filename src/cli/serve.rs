@@ -1,6 +1,7 @@
 //! `spotgate serve`.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,12 +40,23 @@ async fn serve(path: &Path, loaded: Loaded) -> Result<(), Fatal> {
     notify(&[NotifyState::Ready]);
     let fault = {
         let mut watched = std::pin::pin!(watch_over(&daemon));
+        // Beside the rest: whatever it waits for, the watchdog is told, and signals are heeded.
+        let mut reloading: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
         loop {
+            let is_idle = reloading.is_none();
+            let reload_ends = async {
+                match &mut reloading {
+                    Some(reloading) => reloading.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = &mut watched => {}
+                () = reload_ends => reloading = None,
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
-                _ = hang_up.recv() => reload(path, &daemon).await,
+                // One at a time; another signal meanwhile is heeded after it.
+                _ = hang_up.recv(), if is_idle => reloading = Some(Box::pin(reload(path, &daemon))),
                 fault = daemon.lost() => break Some(fault),
             }
         }

@@ -38,7 +38,7 @@ pub(super) struct DisconnectArguments {
 }
 
 pub(super) fn sessions(arguments: &SessionsArguments) -> ExitCode {
-    with_daemon(&arguments.config, Scope::Read, async |daemon| {
+    with_daemon(&arguments.config, &[Scope::Read], async |daemon| {
         let answer: SessionsAnswer = daemon.ask(Method::GET, "/v1/sessions", None).await?;
         print(&if arguments.json { to_json(&answer) } else { shown(&answer.sessions) });
         Ok(())
@@ -47,7 +47,7 @@ pub(super) fn sessions(arguments: &SessionsArguments) -> ExitCode {
 
 pub(super) fn disconnect(arguments: &DisconnectArguments) -> ExitCode {
     let path = format!("/v1/sessions/{}", arguments.session);
-    with_daemon(&arguments.config, Scope::Admin, async |daemon| {
+    with_daemon(&arguments.config, &[Scope::Admin], async |daemon| {
         let mut session: SessionAnswer = daemon.ask(Method::DELETE, &path, None).await?;
         // Who may end a session need not be allowed to look at one: then what is known so far is said.
         let mut left = OUTCOME_WITHIN;

@@ -50,7 +50,9 @@ fn unknown(words: impl Into<String>) -> Said {
 #[derive(Default)]
 struct Sessions {
     live: usize,
-    /// Of which it should have reported by now and did not.
+    /// Of which it should have reported by now.
+    due: usize,
+    /// Of those, it did not.
     silent: usize,
     /// Of which the device has given itself an address (RFC 3927).
     self_addressed: usize,
@@ -59,12 +61,12 @@ struct Sessions {
 pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
     let now = app.gate.clock.now().wall;
     let here = Here { zone: desk.live.settings.time_zone(), now };
-    let interval = Duration::from_secs(desk.live.settings.policy.interim_interval.0);
     let mut at = HashMap::<NasName, Sessions>::new();
     for (_, session) in sessions::all(&app).await {
         let sessions = at.entry(session.contact.nas.clone()).or_default();
         sessions.live += 1;
-        sessions.silent += usize::from(is_silent(&session, interval, now));
+        let (due, silent) = is_silent(&session, now);
+        (sessions.due, sessions.silent) = (sessions.due + usize::from(due), sessions.silent + usize::from(silent));
         let is_own = matches!(session.contact.ip, Some(std::net::IpAddr::V4(ip)) if ip.is_link_local());
         sessions.self_addressed += usize::from(is_own);
     }
@@ -84,10 +86,13 @@ pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
     desk.page(&app, Page::Routers, context! { rows, strangers })
 }
 
-/// Whether two reports and a half are missing.
-fn is_silent(session: &Session, interval: Duration, now: Timestamp) -> bool {
-    let latest = session.reported.map_or(session.admitted_at, |report| report.at);
-    session.accounting && now.duration_since(latest).unsigned_abs() > interval.saturating_mul(5) / 2
+/// Whether two reports of it should have come by now; and whether none did for so long. After three it is closed, so where guests
+/// come and go only a part of them is ever due.
+fn is_silent(session: &Session, now: Timestamp) -> (bool, bool) {
+    let two = Duration::from_secs(session.interim.0).saturating_mul(2);
+    let for_two = |since: Timestamp| now.duration_since(since).unsigned_abs() > two;
+    let due = session.accounting && for_two(session.admitted_at);
+    (due, due && session.reported.is_none_or(|report| for_two(report.at)))
 }
 
 fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], here: Here<'_>) -> Value {
@@ -109,6 +114,7 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
 fn asks(seen: &Sightings, here: Here<'_>) -> Said {
     let heard = seen.asked.get().max(seen.accounted.get());
     match heard {
+        Some(at) if here.now.duration_since(at).as_hours() >= 24 => unknown(format!("last heard {}", here.ago(at))),
         Some(at) => good(format!("heard {}", here.ago(at))),
         None if seen.refused().is_some() => bad("packets come, and none can be used: see below"),
         None => unknown("not heard since spotgate started"),
@@ -124,7 +130,7 @@ fn secret(seen: &Sightings, lately: &[Decided], here: Here<'_>) -> Said {
             "does not fit: {mismatches} packets, the latest {}. Set the same secret in `/radius` and in `[[nas]]`",
             here.ago(wrong)
         )),
-        _ if garbled => bad("every password is wrong: does the secret in `/radius` fit the one in `[[nas]]`?"),
+        (_, None) if garbled => bad("every password is wrong: does the secret in `/radius` fit the one in `[[nas]]`?"),
         (_, Some(_)) => good("fits"),
         (_, None) if seen.asked.get().is_some() => unknown("requests are not signed, so nobody can tell"),
         (_, None) => unknown("not known yet"),
@@ -145,15 +151,15 @@ fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> 
     if !nas.rules.accounting {
         return good("not expected (accounting = false): time counts from the login");
     }
-    let (live, silent) = (sessions.live, sessions.silent);
+    let (due, silent) = (sessions.due, sessions.silent);
     match (seen.accounted.get(), seen.interim.get()) {
-        _ if silent > 0 && silent * 2 >= live => bad(format!(
-            "{silent} of {live} sessions are not reported. Set `radius-accounting=yes` and `radius-interim-update=received` in \
+        _ if silent > 0 && silent * 2 >= due => bad(format!(
+            "{silent} of {due} sessions that should have been reported by now are not. Set `radius-accounting=yes` and `radius-interim-update=received` in \
              the hotspot's server profile"
         )),
         (Some(_), Some(interim)) => good(format!("yes, {}", here.ago(interim))),
         (Some(_), None) => unknown("starts and stops; no running session was due yet"),
-        (None, _) if seen.asked.get().is_some() && live > 0 => {
+        (None, _) if seen.asked.get().is_some() && sessions.live > 0 => {
             unknown("nothing yet: `radius-accounting=yes` must be set in the hotspot's server profile")
         }
         (None, _) => unknown("nothing yet"),

@@ -10,12 +10,14 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::config::Admin;
+use crate::portal::badge::Key;
 
 /// Browsers that are signed in at once; of more, the one that was away longest is signed out.
 const SIGNED_IN: usize = 64;
@@ -77,7 +79,11 @@ impl Password {
     fn is(&self, typed: &SecretString) -> bool {
         let hash = self.hash.get_or_init(|| {
             let given = self.given.expose_secret();
-            if PasswordHash::new(given).is_ok() { given.to_owned() } else { hash(&self.given).unwrap_or_default() }
+            if PasswordHash::new(given).is_ok_and(|read| read.hash.is_some()) {
+                given.to_owned()
+            } else {
+                hash(&self.given).unwrap_or_default()
+            }
         });
         let Ok(hash) = PasswordHash::new(hash) else { return false };
         argon2().verify_password(typed.expose_secret().as_bytes(), &hash).is_ok()
@@ -161,6 +167,54 @@ impl SignedIn {
     }
 }
 
+/// Whose wrong passwords are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guesser {
+    /// Everybody at an address, of IPv6 in a network.
+    At(IpAddr),
+    /// A browser that has signed in before: what others at its address do keeps it from nothing.
+    Known([u8; 16]),
+}
+
+impl Guesser {
+    /// Who comes from there.
+    #[must_use]
+    pub fn at(from: Option<IpAddr>) -> Self {
+        Self::At(watched(from))
+    }
+}
+
+/// By what a browser is known again that has signed in: a name, signed.
+#[derive(Debug)]
+pub struct KnownBrowser;
+
+impl KnownBrowser {
+    /// The cookie of a browser that is not known yet; none without random numbers.
+    #[must_use]
+    pub fn cookie(key: &Key) -> Option<String> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).ok()?;
+        Some(format!("{}.{}", BASE64URL_NOPAD.encode(&name), BASE64URL_NOPAD.encode(&Self::signature(key, &name))))
+    }
+
+    /// The browser that shows this cookie.
+    #[must_use]
+    pub fn read(key: &Key, cookie: &str) -> Option<Guesser> {
+        let (name, signature) = cookie.split_once('.')?;
+        let name: [u8; 16] = BASE64URL_NOPAD.decode(name.as_bytes()).ok()?.try_into().ok()?;
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+        let is_ours: bool = Self::signature(key, &name).ct_eq(&signature).into();
+        is_ours.then_some(Guesser::Known(name))
+    }
+
+    fn signature(key: &Key, name: &[u8; 16]) -> Vec<u8> {
+        // Any length of key will do (RFC 2104 §2). The label keeps it apart from guests' badges.
+        let keyed = Hmac::<Sha256>::new_from_slice(key.octets());
+        let keyed = keyed.unwrap_or_else(|_| Hmac::new(&Default::default()));
+        keyed.chain_update(b"spotgate desk").chain_update(name).finalize().into_bytes().to_vec()
+    }
+}
+
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -176,7 +230,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Door {
     signed_in: Mutex<HashMap<String, SignedIn>>,
-    guesses: Mutex<HashMap<IpAddr, Guesses>>,
+    guesses: Mutex<HashMap<Guesser, Guesses>>,
     /// One hash at a time: memory.
     turn: Semaphore,
 }
@@ -202,17 +256,16 @@ impl Default for Door {
 }
 
 impl Door {
-    /// Tries a password that was typed at `from`; the cookie's value if it is right. Attempts while an address must wait do not
+    /// Tries a password that `from` typed; the cookie's value if it is right. Attempts while an address must wait do not
     /// prolong that.
     pub async fn sign_in(
         &self,
         passwords: &Arc<Passwords>,
         typed: SecretString,
         name: &str,
-        from: Option<IpAddr>,
+        from: Guesser,
         now: Duration,
     ) -> Result<(String, SignedIn), Refusal> {
-        let from = watched(from);
         if let Some(left) = self.wait(from, now) {
             return Err(Refusal::Locked(left));
         }
@@ -263,11 +316,11 @@ impl Door {
         lock(&self.signed_in).remove(id);
     }
 
-    fn wait(&self, from: IpAddr, now: Duration) -> Option<Duration> {
+    fn wait(&self, from: Guesser, now: Duration) -> Option<Duration> {
         lock(&self.guesses).get(&from)?.wait(now)
     }
 
-    fn guessed(&self, from: IpAddr, now: Duration) {
+    fn guessed(&self, from: Guesser, now: Duration) {
         let mut guesses = lock(&self.guesses);
         if guesses.len() >= WATCHED && !guesses.contains_key(&from) {
             guesses.retain(|_, guesses| now.saturating_sub(guesses.latest) < FORGIVEN_AFTER);
@@ -325,7 +378,7 @@ mod tests {
         Arc::new(Passwords::new(&settings).unwrap())
     }
 
-    const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+    const HOME: Guesser = Guesser::At(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -375,14 +428,39 @@ mod tests {
         let right = async |from, now| door.sign_in(&passwords, "lemonade".into(), "", from, at(now)).await;
         assert_eq!(right(HOME, 59).await.unwrap_err(), Refusal::Locked(at(1)), "the right one too");
         assert_eq!(guess(HOME, 60).await, Refusal::Locked(at(120)));
-        assert!(right("192.0.2.2".parse().ok(), 60).await.is_ok());
+        assert!(right(Guesser::at("192.0.2.2".parse().ok()), 60).await.is_ok());
         assert!(right(HOME, 180).await.is_ok());
         assert_eq!(guess(HOME, 181).await, Refusal::Wrong, "it starts anew");
-        let neighbours = ["2001:db8::1", "2001:db8::2"].map(|address| address.parse().ok());
+        let neighbours = ["2001:db8::1", "2001:db8::2"].map(|address| Guesser::at(address.parse().ok()));
         for turn in 0..5 {
             guess(neighbours[turn % 2], 0).await;
         }
         assert!(matches!(right(neighbours[0], 1).await.unwrap_err(), Refusal::Locked(_)), "one network");
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_signed_in_before_is_not_kept_out_by_others_at_its_address() {
+        let (passwords, door, key) = (passwords(None), Door::default(), Key::new([7; 32]));
+        for _ in 0..5 {
+            let _ = door.sign_in(&passwords, "guess".into(), "", HOME, at(0)).await;
+        }
+        let cookie = KnownBrowser::cookie(&key).unwrap();
+        let known = KnownBrowser::read(&key, &cookie).unwrap();
+        let right = async |from| door.sign_in(&passwords, "lemonade".into(), "", from, at(1)).await;
+        assert!(matches!(right(HOME).await, Err(Refusal::Locked(_))));
+        assert!(right(known).await.is_ok());
+        assert_eq!(KnownBrowser::read(&Key::new([8; 32]), &cookie), None, "signed by another");
+        assert_eq!(KnownBrowser::read(&key, &cookie.replace('.', "A.")), None);
+        for _ in 0..5 {
+            let _ = door.sign_in(&passwords, "guess".into(), "", known, at(1)).await;
+        }
+        assert!(matches!(right(known).await, Err(Refusal::Locked(_))), "nor does it guess for ever");
+    }
+
+    #[test]
+    fn a_password_that_looks_like_a_hash_and_is_none_is_a_password() {
+        let password = Password::new(&"$ummer2026".into());
+        assert!(password.is(&"$ummer2026".into()) && !password.is(&"$ummer2025".into()));
     }
 
     #[tokio::test]

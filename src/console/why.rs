@@ -47,10 +47,23 @@ fn routers(desk: &Desk) -> Vec<String> {
     desk.live.settings.nas.iter().map(|nas| nas.name().to_string()).collect()
 }
 
+/// The router that a question is about where none is named: where the code, or the device, was decided on last; else the first.
+async fn likely(app: &App, routers: &[String], who: &str, is_code: bool) -> String {
+    let device = who.parse::<Mac>().ok().filter(|_| !is_code);
+    let filter = Filter { mac: device, code: Code::parse(who).ok().filter(|_| device.is_none()), ..Filter::default() };
+    let latest = app.gate.history.decisions(filter, 1).await.unwrap_or_default();
+    let there = latest.first().map(|decided| decided.nas.to_string()).filter(|nas| routers.contains(nas));
+    there.or_else(|| routers.first().cloned()).unwrap_or_default()
+}
+
 pub(super) async fn answer(State(app): State<Arc<App>>, desk: Desk, Form(wanted): Form<Wanted>) -> Response {
     let routers = routers(&desk);
-    let nas = if wanted.nas.is_empty() { routers.first().cloned().unwrap_or_default() } else { wanted.nas.clone() };
     let is_code = !wanted.code.is_empty();
+    let nas = if wanted.nas.is_empty() {
+        likely(&app, &routers, wanted.who.trim(), is_code).await
+    } else {
+        wanted.nas.clone()
+    };
     let asked = context! { routers, who => wanted.who.trim(), mac => wanted.mac.trim(), nas => nas.as_str(), is_code };
     let wrong = |what: &str| desk.page(&app, Page::Why, context! { wrong => what, ..asked.clone() });
     let Some(rules) = desk.live.nas(&nas) else { return wrong("No router of this name is configured.") };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, ffi, params};
 
 use super::{Action, Column, Decided, Filter, SLOT};
 use crate::core::decide::Reason;
@@ -59,18 +59,21 @@ impl File {
         let path = folder.join(NAME);
         match Self::read(&path) {
             Err(error) if is_damage(&error) => {
-                tracing::warn!(%error, file = %path.display(), "the history is damaged: it is set aside, and a new one begun");
-                for end in ["", "-wal", "-shm"] {
-                    let from = folder.join(format!("{NAME}{end}"));
-                    let aside = folder.join(format!("{NAME}{end}.damaged-{}", now.as_second()));
-                    if let Err(error) = fs::rename(from, aside) {
-                        tracing::debug!(%error, end, "nothing to set aside");
-                    }
-                }
+                set_aside(&path, &error, now);
                 Self::read(&path)
             }
             outcome => outcome,
         }
+    }
+
+    /// Sets a file aside that turned out to be damaged, and begins a new one.
+    pub(super) fn begin_anew(&mut self, error: &rusqlite::Error, now: Timestamp) -> rusqlite::Result<()> {
+        let Some(path) = self.connection.path().filter(|path| !path.is_empty()).map(PathBuf::from) else {
+            return Err(rusqlite::Error::InvalidPath(PathBuf::new()));
+        };
+        set_aside(&path, error, now);
+        *self = Self::read(&path)?;
+        Ok(())
     }
 
     fn read(path: &Path) -> rusqlite::Result<Self> {
@@ -81,7 +84,9 @@ impl File {
         connection.busy_timeout(BUSY)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         // A power cut takes the latest commits and leaves the file whole.
-        connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304")?;
+        connection.execute_batch(
+            "PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 4194304",
+        )?;
         Self::prepared(connection, MOST_DECISIONS)
     }
 
@@ -100,7 +105,12 @@ impl File {
             transaction.execute_batch(SCHEMA)?;
             transaction.commit()?;
         } else if found > VERSION {
-            return Err(rusqlite::Error::InvalidParameterName(format!("{NAME} is from a later version ({found})")));
+            // No damage: it stays where it is.
+            let later = ffi::Error::new(ffi::SQLITE_MISMATCH);
+            return Err(rusqlite::Error::SqliteFailure(
+                later,
+                Some(format!("{NAME} is from a later version ({found})")),
+            ));
         }
         Ok(Self { connection, most })
     }
@@ -243,6 +253,17 @@ impl File {
         transaction.execute("DELETE FROM outcomes WHERE slot < ?1", [before_slot])?;
         transaction.execute("DELETE FROM samples WHERE slot < ?1", [before_slot])?;
         transaction.commit()
+    }
+}
+
+fn set_aside(path: &Path, error: &rusqlite::Error, now: Timestamp) {
+    tracing::warn!(%error, file = %path.display(), "the history is damaged: it is set aside, and a new one begun");
+    for end in ["", "-wal", "-shm"] {
+        let from = format!("{}{end}", path.display());
+        let aside = format!("{from}.damaged-{}", now.as_second());
+        if let Err(error) = fs::rename(from, aside) {
+            tracing::debug!(%error, end, "nothing to set aside");
+        }
     }
 }
 

@@ -134,6 +134,7 @@ async fn a_damaged_file_is_set_aside_and_a_folder_that_cannot_be_used_is_said() 
     assert_eq!(history.decisions(Filter::default(), 10).await.unwrap().len(), 1);
     let aside = format!("history.db.damaged-{}", noon().as_second());
     assert!(folder.path().join(aside).exists());
+    history.close();
 
     let nowhere = History::open(&folder.path().join("absent"), noon());
     assert!(nowhere.trouble().unwrap().contains("until the next restart"));
@@ -148,4 +149,38 @@ async fn nobody_waits_where_none_is_kept() {
     history.note(decided(noon(), "0042", 1, None));
     assert!(matches!(history.decisions(Filter::default(), 10).await, Err(Error::Absent)));
     history.close();
+}
+
+#[tokio::test]
+async fn a_file_that_turns_out_to_be_damaged_is_begun_anew() {
+    let (folder, history) = opened();
+    for number in 0..2000 {
+        history.note(decided(later(number), "0042", 1, None));
+    }
+    assert_eq!(history.decisions(Filter::default(), 5000).await.unwrap().len(), 2000);
+    history.close();
+    let path = folder.path().join("history.db");
+    let mut octets = std::fs::read(&path).unwrap();
+    let pages = octets.len() / 4096;
+    for page in octets.chunks_mut(4096).skip(3).take(pages - 3) {
+        page.fill(0xA5);
+    }
+    std::fs::write(&path, octets).unwrap();
+    let history = History::open(folder.path(), later(3000));
+    history.note(decided(later(3001), "0043", 1, None));
+    assert_eq!(history.decisions(Filter::default(), 5000).await.unwrap().len(), 1);
+    assert_eq!((history.trouble(), history.unkept()), (None, 0));
+    assert!(folder.path().join(format!("history.db.damaged-{}", later(3001).as_second())).exists());
+    history.close();
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_version_stays_where_it_is() {
+    let (folder, history) = opened();
+    history.close();
+    let path = folder.path().join("history.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();
+    let history = History::open(folder.path(), noon());
+    assert!(history.trouble().unwrap().contains("later version"));
+    assert!(path.exists());
 }

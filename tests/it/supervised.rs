@@ -127,3 +127,18 @@ fn entry(socket: &UnixDatagram) -> String {
     let length = socket.recv(&mut entry).expect("nothing was logged in ten seconds");
     entry[..length].iter().map(|octet| char::from(*octet)).collect()
 }
+
+#[tokio::test]
+async fn a_reload_whose_tokens_cannot_be_read_changes_nothing() {
+    let daemon = Spotgate::start_in(folder(), &configuration(FILE_SOURCE, ""));
+    let text = std::fs::read_to_string(daemon.configuration()).unwrap();
+    crate::support::configured(&daemon.folder, &text.replace("tokens.json", "absent.json"));
+    daemon.signal("HUP");
+    daemon.until("it says so", async || daemon.log().contains("not reloaded, nothing has changed")).await;
+    assert!(daemon.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap().accept);
+    assert_eq!(daemon.get("/readyz").await.0, 200);
+    crate::support::configured(&daemon.folder, &text);
+    daemon.signal("HUP");
+    daemon.until("it goes on", async || daemon.log().contains("\"reloaded\"")).await;
+    assert!(daemon.hotspot().login_pap("def-456", "", mac(2)).await.unwrap().accept);
+}
