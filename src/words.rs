@@ -100,6 +100,12 @@ pub const fn remedy(reason: Reason) -> &'static str {
 pub const ALLOWED: &str = "The code is fine here and now. If the guest is not online: has the router asked at all (see the earlier \
                            decisions)? Does the guest have an address of the hotspot? See the router's own log.";
 
+/// Hours, minutes and seconds: `1:02:05`.
+#[must_use]
+pub fn clock(seconds: u64) -> String {
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A check of `explain` as people read it.
 #[must_use]
 pub fn check(name: &str) -> String {

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::daemon::with_daemon;
-use crate::cli::table::{clock, count, or_dash, table};
+use crate::cli::table::{count, or_dash, table};
 use crate::cli::{print, to_json};
 use crate::config::Scope;
 use crate::core::ident::Mac;
 use crate::http::decisions::{DecisionAnswer, DecisionsAnswer};
+use crate::words::clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DecisionsArguments {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use reqwest::Method;
 
 use crate::cli::daemon::with_daemon;
-use crate::cli::table::{clock, count, or_dash, table};
+use crate::cli::table::{count, or_dash, table};
 use crate::cli::{print, to_json};
 use crate::config::Scope;
 use crate::core::ident::SessionId;
 use crate::http::sessions::{SessionAnswer, SessionsAnswer};
+use crate::words::clock;
 
 /// How long the outcome of a disconnect is waited for: one exchange with a router that does not answer takes 7 s.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(10);

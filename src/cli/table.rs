@@ -25,8 +25,3 @@ pub(super) fn or_dash(cell: Option<String>) -> String {
 pub(super) fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}\n") } else { format!("{number} {one}s\n") }
 }
-
-/// Hours, minutes and seconds.
-pub(super) fn clock(seconds: u64) -> String {
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}

@@ -6,6 +6,7 @@ use std::hash::{Hash as _, Hasher as _};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
 use super::show;
+use crate::words;
 
 /// The style of every page.
 pub(super) const STYLE: &str = include_str!("pages/style.css");
@@ -81,7 +82,7 @@ impl Default for Pages {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.add_filter("clock", show::clock);
+        environment.add_filter("clock", words::clock);
         environment.add_filter("count", show::count);
         for (name, text) in TEMPLATES {
             // A test renders each.

@@ -3,11 +3,6 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Hours, minutes and seconds.
-pub(super) fn clock(seconds: u64) -> String {
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
 /// A number in groups of three digits.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -78,6 +73,5 @@ mod tests {
             (count(7), count(1234), count(1_234_567)),
             ("7".into(), "1\u{202f}234".into(), "1\u{202f}234\u{202f}567".into())
         );
-        assert_eq!(clock(3_725), "1:02:05");
     }
 }
