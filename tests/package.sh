@@ -5,8 +5,8 @@
 #   tests/package.sh release       the same, built as they are shipped, for x86_64 and aarch64
 #   tests/package.sh reproducible  builds the package and the image twice, in two folders, and compares
 #
-# A Debian is booted in namespaces, which takes root and control groups of version 2, mounted anywhere. Where that cannot be,
-# SPOTGATE_WITHOUT_BOOT=1 goes without, and says so.
+# A Debian is booted in namespaces, which takes root and control groups of version 2, mounted anywhere. Where they are not, or
+# SPOTGATE_WITHOUT_BOOT=1 is set, that is not tried, and said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-smoke}
@@ -95,8 +95,11 @@ debian=$here/.test-tools/bookworm
 as_root timeout 600 bash tests/package/debian.sh fresh "$debian"
 as_root timeout 300 unshare --net --mount --pid --fork --kill-child --propagation private \
   bash tests/package/debian.sh by-hand "$debian" "$deb" "$newer"
-if [ "${SPOTGATE_WITHOUT_BOOT:-}" = 1 ]; then
-  say "NOT TRIED, as SPOTGATE_WITHOUT_BOOT says: the unit under its systemd, and docs/first-guest.md"
+why_not=''
+findmnt --types cgroup2 >/dev/null || why_not="this machine has no control groups of version 2"
+[ "${SPOTGATE_WITHOUT_BOOT:-}" != 1 ] || why_not="SPOTGATE_WITHOUT_BOOT says so"
+if [ -n "$why_not" ]; then
+  say "NOT TRIED, since $why_not: the unit under its systemd, and docs/first-guest.md"
 else
   as_root timeout 300 bash tests/package/debian.sh booted "$debian" "$deb" "$newer" "$binary"
 fi
