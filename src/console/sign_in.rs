@@ -289,7 +289,7 @@ impl Door {
         let mut all = lock(&self.signed_in);
         all.retain(|_, other| other.is_fresh(now));
         if all.len() >= SIGNED_IN
-            && let Some(oldest) = all.iter().min_by_key(|(_, other)| other.seen).map(|(id, _)| id.clone())
+            && let Some(oldest) = all.iter().min_by_key(|(_, other)| other.weight()).map(|(id, _)| id.clone())
         {
             all.remove(&oldest);
         }
@@ -339,6 +339,11 @@ impl Door {
 }
 
 impl SignedIn {
+    /// Who goes first where there are too many: somebody who may only look.
+    fn weight(&self) -> (bool, Duration) {
+        (self.role == Role::Operator, self.seen)
+    }
+
     fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.since) < AT_MOST && now.saturating_sub(self.seen) < IDLE
     }
@@ -474,5 +479,8 @@ mod tests {
         assert!(door.sign_in(&passwords, "lemonade".into(), "", HOME, at(2)).await.is_ok());
         assert_eq!(lock(&door.signed_in).len(), SIGNED_IN);
         assert!(door.find(&passwords, &first, at(2)).is_none(), "it was away longest");
+        lock(&door.signed_in).insert("1".to_owned(), SignedIn { seen: at(3), role: Role::Viewer, ..template });
+        assert!(door.sign_in(&passwords, "lemonade".into(), "", HOME, at(3)).await.is_ok());
+        assert!(!lock(&door.signed_in).contains_key("1"), "who may only look goes first");
     }
 }
