@@ -111,7 +111,7 @@ impl FromRequestParts<Arc<App>> for Desk {
         let passwords = passwords(&live).map_err(Problem::into_response)?;
         let (id, now) = (cookie(&parts.headers, COOKIE), app.gate.clock.now().mono);
         let Ok(From(from)) = From::from_request_parts(parts, app).await;
-        let is_exposed = is_exposed(&live, parts, from);
+        let is_exposed = is_exposed(&live, parts);
         let path = parts.uri.path().to_owned();
         let found = id.and_then(|id| Some((app.console.door.find(passwords, &id, now)?, id)));
         match found {
@@ -195,7 +195,7 @@ async fn ask(
     let live = Arc::clone(&app.live.borrow());
     passwords(&live)?;
     let to = to.map(|Query(To { to })| to).unwrap_or_default();
-    Ok(sign_in_page(&app, &live, StatusCode::OK, &to, "", is_exposed(&live, &parts, None)))
+    Ok(sign_in_page(&app, &live, StatusCode::OK, &to, "", is_exposed(&live, &parts)))
 }
 
 /// Somebody who wants to sign in.
@@ -226,7 +226,7 @@ async fn sign_in(
     let (status, wrong) = match app.console.door.sign_in(passwords, password, &name, guesser, now).await {
         Ok((id, who)) => {
             act::note(&app, &who, from, "sign-in", "").await;
-            let secure = if is_encrypted(&live, &parts, from) { "; Secure" } else { "" };
+            let secure = if is_encrypted(&live, &parts) { "; Secure" } else { "" };
             let attributes = format!("; Path=/admin; HttpOnly; SameSite=Strict{secure}");
             let mut cookies = vec![format!("{COOKIE}={id}{attributes}")];
             if known.is_none() {
@@ -251,7 +251,7 @@ async fn sign_in(
     {
         tracing::warn!(from = from.map(tracing::field::display), held, "somebody could not sign in at the console");
     }
-    Ok(sign_in_page(&app, &live, status, &to, &wrong, is_exposed(&live, &parts, from)))
+    Ok(sign_in_page(&app, &live, status, &to, &wrong, is_exposed(&live, &parts)))
 }
 
 async fn sign_out(
@@ -294,19 +294,21 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-/// Whether the browser's connection is encrypted, ours or that of a proxy that is trusted.
-fn is_encrypted(live: &Live, parts: &Parts, from: Option<IpAddr>) -> bool {
-    let peer = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
-    let is_proxied = peer != from
-        || peer.is_some_and(|peer| live.settings.http.trusted_proxies.iter().any(|proxy| proxy.contains(&peer)));
-    let said = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
-    live.tls.is_some() || (is_proxied && said)
+/// Whether the browser's connection is encrypted: ours, or, as a trusted proxy says, that to it.
+fn is_encrypted(live: &Live, parts: &Parts) -> bool {
+    let is_proxied =
+        peer(parts).is_some_and(|peer| live.settings.http.trusted_proxies.iter().any(|proxy| proxy.contains(&peer)));
+    let says_so = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+    live.tls.is_some() || (is_proxied && says_so)
 }
 
 /// Whether a password can be read on the way.
-fn is_exposed(live: &Live, parts: &Parts, from: Option<IpAddr>) -> bool {
-    let peer = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
-    !is_encrypted(live, parts, from) && peer.is_some_and(|peer| !peer.is_loopback())
+fn is_exposed(live: &Live, parts: &Parts) -> bool {
+    !is_encrypted(live, parts) && peer(parts).is_some_and(|peer| !peer.is_loopback())
+}
+
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical())
 }
 
 /// A page as an answer: never kept, never framed, with nothing in it but what comes from here.

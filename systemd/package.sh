@@ -11,7 +11,7 @@
 #
 # It needs cargo-deb and cargo-auditable (cargo install), for the package dpkg-dev; for static binaries the Rust target
 # (rustup target add TARGET) and ziglang (pip install), whose C compiler knows every target.
-# tests/package.sh installs all of them. The same sources give the same files to the byte, in whichever folder they lie.
+# tests/package.sh installs all of them. Nothing in them depends on the folder or the time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

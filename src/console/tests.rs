@@ -388,4 +388,7 @@ async fn a_password_that_can_be_read_on_the_way_is_said() {
     let page = async |from: &str| world.send(Request::get("/admin/sign-in"), from, String::new()).await;
     assert!(!page("127.0.0.1").await.text.contains("came unencrypted"));
     page("192.0.2.7").await.says("came unencrypted");
+    // Nobody's word but that of a proxy that is trusted.
+    let says = Request::get("/admin/sign-in").header("x-forwarded-proto", "https");
+    world.send(says, "192.0.2.7", String::new()).await.says("came unencrypted");
 }
