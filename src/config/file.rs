@@ -49,6 +49,18 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
             );
         }
     }
+    if portal.enabled && portal.public_url.as_deref().is_some_and(|url| url.starts_with("https://")) {
+        for nas in nas.iter().flatten().filter(|nas| nas.hand_over == HandOver::Form) {
+            portal_section.reader.warn(
+                portal_section.at.clone(),
+                format!(
+                    "browsers warn guests of NAS {}: its form goes from https to http, unless its hotspot has TLS",
+                    nas.name()
+                ),
+                "write `hand_over = \"one-time\"` for it, or give its hotspot a certificate and `login-by=https`",
+            );
+        }
+    }
     let admin = admin(&root.section("admin"));
     let store = store(&root.section("store"));
     let telemetry_section = root.section("telemetry");

@@ -429,3 +429,14 @@ fn a_portal_that_cannot_send_guests_back_is_warned_of() {
     assert!(!warned("hand_over = \"router\"", url));
     assert!(!warned("", "") && !warned("", &format!("{url}\nenabled = false")));
 }
+
+#[test]
+fn a_form_from_https_to_http_is_warned_of() {
+    let warned = |hand_over: &str, url: &str| {
+        let host = "hotspot_hosts = [\"login.example.net\"]";
+        let loaded = minimal_and(&format!("{host}\n{hand_over}\n[portal]\npublic_url = \"{url}\"\n")).unwrap();
+        loaded.warnings.to_string().contains("its form goes from https to http")
+    };
+    assert!(warned("hand_over = \"form\"", "https://wifi.example.org"));
+    assert!(!warned("hand_over = \"form\"", "http://wifi.example.org") && !warned("", "https://wifi.example.org"));
+}

@@ -13,7 +13,7 @@ use minijinja::{Value, context};
 use super::pages::Page;
 use super::show::Here;
 use super::{Desk, sessions};
-use crate::config::Nas;
+use crate::config::{HandOver, Nas};
 use crate::core::decide::Reason;
 use crate::core::ident::NasName;
 use crate::core::session::Session;
@@ -24,8 +24,10 @@ use crate::radius::sightings::Sightings;
 /// Logins that are looked at for a secret that does not fit.
 const LOOKED_AT: usize = 20;
 
-/// Ends of sessions that tell something.
+/// Ends of sessions, or logins, that tell something.
 const ENOUGH: u64 = 10;
+
+const NOBODY_CAME: &str = "no guest has come to the portal since spotgate started";
 
 /// What is said of one thing about a router.
 struct Said {
@@ -107,6 +109,9 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
         reports => said(reports(nas, seen, sessions, here)),
         obeys => said(obeys(nas, seen, here)),
         keeps => said(keeps(seen, sessions)),
+        takes => said(takes(nas, seen, here)),
+        sends => said(sends(nas, seen, here)),
+        cookies => said(cookies(nas, seen, here)),
         refused => seen.refused().map(|(at, why)| context! { at => here.ago(at), why }),
     }
 }
@@ -114,7 +119,7 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
 fn asks(seen: &Sightings, here: Here<'_>) -> Said {
     let heard = seen.asked.get().max(seen.accounted.get());
     match heard {
-        Some(at) if here.now.duration_since(at).as_hours() >= 24 => unknown(format!("last heard {}", here.ago(at))),
+        Some(at) if is_long_ago(at, here) => unknown(format!("last heard {}", here.ago(at))),
         Some(at) => good(format!("heard {}", here.ago(at))),
         None if seen.refused().is_some() => bad("packets come, and none can be used: see below"),
         None => unknown("not heard since spotgate started"),
@@ -164,6 +169,60 @@ fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> 
         }
         (None, _) => unknown("nothing yet"),
     }
+}
+
+/// Whether who is let in comes online.
+fn takes(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
+    let (let_in, begun) = (seen.let_in.load(Ordering::Relaxed), seen.begun.load(Ordering::Relaxed));
+    match seen.complained() {
+        Some((at, remedy)) if !is_long_ago(at, here) => return bad(format!("{}, {remedy}", here.ago(at))),
+        _ => {}
+    }
+    if !nas.rules.accounting || seen.accounted.get().is_none() {
+        return unknown("it reports no sessions, so nobody can tell");
+    }
+    match let_in {
+        0..ENOUGH => unknown("too few logins yet"),
+        _ if begun * 4 < let_in * 3 => bad(format!(
+            "of {let_in} devices that were let in, {begun} came online. See its log: `shared-users` of `/ip hotspot user profile` \
+             must be `unlimited`, and no `/ip hotspot user` may have the name of a code"
+        )),
+        _ => good(format!("of {let_in} devices that were let in, {} came online", begun.min(let_in))),
+    }
+}
+
+/// Whether guests get from it to the portal.
+fn sends(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
+    if nas.hand_over == HandOver::Router {
+        return good("its own login page takes the code (hand_over = \"router\")");
+    }
+    let turned_away = seen.turned_away.load(Ordering::Relaxed);
+    match seen.sent_here.get() {
+        sent if turned_away >= ENOUGH && sent.is_none_or(|at| is_long_ago(at, here)) => bad(format!(
+            "{turned_away} devices were not known by their MAC, and {}. It must be reachable \
+             before the login, in `/ip hotspot walled-garden` and `walled-garden ip` (`spotgate mikrotik setup` sets both); \
+             and no host by which devices look for a login page may be in them",
+            sent.map_or(NOBODY_CAME.to_owned(), |at| format!("the last guest came to the portal {}", here.ago(at)))
+        )),
+        Some(at) => good(format!("a guest came {}", here.ago(at))),
+        None => unknown(NOBODY_CAME),
+    }
+}
+
+/// Whether it brings passwords again that guests were given for once.
+fn cookies(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
+    match seen.spent.get() {
+        Some(at) if !is_long_ago(at, here) => bad(format!(
+            "{}, it brought a one-time password again. Take `cookie` and `mac-cookie` out of `login-by` in `/ip hotspot profile`",
+            here.ago(at)
+        )),
+        _ if nas.hand_over == HandOver::OneTime => good("none has brought a password again"),
+        _ => unknown("cannot be told from guests who type their code; each login is checked anew"),
+    }
+}
+
+fn is_long_ago(at: Timestamp, here: Here<'_>) -> bool {
+    here.now.duration_since(at).as_hours() >= 24
 }
 
 /// Whether devices stay with it (facts of operation: sleeping phones, short leases, devices without a lease).

@@ -55,8 +55,28 @@ pub enum RouterSays {
     ChapMissing,
     /// A login is under way already.
     InProgress,
+    /// As many devices as it allows are online under one name.
+    TooMany,
     /// Anything else: its words are not shown, since anybody could have put them there.
     Other,
+}
+
+impl RouterSays {
+    /// What the operator should know of it.
+    #[must_use]
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => Some(
+                "it told a guest that RADIUS does not respond: its requests or our answers are lost, or it waits too short \
+                 (`timeout=1s` in `/radius`), or takes the answers for forged (`bad-replies` in `/radius monitor`)",
+            ),
+            Self::TooMany => Some(
+                "it told a guest that no more sessions are allowed for this user: set `shared-users=unlimited` in its \
+                 `/ip hotspot user profile`; spotgate counts the devices of a code",
+            ),
+            Self::ChapMissing | Self::InProgress | Self::Other => None,
+        }
+    }
 }
 
 /// A guest who comes from a hotspot that is known.
@@ -191,6 +211,8 @@ fn router_says(error: &str) -> RouterSays {
         RouterSays::Timeout
     } else if error.contains("auth-in-progress") || error.contains("already authorizing") {
         RouterSays::InProgress
+    } else if error.contains("session-limit") || error.contains("no more sessions") {
+        RouterSays::TooMany
     } else if error.contains("chap") || error.contains("challenge") {
         RouterSays::ChapMissing
     } else {

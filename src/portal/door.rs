@@ -67,10 +67,18 @@ pub(super) async fn page(
     let Some(from) = from else { return Ok(door.lost(Lost::NotFromRouter, None)) };
     match Arrival::read(&given, &live, from) {
         Ok(arrival) => {
+            if let Some(seen) = live.clients.seen(arrival.nas.name()) {
+                let now = app.gate.clock.now().wall;
+                seen.send_here(now);
+                if let Some(remedy) = arrival.says.and_then(RouterSays::remedy) {
+                    seen.complain(remedy, now);
+                }
+            }
             let says = arrival.says.map(|says| match says {
                 RouterSays::Timeout => Key::RouterTimeout,
                 RouterSays::ChapMissing => Key::RouterChapMissing,
                 RouterSays::InProgress => Key::RouterInProgress,
+                RouterSays::TooMany => Key::RouterDevices,
                 RouterSays::Other => Key::RouterRefused,
             });
             let problem = says.map(|key| words().say(door.language, key, &[]));

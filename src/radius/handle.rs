@@ -11,7 +11,8 @@ use tracing::{Instrument as _, Span};
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::event::News;
-use crate::core::ident::NasName;
+use crate::core::ident::{Code, NasName};
+use crate::core::login::{Claim, Login};
 use crate::gate::{Accounted, Answer, Gate, Step, Via};
 use crate::ledger::Written;
 use crate::live::Live;
@@ -23,7 +24,7 @@ use crate::radius::packet::{Full, Packet};
 use crate::radius::recent::{Identity, Recent, Seen};
 use crate::radius::secret::{MAX_PASSWORD, MessageAuthenticator};
 use crate::telemetry::log::Brake;
-use crate::words;
+use crate::{ticket, words};
 
 /// Which of the two ports a socket serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +233,7 @@ impl Handler {
         let login = self.gate.redeemed(login, nas);
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
         let answer = self.gate.answer(&visit, &mut ()).instrument(span(&packet)).await;
+        self.note(client, &login, &answer);
         let now = self.gate.clock.now().mono;
         match self.reply(live, client, &packet, &answer, buffer) {
             Ok((reply, result)) => {
@@ -340,7 +342,10 @@ impl Handler {
                 let login = self.gate.redeemed(login, client.nas.name());
                 let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
                 match self.gate.step(&visit, &mut ()) {
-                    Step::Decided(answer) => answer,
+                    Step::Decided(answer) => {
+                        self.note(client, &login, &answer);
+                        answer
+                    }
                     Step::Ask(_) => return Ok(None),
                 }
             }
@@ -359,6 +364,18 @@ impl Handler {
         self.reply(live, client, packet, &answer, buffer).map(Some)
     }
 
+    /// Notes what a login tells of its router.
+    fn note(&self, client: &Client, login: &Login<'_>, answer: &Answer) {
+        client.seen.decide(&login.claim, &answer.decision);
+        let was_used = |code: &Code| ticket::is_one(code) && self.gate.tickets.was_used(ticket::mark(code.reveal()));
+        match &login.claim {
+            Claim::Code(code) if matches!(answer.decision, Decision::Deny(_)) && was_used(code) => {
+                client.seen.spent.set(self.gate.clock.now().wall);
+            }
+            _ => {}
+        }
+    }
+
     /// Records what an Accounting-Request says.
     fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<Written, Cause> {
         let now = self.gate.clock.now().wall;
@@ -366,6 +383,9 @@ impl Handler {
         client.seen.accounted.set(now);
         match &record {
             Record::Session { progress, .. } if progress.news == News::Interim => client.seen.interim.set(now),
+            Record::Session { progress, .. } if progress.news == News::Start => {
+                client.seen.begun.fetch_add(1, Ordering::Relaxed);
+            }
             Record::Session { progress, .. } if progress.news == News::Stop => {
                 client.seen.end(packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer));
             }

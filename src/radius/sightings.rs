@@ -8,6 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::core::decide::Decision;
+use crate::core::login::Claim;
+
 /// Strangers that are remembered; anybody can be one.
 const STRANGERS: usize = 16;
 
@@ -55,8 +58,20 @@ pub struct Sightings {
     pub ends: AtomicU64,
     /// Of which their devices were lost (Acct-Terminate-Cause Lost-Carrier and Lost-Service, RFC 2866 §5.10).
     pub lost: AtomicU64,
+    /// Devices that were let in anew.
+    pub let_in: AtomicU64,
+    /// Sessions that it reported begun.
+    pub begun: AtomicU64,
+    /// Devices that were not known by their MAC, since a guest was last sent to the portal.
+    pub turned_away: AtomicU64,
+    /// A guest who came from it to the portal.
+    pub sent_here: Moment,
+    /// A one-time password that had been used up: its cookies bring passwords again.
+    pub spent: Moment,
     /// The latest packet that got no answer, and why.
     refused: Mutex<Option<(Timestamp, &'static str)>>,
+    /// What it told a guest that the operator should know, and the remedy.
+    complained: Mutex<Option<(Timestamp, &'static str)>>,
     /// What came of the latest Disconnect.
     told: Mutex<Option<(Timestamp, &'static str)>>,
 }
@@ -68,6 +83,32 @@ impl Sightings {
         if matches!(cause, Some(2 | 3)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes what a login came to.
+    pub fn decide(&self, claim: &Claim, decision: &Decision) {
+        match (decision, claim) {
+            (Decision::Allow(grant), _) if grant.renews.is_none() => self.let_in.fetch_add(1, Ordering::Relaxed),
+            (Decision::Deny(_), Claim::Device(_)) => self.turned_away.fetch_add(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+
+    /// Notes a guest who comes from it to the portal.
+    pub fn send_here(&self, now: Timestamp) {
+        self.sent_here.set(now);
+        self.turned_away.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes what it told a guest.
+    pub fn complain(&self, remedy: &'static str, now: Timestamp) {
+        *lock(&self.complained) = Some((now, remedy));
+    }
+
+    /// What it told a guest last that the operator should know, and the remedy.
+    #[must_use]
+    pub fn complained(&self) -> Option<(Timestamp, &'static str)> {
+        *lock(&self.complained)
     }
 
     /// Notes a packet that gets no answer.

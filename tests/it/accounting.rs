@@ -28,7 +28,7 @@ async fn minutes_left(spotgate: &Spotgate, device: u8) -> Value {
     spotgate.authorize(question).await["minutes_left"].clone()
 }
 
-fn of<'a>(admitted: &'a Answer, device: u8) -> Record<'a> {
+pub fn of<'a>(admitted: &'a Answer, device: u8) -> Record<'a> {
     let id = admitted.session_id.as_deref().unwrap();
     Record { class: admitted.class.as_deref(), ..Record::start("abc-123", mac(device), id, now()) }
 }

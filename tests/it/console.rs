@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::accounting::of as started;
 use crate::browser::axe;
 use crate::sessions::{Site, id};
 use crate::support::browser::Browser;
-use crate::support::{Spotgate, mac, record, with};
+use crate::support::{Spotgate, client, client_builder, mac, record, with};
 
 const ENTER: &str = "\u{E007}";
 const DEVICE: &str = "3C:06:30:AA:19:01";
@@ -148,4 +149,67 @@ fn pictures() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("desk-pages");
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+#[tokio::test]
+async fn what_a_router_does_wrong_is_seen_from_what_it_sends() {
+    const PORTAL: &str = "hotspot_hosts = [\"login.example.net\"]\n[portal]\npublic_url = \"http://wifi.example.net\"\n\
+                          [admin]\npassword = \"a long lemonade\"\n";
+    let codes: Vec<_> = (1..=12).map(|number| record(number, &format!("code-{number}"))).collect();
+    let spotgate = Spotgate::over_file_with(&codes, PORTAL);
+    let (hotspot, client) = (spotgate.hotspot(), client());
+    let at = |path: &str| format!("http://{}{path}", spotgate.http);
+    let form = [("name", "Ana"), ("password", "a long lemonade")];
+    let browser = client_builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let signed_in = browser.post(at("/admin/sign-in")).form(&form).send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let says = async |words: &str| {
+        let page =
+            client.get(at("/admin/routers")).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
+        assert!(page.replace("&#x2f;", "/").contains(words), "{words:?} in {page}");
+    };
+    says("no guest has come to the portal since spotgate started").await;
+
+    // Devices come, and nobody gets to the portal.
+    for device in 1..=10 {
+        assert!(!hotspot.login_mac(mac(device)).await.unwrap().accept);
+    }
+    says("10 devices were not known by their MAC, and no guest has come to the portal since spotgate started").await;
+    let arrives = async |error: &str| {
+        let query =
+            [("link-login-only", "http://login.example.net/login"), ("mac", "3C:06:30:AA:19:01"), ("error", error)];
+        let page = client.get(at("/login")).query(&query).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        page.text().await.unwrap()
+    };
+    arrives("").await;
+    says("a guest came ").await;
+
+    // Who is let in does not come online.
+    for device in 1..=10 {
+        let admitted = hotspot.login_pap(&format!("code-{device}"), "", mac(device)).await.unwrap();
+        assert!(admitted.accept);
+        if device == 1 {
+            hotspot.account(&started(&admitted, device)).await.unwrap();
+        }
+    }
+    says("of 10 devices that were let in, 1 came online").await;
+    let page = arrives("no more sessions are allowed for user code-1").await;
+    assert!(page.contains("in use on as many devices as it allows"), "{page}");
+    says("set `shared-users=unlimited`").await;
+    arrives("RADIUS server is not responding").await;
+    says("it told a guest that RADIUS does not respond").await;
+
+    // Its cookies bring back what was good for once.
+    says("none has brought a password again").await;
+    let form =
+        [("code", "code-11"), ("link-login-only", "http://login.example.net/login"), ("mac", "3C:06:30:AA:19:0B")];
+    let handed_over = browser.post(at("/login")).form(&form).send().await.unwrap();
+    let to = reqwest::Url::parse(handed_over.headers()["location"].to_str().unwrap()).unwrap();
+    let ticket = to.query_pairs().find(|(name, _)| name == "username").unwrap().1.into_owned();
+    assert!(hotspot.login_pap(&ticket, &ticket, mac(11)).await.unwrap().accept);
+    says("none has brought a password again").await;
+    assert!(!hotspot.login_pap(&ticket, &ticket, mac(11)).await.unwrap().accept);
+    says("Take `cookie` and `mac-cookie` out of `login-by`").await;
+    spotgate.stop();
 }
