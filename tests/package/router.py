@@ -3,6 +3,8 @@
 router.py disconnects ADDRESS SECRET              answers each with "no such session", until it is ended
 router.py login SERVER ADDRESS SECRET CODE MAC    exits with 0 if the code is let in
 router.py start SERVER ADDRESS SECRET CODE MAC    reports it as online
+router.py steady SERVER ADDRESS SECRET SECONDS    asks a hundred times a second whether the server is there, each time once; exits with 0 if
+                                                  every answer came
 """
 
 import hashlib
@@ -11,8 +13,10 @@ import os
 import socket
 import struct
 import sys
+import time
 
-ACCESS_REQUEST, ACCESS_ACCEPT, ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE, DISCONNECT_REQUEST, DISCONNECT_NAK = 1, 2, 4, 5, 40, 42
+ACCESS_REQUEST, ACCESS_ACCEPT, ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE, STATUS_SERVER = 1, 2, 4, 5, 12
+DISCONNECT_REQUEST, DISCONNECT_NAK = 40, 42
 
 
 def attribute(kind, value):
@@ -94,8 +98,34 @@ def start(server, address, secret, code, mac):
         sys.exit(f"not acknowledged: {answer!r}")
 
 
+def steady(server, address, secret, seconds):
+    waiting = []
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until:
+        number = len(waiting) % 256
+        authenticator = os.urandom(16)
+        signature = hmac.new(secret, packet(STATUS_SERVER, number, authenticator, attribute(80, bytes(16))), "md5").digest()
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking.bind((address, 0))
+        asking.connect((server, 1812))
+        asking.send(packet(STATUS_SERVER, number, authenticator, attribute(80, signature)))
+        waiting.append(asking)
+        time.sleep(0.01)
+    answered = 0
+    for asking in waiting:
+        asking.settimeout(max(0.001, until + 10 - time.monotonic()))
+        try:
+            answered += asking.recv(4096)[0] == ACCESS_ACCEPT
+        except OSError:
+            pass
+    print(f"  {answered} of {len(waiting)} requests were answered", flush=True)
+    sys.exit(answered != len(waiting))
+
+
 if sys.argv[1] == "disconnects":
     disconnects(sys.argv[2], sys.argv[3].encode())
+elif sys.argv[1] == "steady":
+    steady(sys.argv[2], sys.argv[3], sys.argv[4].encode(), sys.argv[5])
 else:
     verb, server, address, secret, code, mac = sys.argv[1:]
     {"login": login, "start": start}[verb](server, address, secret.encode(), code, mac)
