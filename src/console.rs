@@ -144,6 +144,7 @@ impl Desk {
             is_operator => self.is_operator(),
             is_exposed => self.is_exposed,
             site => self.live.settings.portal.title.as_str(),
+            zone => self.live.settings.time_zone().iana_name(),
         };
         html(status, app.console.pages.render(page, context! { ..body, ..desk }))
     }

@@ -1,6 +1,7 @@
 //! What was decided lately.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -56,7 +57,7 @@ pub(super) async fn page(
         context! {
             rows, trouble, wrong, reasons, routers,
             reason => wanted.reason, nas => wanted.nas, mac,
-            retained => desk.live.settings.store.retain_decisions.as_secs() / 86_400,
+            retained => kept_for(desk.live.settings.store.retain_decisions),
         },
     )
 }
@@ -72,4 +73,23 @@ pub(super) async fn rows(app: &App, desk: &Desk, filter: Filter, limit: usize) -
 
 fn row(desk: &Desk, here: Here<'_>, decided: &Decided) -> Value {
     context! { at => here.moment(decided.at), answer => Serde(DecisionAnswer::new(decided, desk.is_operator())) }
+}
+
+fn kept_for(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 172_800.. => format!("{} days", seconds / 86_400),
+        seconds @ 7200.. => format!("{} hours", seconds / 3600),
+        seconds => format!("{} minutes", seconds / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_kept_for_days_hours_or_minutes() {
+        let said = |seconds| kept_for(Duration::from_secs(seconds));
+        assert_eq!([30 * 86_400, 86_400, 5400].map(said), ["30 days", "24 hours", "90 minutes"]);
+    }
 }

@@ -356,6 +356,7 @@ async fn what_a_router_does_wrong_is_named() {
     let seen = world.live.borrow().clients.seen(&crate::core::ident::NasName::new("front-desk")).unwrap();
     let page = async || world.get("/admin/routers", &cookie).await;
     page().await.says("not heard since spotgate started");
+    page().await.says("Times of Europe/Madrid");
     page().await.says("not expected (accounting = false)");
     let now = world.clock.now().wall;
     seen.mismatched.set(now);
