@@ -36,6 +36,10 @@ pub enum Via {
     Http,
     /// The guest's pages.
     Portal,
+    /// `POST /v1/ironwifi/authenticate`.
+    Ironwifi,
+    /// `/v1/freeradius/…`.
+    Freeradius,
 }
 
 /// What a decision is for.
@@ -51,7 +55,7 @@ pub enum Purpose {
 
 impl Via {
     /// Every door.
-    pub const ALL: [Self; 3] = [Self::Radius, Self::Http, Self::Portal];
+    pub const ALL: [Self; 5] = [Self::Radius, Self::Http, Self::Portal, Self::Ironwifi, Self::Freeradius];
 
     /// The name in metrics and decisions.
     #[must_use]
@@ -60,6 +64,8 @@ impl Via {
             Self::Radius => "radius",
             Self::Http => "http",
             Self::Portal => "portal",
+            Self::Ironwifi => "ironwifi",
+            Self::Freeradius => "freeradius",
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
     let radius = network::radius(&radius_section);
     let (nas, names) = network::nases(&root, radius_section.concealed("radsec").is_some());
     let http = network::http(&root.section("http"), &names);
+    let ironwifi = network::ironwifi(&root.section("ironwifi"));
     let portal_section = root.section("portal");
     let portal = portal(&portal_section);
     if portal.enabled && portal.public_url.is_some() {
@@ -78,6 +79,7 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
         radius: radius?,
         nas: nas?,
         http: http?,
+        ironwifi,
         portal,
         admin,
         store: store?,

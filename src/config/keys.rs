@@ -71,6 +71,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("http", &["listen", "certificate", "private_key", "trusted_proxies"]),
     ("http.api_key", &["name", "key", "key_file", "scopes", "nas"]),
+    ("ironwifi", &["code_fields", "device_fields", "valid_until"]),
     (
         "portal",
         &[

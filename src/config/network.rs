@@ -12,7 +12,8 @@ use super::keys::nearest;
 use super::reader::Section;
 use super::secrets;
 use super::settings::{
-    ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope, TlsFiles,
+    ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Ironwifi, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope,
+    TlsFiles, ValidUntil,
 };
 use super::values::SECOND;
 use crate::core::ident::NasName;
@@ -192,6 +193,29 @@ pub(super) fn http(section: &Section<'_>, nases: &[Named]) -> Option<Http> {
     }
     let api_keys: Option<Vec<ApiKey>> = api_keys.into_iter().collect();
     Some(Http { listen: listen?, tls, trusted_proxies, api_keys: api_keys? })
+}
+
+/// `[ironwifi]`.
+pub(super) fn ironwifi(section: &Section<'_>) -> Ironwifi {
+    let default = Ironwifi::default();
+    let fields = |key: &'static str, example: &str, default: Vec<String>| {
+        let names = section.given(key).and_then(|given| {
+            let names = given.list(example, |name| name.name("voucher", 64))?;
+            let help = format!("write `{key} = {example}`, or leave it out");
+            if names.is_empty() {
+                given.wrong(format!("`{}` is empty: no field would be read", given.name), help)
+            } else {
+                Some(names)
+            }
+        });
+        names.unwrap_or(default)
+    };
+    let ways = [("auto", ValidUntil::Auto), ("portal", ValidUntil::Portal), ("connector", ValidUntil::Connector)];
+    Ironwifi {
+        code_fields: fields("code_fields", "[\"voucher\"]", default.code_fields),
+        device_fields: fields("device_fields", "[\"client_mac\"]", default.device_fields),
+        valid_until: choice(section, "valid_until", &ways, default.valid_until),
+    }
 }
 
 fn tls(section: &Section<'_>) -> Option<TlsFiles> {

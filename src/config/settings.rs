@@ -29,6 +29,8 @@ pub struct Settings {
     pub nas: Vec<Nas>,
     /// `[http]`.
     pub http: Http,
+    /// `[ironwifi]`.
+    pub ironwifi: Ironwifi,
     /// `[portal]`.
     pub portal: Portal,
     /// `[admin]`.
@@ -253,6 +255,47 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// Each `[[http.api_key]]`; names are unique.
     pub api_keys: Vec<ApiKey>,
+}
+
+/// `[ironwifi]`: how the forms of a splash page name things, which whoever made the page has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ironwifi {
+    /// The fields that may hold the code: the first that is not empty.
+    pub code_fields: Vec<String>,
+    /// The fields that may hold the device's MAC: the first that is one.
+    pub device_fields: Vec<String>,
+    /// How `valid_until` is written.
+    pub valid_until: ValidUntil,
+}
+
+impl Ironwifi {
+    /// Whether a field of this name is read.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.code_fields.iter().chain(&self.device_fields).any(|known| known == name)
+    }
+}
+
+impl Default for Ironwifi {
+    fn default() -> Self {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            code_fields: names(&["voucher", "voucher_code", "access_code", "password", "login", "username"]),
+            device_fields: names(&["client_mac", "mac", "id"]),
+            valid_until: ValidUntil::Auto,
+        }
+    }
+}
+
+/// `ironwifi.valid_until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidUntil {
+    /// As whoever asks documents it.
+    Auto,
+    /// `2026-11-23T18:00:00`.
+    Portal,
+    /// `2026/11/23 18:00:00 +0000`.
+    Connector,
 }
 
 /// Certificate and key, as PEM files.

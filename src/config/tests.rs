@@ -115,6 +115,7 @@ fn the_full_file_shows_the_defaults() {
         |one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug| assert_eq!(format!("{one:?}"), format!("{other:?}"));
     same(&full.cache, &least.cache);
     same(&full.throttle, &least.throttle);
+    same(&full.ironwifi, &least.ironwifi);
     same(&full.store, &least.store);
     same(&full.telemetry, &least.telemetry);
     assert_eq!(least.policy, Policy::default());

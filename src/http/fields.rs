@@ -39,6 +39,16 @@ impl Fields {
         self.0.get(field)
     }
 
+    /// The text of any field, of a body that others have shaped.
+    pub(super) fn word(&self, field: &str) -> Option<&str> {
+        self.get(field)?.as_str()
+    }
+
+    /// What the fields are called.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(super) fn text(&self, field: &'static str) -> Result<Option<String>, Problem> {
         match self.get(field) {
             None | Some(Value::Null) => Ok(None),

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use data_encoding::BASE64;
 use secrecy::ExposeSecret as _;
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -22,6 +23,9 @@ pub struct Required {
     pub app: Arc<App>,
     /// The scope the key must have.
     pub scope: Scope,
+    /// Whether the key may also come as the password of `Authorization: Basic`: from who can be told no more than a URL. Never
+    /// where something is changed, since browsers send such a password by themselves.
+    pub basic: bool,
 }
 
 /// The caller, once its key was found good: the configuration that said so, and the key's name and NAS.
@@ -53,7 +57,8 @@ impl Caller {
 /// Lets a request through if its key has the scope.
 pub async fn require(State(required): State<Required>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let live = Arc::clone(&required.app.live.borrow());
-    let key = find(&live.settings.http.api_keys, request.headers()).ok_or_else(Problem::unauthorized)?.clone();
+    let given = given(request.headers(), required.basic).ok_or_else(Problem::unauthorized)?;
+    let key = find(&live.settings.http.api_keys, &given).ok_or_else(Problem::unauthorized)?.clone();
     if !key.scopes.contains(&required.scope) {
         return Err(Problem::forbidden(required.scope.as_str()));
     }
@@ -61,15 +66,23 @@ pub async fn require(State(required): State<Required>, mut request: Request, nex
     Ok(next.run(request).await)
 }
 
-/// The key in `Authorization: Bearer KEY`. Every configured key is compared, each in constant time, so that the time taken
-/// tells nothing of how much was right.
-fn find<'k>(keys: &'k [ApiKey], headers: &HeaderMap) -> Option<&'k ApiKey> {
+/// The key in `Authorization: Bearer KEY`, or, where that is allowed, the password of `Authorization: Basic`.
+fn given(headers: &HeaderMap, basic: bool) -> Option<Vec<u8>> {
     let given = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, given) = given.split_at_checked("Bearer ".len())?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-        return None;
+    let of = |scheme: &str| {
+        let (named, given) = given.split_at_checked(scheme.len())?;
+        named.eq_ignore_ascii_case(scheme.as_bytes()).then(|| given.trim_ascii())
+    };
+    if let Some(given) = of("Bearer ") {
+        return Some(given.to_vec());
     }
-    let given = given.trim_ascii();
+    let decoded = BASE64.decode(of("Basic ").filter(|_| basic)?).ok()?;
+    let colon = decoded.iter().position(|octet| *octet == b':')?;
+    decoded.get(colon + 1..).map(<[u8]>::to_vec)
+}
+
+/// Every configured key is compared, each in constant time, so that the time taken tells nothing of how much was right.
+fn find<'k>(keys: &'k [ApiKey], given: &[u8]) -> Option<&'k ApiKey> {
     keys.iter().fold(None, |found, key| {
         let same: Choice = key.key.expose_secret().as_bytes().ct_eq(given);
         if bool::from(same) { Some(key) } else { found }

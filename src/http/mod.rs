@@ -6,6 +6,7 @@ pub mod authorize;
 pub mod decisions;
 mod fields;
 pub mod health;
+pub mod ironwifi;
 pub mod keys;
 pub mod problem;
 pub mod routes;

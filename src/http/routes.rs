@@ -23,7 +23,7 @@ use crate::console::{self, Console};
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
-use crate::http::{accounting, authorize, decisions, health, sessions, tokens, webhook};
+use crate::http::{accounting, authorize, decisions, health, ironwifi, sessions, tokens, webhook};
 use crate::live::Current;
 use crate::portal::{self, Portal, capport};
 use crate::telemetry::log::Brake;
@@ -40,6 +40,10 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 /// Why a request was answered with a problem, for the log; an answer may carry it. Nothing of the request stands in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Cause(pub(super) &'static str);
+
+/// Of an answer with the status of an error: it is a decision, and as usual as another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Denied;
 
 /// What the routes work on.
 #[derive(Debug)]
@@ -85,8 +89,8 @@ impl App {
 
 /// Every route, behind its key and inside its limits.
 pub fn router(app: &Arc<App>) -> Router {
-    let (router, document) = described(|scope, routes| {
-        routes.route_layer(from_fn_with_state(Required { app: Arc::clone(app), scope }, require))
+    let (router, document) = described(|scope, basic, routes| {
+        routes.route_layer(from_fn_with_state(Required { app: Arc::clone(app), scope, basic }, require))
     });
     let document = Arc::new(document.to_json().unwrap_or_default());
     router
@@ -106,19 +110,23 @@ pub fn router(app: &Arc<App>) -> Router {
 /// The OpenAPI document, made from the same routes.
 #[must_use]
 pub fn document() -> OpenApi {
-    described(|_, routes| routes).1
+    described(|_, _, routes| routes).1
 }
 
 type Routes = OpenApiRouter<Arc<App>>;
 
-fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, OpenApi) {
+fn described(guard: impl Fn(Scope, bool, Routes) -> Routes) -> (Router<Arc<App>>, OpenApi) {
     let info = InfoBuilder::new()
         .title("spotgate")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Who may use the WiFi, and for how long."));
+    let by_url = |scope, routes| guard(scope, true, routes);
+    let guard = |scope, routes| guard(scope, false, routes);
     let (router, mut document) = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
         .merge(guard(Scope::Authorize, Routes::new().routes(routes!(authorize::authorize))))
         .merge(guard(Scope::Accounting, Routes::new().routes(routes!(accounting::accounting))))
+        .merge(guard(Scope::Ironwifi, Routes::new().routes(routes!(ironwifi::authenticate))))
+        .merge(by_url(Scope::Ironwifi, Routes::new().routes(routes!(ironwifi::webhook))))
         .merge(guard(
             Scope::Read,
             Routes::new()
@@ -140,7 +148,10 @@ fn described(guard: impl Fn(Scope, Routes) -> Routes) -> (Router<Arc<App>>, Open
         .routes(routes!(health::readyz))
         .split_for_parts();
     let key = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    document.components.get_or_insert_default().add_security_scheme("key", key);
+    let password = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Basic).build());
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("key", key);
+    components.add_security_scheme("password", password);
     (router, document)
 }
 
@@ -169,7 +180,8 @@ async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let is_denied = response.extensions().get::<Denied>().is_some();
+    if (status.is_client_error() || status.is_server_error()) && !is_denied {
         app.gate.metrics.http_problem(status.as_u16());
         let cause = response.extensions().get::<Cause>().copied().unwrap_or_default();
         if let Some(held) = app.brake.pass(&(status.as_u16(), cause), app.gate.clock.now().mono) {

@@ -17,6 +17,7 @@ mod docs;
 mod doctor;
 mod foreign;
 mod guest;
+mod ironwifi;
 mod mikrotik;
 mod mirror;
 mod nexudus;
