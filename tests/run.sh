@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential ca-certificates chromium chromium-driver curl duktape freeradius freeradius-utils groff hostapd iproute2
+  build-essential ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd iproute2
   openssl procps prometheus python3-venv sqlite3 systemd tshark wpasupplicant
 )
 services=(freeradius hostapd prometheus wpa_supplicant)

@@ -5,6 +5,7 @@ pub mod accounting;
 pub mod authorize;
 pub mod decisions;
 mod fields;
+pub mod freeradius;
 pub mod health;
 pub mod ironwifi;
 pub mod keys;

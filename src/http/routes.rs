@@ -23,7 +23,7 @@ use crate::console::{self, Console};
 use crate::gate::Gate;
 use crate::http::keys::{Required, require};
 use crate::http::problem::Problem;
-use crate::http::{accounting, authorize, decisions, health, ironwifi, sessions, tokens, webhook};
+use crate::http::{accounting, authorize, decisions, freeradius, health, ironwifi, sessions, tokens, webhook};
 use crate::live::Current;
 use crate::portal::{self, Portal, capport};
 use crate::telemetry::log::Brake;
@@ -127,6 +127,13 @@ fn described(guard: impl Fn(Scope, bool, Routes) -> Routes) -> (Router<Arc<App>>
         .merge(guard(Scope::Accounting, Routes::new().routes(routes!(accounting::accounting))))
         .merge(guard(Scope::Ironwifi, Routes::new().routes(routes!(ironwifi::authenticate))))
         .merge(by_url(Scope::Ironwifi, Routes::new().routes(routes!(ironwifi::webhook))))
+        .merge(guard(
+            Scope::Freeradius,
+            Routes::new()
+                .routes(routes!(freeradius::authorize))
+                .routes(routes!(freeradius::authenticate))
+                .routes(routes!(freeradius::accounting)),
+        ))
         .merge(guard(
             Scope::Read,
             Routes::new()

@@ -35,24 +35,34 @@ pub fn login<'a>(
     let user_name = packet.first(a::USER_NAME).unwrap_or_default();
     let device = packet.first(a::CALLING_STATION_ID).and_then(|mac| Mac::parse(mac).ok());
     let proof = proof(packet, client, password)?;
-    let (claim, typed, proof) = match device {
-        Some(mac) if Mac::parse(user_name) == Ok(mac) && !holds_code(client, proof, mac) => {
-            (Claim::Device(mac), user_name, proof)
-        }
-        _ => match (client.nas.code_in, proof) {
-            (CodeIn::Username, proof) => (code(user_name)?, user_name, proof),
-            (CodeIn::Password, Proof::Password(given)) => (code(given)?, given, Proof::NotAsked),
-            (CodeIn::Password, _) => return Err(Unreadable::Rejected),
-        },
-    };
+    let (claim, typed, proof) = claim(client.nas.code_in, user_name, device, proof)?;
     let nas_session = packet.first(a::ACCT_SESSION_ID).and_then(a::text);
     Ok(Login { claim, typed, proof, device, ip: framed_ip(packet), router: Some(router), nas_session })
 }
 
+/// What this name and this proof claim, what was typed for that, and what proves it.
+pub fn claim<'a>(
+    code_in: CodeIn,
+    user_name: &'a [u8],
+    device: Option<Mac>,
+    proof: Proof<'a>,
+) -> Result<(Claim, &'a [u8], Proof<'a>), Unreadable> {
+    match device {
+        Some(mac) if Mac::parse(user_name) == Ok(mac) && !holds_code(code_in, proof, mac) => {
+            Ok((Claim::Device(mac), user_name, proof))
+        }
+        _ => match (code_in, proof) {
+            (CodeIn::Username, proof) => Ok((code(user_name)?, user_name, proof)),
+            (CodeIn::Password, Proof::Password(given)) => Ok((code(given)?, given, Proof::NotAsked)),
+            (CodeIn::Password, _) => Err(Unreadable::Rejected),
+        },
+    }
+}
+
 /// Whether the password of what looks like a MAC login is a code: where codes stand there, and it is not the MAC.
-fn holds_code(client: &Client, proof: Proof<'_>, mac: Mac) -> bool {
+fn holds_code(code_in: CodeIn, proof: Proof<'_>, mac: Mac) -> bool {
     let Proof::Password(given) = proof else { return false };
-    client.nas.code_in == CodeIn::Password && !given.is_empty() && Mac::parse(given) != Ok(mac)
+    code_in == CodeIn::Password && !given.is_empty() && Mac::parse(given) != Ok(mac)
 }
 
 pub(super) fn code(octets: &[u8]) -> Result<Claim, Unreadable> {
@@ -89,17 +99,19 @@ fn proof<'a>(
     }
 }
 
-/// The device's address; one that it gave itself (169.254/16) says nothing (facts/hotspot.md §8, 7).
+/// The device's address.
 pub(super) fn framed_ip(packet: &Packet<'_>) -> Option<IpAddr> {
     let v4 = packet.first(a::FRAMED_IP_ADDRESS).and_then(a::ipv4);
-    let v4 = v4.filter(|ip| !ip.is_link_local() && *ip != Ipv4Addr::UNSPECIFIED && *ip != Ipv4Addr::BROADCAST);
-    v4.map(IpAddr::V4).or_else(|| v6(packet).map(IpAddr::V6))
+    device_ip(v4, packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6))
 }
 
-/// Likewise: neither link-local (fe80::/10) nor nothing.
-fn v6(packet: &Packet<'_>) -> Option<Ipv6Addr> {
-    let v6 = packet.first(a::FRAMED_IPV6_ADDRESS).and_then(a::ipv6);
-    v6.filter(|ip| !ip.is_unicast_link_local() && !ip.is_unspecified())
+/// The address of a device, out of those that are said; one that it gave itself (169.254/16, fe80::/10) says nothing
+/// (facts/hotspot.md §8, 7).
+#[must_use]
+pub fn device_ip(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Option<IpAddr> {
+    let v4 = v4.filter(|ip| !ip.is_link_local() && *ip != Ipv4Addr::UNSPECIFIED && *ip != Ipv4Addr::BROADCAST);
+    let v6 = v6.filter(|ip| !ip.is_unicast_link_local() && !ip.is_unspecified());
+    v4.map(IpAddr::V4).or_else(|| v6.map(IpAddr::V6))
 }
 
 /// Writes an Access-Accept: exactly the attributes of the contract, in its order.

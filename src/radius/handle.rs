@@ -10,7 +10,6 @@ use tracing::{Instrument as _, Span};
 
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
-use crate::core::event::News;
 use crate::core::ident::{Code, NasName};
 use crate::core::login::{Claim, Login};
 use crate::gate::{Accounted, Answer, Gate, Step, Via};
@@ -380,17 +379,8 @@ impl Handler {
     fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<Written, Cause> {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
-        client.seen.accounted.set(now);
-        match &record {
-            Record::Session { progress, .. } if progress.news == News::Interim => client.seen.interim.set(now),
-            Record::Session { progress, .. } if progress.news == News::Start => {
-                client.seen.begun.fetch_add(1, Ordering::Relaxed);
-            }
-            Record::Session { progress, .. } if progress.news == News::Stop => {
-                client.seen.end(packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer));
-            }
-            _ => {}
-        }
+        let cause = packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer);
+        client.seen.account(&record, cause, now);
         let Accounted { result, written } = match &record {
             Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
             Record::Session { login, progress } => {

@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::core::decide::Decision;
+use crate::core::event::News;
 use crate::core::login::Claim;
+use crate::radius::accounting::Record;
 
 /// Strangers that are remembered; anybody can be one.
 const STRANGERS: usize = 16;
@@ -77,6 +79,19 @@ pub struct Sightings {
 }
 
 impl Sightings {
+    /// Notes an accounting record; `cause`: its Acct-Terminate-Cause.
+    pub fn account(&self, record: &Record<'_>, cause: Option<u32>, now: Timestamp) {
+        self.accounted.set(now);
+        let Record::Session { progress, .. } = record else { return };
+        match progress.news {
+            News::Start => {
+                self.begun.fetch_add(1, Ordering::Relaxed);
+            }
+            News::Interim => self.interim.set(now),
+            News::Stop => self.end(cause),
+        }
+    }
+
     /// Notes the end of a session, as its router gives the cause.
     pub fn end(&self, cause: Option<u32>) {
         self.ends.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,8 @@
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use crate::support::wired::{GUEST, OUTER, Site, until};
+use crate::support::process::until;
+use crate::support::wired::{GUEST, OUTER, Site};
 use crate::support::{record, with};
 
 const CODE: &str = "kx7q-91mp";

@@ -16,6 +16,7 @@ mod disk;
 mod docs;
 mod doctor;
 mod foreign;
+mod freeradius;
 mod guest;
 mod ironwifi;
 mod mikrotik;

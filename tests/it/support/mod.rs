@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod ledger;
 pub mod pcap;
+pub mod process;
 pub mod wired;
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -2,15 +2,13 @@
 //! (hostapd), which asks FreeRADIUS, which asks spotgate. The switch reports to spotgate and takes its orders.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::{Process, place, until};
 use super::{KEY, Spotgate, printed, repository_file, run, tool};
 
 /// The MAC of the first machine that a guest plugs in.
@@ -42,7 +40,7 @@ impl Site {
         let places = Places::new();
         let folder = tempfile::tempdir().unwrap();
         for file in ["hostapd.conf", "radiusd.conf"] {
-            place(folder.path(), file, &[]);
+            place("foreign", folder.path(), file, &[]);
         }
         let made = rcgen::generate_simple_self_signed(["radius.example.org".to_owned()]).unwrap();
         std::fs::write(folder.path().join("server.pem"), made.cert.pem()).unwrap();
@@ -93,7 +91,7 @@ impl Site {
         self.machines += 1;
         let mac = format!("02:00:00:00:00:{:02x}", 0x50 + self.machines);
         ip(&["-n", &self.places.name("guest"), "link", "set", "wire", "address", &mac]);
-        place(self.folder.path(), "wpa_supplicant.conf", &[("@CODE@", code)]);
+        place("foreign", self.folder.path(), "wpa_supplicant.conf", &[("@CODE@", code)]);
         let mut command = self.places.command("guest", "wpa_supplicant");
         command.args(["-d", "-D", "wired", "-i", "wire", "-c"]).arg(self.folder.path().join("wpa_supplicant.conf"));
         let guest = self.guest.insert(Process::start("wpa_supplicant", command, self.folder.path()));
@@ -224,62 +222,6 @@ impl Drop for Places {
 fn ip(arguments: &[&str]) {
     let output = run(Command::new("ip").args(arguments));
     assert!(output.status.success(), "ip {}: {}", arguments.join(" "), printed(&output));
-}
-
-/// Writes a configuration of `tests/vectors/foreign` into the folder, blanks filled in.
-fn place(folder: &Path, file: &str, blanks: &[(&str, &str)]) {
-    let mut text = repository_file(&format!("tests/vectors/foreign/{file}"));
-    for (blank, value) in [("@FOLDER@", folder.to_str().unwrap())].iter().chain(blanks) {
-        text = text.replace(blank, value);
-    }
-    std::fs::write(folder.join(file), text).unwrap();
-}
-
-/// A stranger's program at work; what it says goes into a file.
-struct Process {
-    name: &'static str,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn start(name: &'static str, mut command: Command, folder: &Path) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let file = File::create(&log).unwrap();
-        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
-        Self { name, child, log }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
-    }
-
-    async fn until_said(&self, text: &str) {
-        until(&format!("{} says: {text}", self.name), || self.said().contains(text)).await;
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let said = self.said();
-            let lines: Vec<_> = said.lines().collect();
-            eprintln!("--- {} ---\n{}", self.name, lines[lines.len().saturating_sub(80)..].join("\n"));
-        }
-    }
-}
-
-/// Waits, at most twenty seconds, until `met` holds; for what other programs do in their own time.
-pub async fn until(what: &str, mut met: impl FnMut() -> bool) {
-    for _ in 0..400 {
-        if met() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not in twenty seconds: {what}");
 }
 
 /// A RADIUS packet as hostapd tells of it.
