@@ -59,11 +59,18 @@ pub struct Console {
     door: Door,
     pages: Pages,
     brake: Brake<Guesser>,
+    /// Of sign-ins in the audit trail, by those who may only look.
+    looking: Brake<Guesser>,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { door: Door::default(), pages: Pages::default(), brake: Brake::new(LINE_EVERY, 64) }
+        Self {
+            door: Door::default(),
+            pages: Pages::default(),
+            brake: Brake::new(LINE_EVERY, 64),
+            looking: Brake::new(LINE_EVERY, 64),
+        }
     }
 }
 
@@ -226,11 +233,14 @@ async fn sign_in(
     let guesser = known.unwrap_or_else(|| Guesser::at(from));
     let (status, wrong) = match app.console.door.sign_in(passwords, password, &name, guesser, now).await {
         Ok((id, who)) => {
-            act::note(&app, &who, from, "sign-in", "").await;
+            if let Some(held) = sign_in_is_noted(&app, &who, guesser, now) {
+                let more = if held > 0 { format!("and {held} times more") } else { String::new() };
+                act::note(&app, &who, from, "sign-in", &more).await;
+            }
             let secure = if is_encrypted(&live, &parts) { "; Secure" } else { "" };
             let attributes = format!("; Path=/admin; HttpOnly; SameSite=Strict{secure}");
             let mut cookies = vec![format!("{COOKIE}={id}{attributes}")];
-            if known.is_none() {
+            if known.is_none() && who.role == Role::Operator {
                 let new = KnownBrowser::cookie(&app.portal.key);
                 cookies.extend(new.map(|known| format!("{KNOWN}={known}; Max-Age={KNOWN_FOR}{attributes}")));
             }
@@ -253,6 +263,11 @@ async fn sign_in(
         tracing::warn!(from = from.map(tracing::field::display), held, "somebody could not sign in at the console");
     }
     Ok(sign_in_page(&app, &live, status, &to, &wrong, is_exposed(&live, &parts)))
+}
+
+/// Whether a sign-in stands in the audit trail, and how many before it do not: whoever may only look does not fill it with them.
+fn sign_in_is_noted(app: &App, who: &SignedIn, from: Guesser, now: Duration) -> Option<u64> {
+    if who.role == Role::Operator { Some(0) } else { app.console.looking.pass(&from, now) }
 }
 
 async fn sign_out(

@@ -165,7 +165,8 @@ impl History {
         let (decided, decisions) = sync_channel(QUEUE);
         let (jobs, to_do) = sync_channel(JOBS);
         let (unkept, trouble) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(trouble)));
-        let keeper = Keeper { file, decisions, unkept: Arc::clone(&unkept), trouble: Arc::clone(&trouble) };
+        let keeper =
+            Keeper { file, decisions, held: Vec::new(), unkept: Arc::clone(&unkept), trouble: Arc::clone(&trouble) };
         let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || keeper.run(&to_do));
         match thread {
             Ok(thread) => Self(Some(Open { decided, jobs, unkept, trouble, thread: Mutex::new(Some(thread)) })),
@@ -221,13 +222,21 @@ impl History {
         self.ask(move |file| file.act(&action)).await
     }
 
-    /// What was done, newest first.
+    /// The same; where that fails, the log has it: whoever must act at night must be able to.
+    pub async fn act_or_log(&self, action: Action) {
+        if let Err(error) = self.act(action.clone()).await {
+            let Action { who, from, action, subject, .. } = action;
+            tracing::error!(%error, who, from, action, subject, "this was done, and may stand in no audit trail");
+        }
+    }
+
+    /// What was done, newest first; `sign_ins`: also who signed in.
     ///
     /// # Errors
     ///
     /// As [`Error`].
-    pub async fn actions(&self, limit: usize) -> Result<Vec<Action>, Error> {
-        self.ask(move |file| file.actions(limit)).await
+    pub async fn actions(&self, limit: usize, sign_ins: bool) -> Result<Vec<Action>, Error> {
+        self.ask(move |file| file.actions(limit, sign_ins)).await
     }
 
     /// Columns of [`SLOT`] since `since`, oldest first; one in which nothing happened is missing.
@@ -308,6 +317,8 @@ fn troubled(trouble: &Mutex<Option<String>>, error: &rusqlite::Error) {
 struct Keeper {
     file: File,
     decisions: Receiver<Decided>,
+    /// Those that could not be written yet, at most [`QUEUE`].
+    held: Vec<Decided>,
     unkept: Arc<AtomicU64>,
     trouble: Arc<Mutex<Option<String>>>,
 }
@@ -321,30 +332,32 @@ impl Keeper {
             match job {
                 Ok(Job::Run(job)) => job(&mut self.file),
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.unkept.fetch_add(self.held.len().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+                    return;
+                }
             }
         }
     }
 
     fn write(&mut self) {
-        let batch: Vec<_> = self.decisions.try_iter().take(QUEUE).collect();
-        if batch.is_empty() {
-            return;
-        }
-        let mut outcome = self.file.write(&batch);
-        if let (Err(error), Some(latest)) = (&outcome, batch.last())
+        self.held.extend(self.decisions.try_iter().take(QUEUE.saturating_sub(self.held.len())));
+        let Some(latest) = self.held.last() else { return };
+        let mut outcome = self.file.write(&self.held);
+        if let Err(error) = &outcome
             && is_damage(error)
         {
             // Only its first pages are looked at when it is opened.
-            outcome = self.file.begin_anew(error, latest.at).and_then(|()| self.file.write(&batch));
+            outcome = self.file.begin_anew(error, latest.at).and_then(|()| self.file.write(&self.held));
+        }
+        if outcome.is_ok() {
+            self.held.clear();
         }
         match outcome {
             Ok(()) if !self.file.is_in_memory() => *lock(&self.trouble) = None,
             Ok(()) => {}
-            Err(error) => {
-                self.unkept.fetch_add(batch.len().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
-                troubled(&self.trouble, &error);
-            }
+            // They are tried again: somebody may just have held the file.
+            Err(error) => troubled(&self.trouble, &error),
         }
     }
 }

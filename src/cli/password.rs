@@ -6,10 +6,8 @@ use std::process::ExitCode;
 use secrecy::SecretString;
 
 use crate::cli::{complain, print};
+use crate::config::passwords::SHORTEST;
 use crate::console::sign_in::hash;
-
-/// Shorter ones are guessed.
-const SHORTEST: usize = 8;
 
 /// Reads one line and prints its hash.
 pub(super) fn run() -> ExitCode {

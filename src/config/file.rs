@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::network::{self, SOUND_SECRET_BYTES};
+use super::passwords::{self, SHORTEST, Written};
 use super::reader::{Reader, Section};
 use super::settings::{
     Admin, Cache, File, HandOver, LogForm, Nas, Nexudus, NexudusAuth, Portal, Settings, Source, Store, StoreKind,
@@ -327,9 +328,31 @@ fn admin(section: &Section<'_>) -> Admin {
             "write `password_file = \"FILE\"` with the password in FILE, or `enabled = false`",
         );
     }
-    let password = secret.given().map(|(password, _)| password);
-    let viewer_password =
-        section.secret("viewer_password", "viewer_password_file").given().map(|(password, _)| password);
+    let operator = secret.given();
+    let viewer = section.secret("viewer_password", "viewer_password_file").given();
+    for (password, at) in [&operator, &viewer].into_iter().flatten() {
+        let text = password.expose_secret();
+        match passwords::written(text) {
+            Written::Unusable => section.reader.error(
+                Some(at.clone()),
+                "this is the hash of a password, and of a kind that cannot be checked",
+                "make one with `spotgate password`, or write the password itself",
+            ),
+            Written::Plainly if text.chars().count() < SHORTEST => section.reader.warn(
+                Some(at.clone()),
+                format!("the password has fewer than {SHORTEST} characters and can be guessed"),
+                "take a longer one",
+            ),
+            Written::Plainly | Written::Hashed => {}
+        }
+    }
+    if let (Some((password, _)), Some((same, at))) = (&operator, &viewer)
+        && password.expose_secret() == same.expose_secret()
+    {
+        let help = "give those who may only look a password of their own, or leave it out";
+        section.reader.error(Some(at.clone()), "both passwords are the same: whoever has it may do everything", help);
+    }
+    let (password, viewer_password) = (operator.map(|(password, _)| password), viewer.map(|(password, _)| password));
     Admin { enabled: enabled && password.is_some(), password, viewer_password }
 }
 

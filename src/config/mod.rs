@@ -7,6 +7,7 @@ mod excerpt;
 mod file;
 mod keys;
 mod network;
+pub mod passwords;
 mod reader;
 mod report;
 mod secrets;

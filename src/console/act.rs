@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Form, Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use minijinja::context;
+use serde::Deserialize;
 
 use super::pages::Page;
 use super::show::Here;
@@ -28,11 +30,7 @@ const SHOWN: usize = 500;
 pub(super) async fn note(app: &App, who: &SignedIn, from: Option<IpAddr>, action: &str, subject: &str) {
     let from = from.map(|from| from.to_string());
     let (who, action, subject) = (who.who(), action.to_owned(), subject.to_owned());
-    let outcome = app.gate.history.act(Action { at: app.gate.clock.now().wall, who, from, action, subject }).await;
-    if let Err(error) = outcome {
-        // Whoever must act at night must be able to.
-        tracing::error!(%error, "what an operator did stands in no audit trail");
-    }
+    app.gate.history.act_or_log(Action { at: app.gate.clock.now().wall, who, from, action, subject }).await;
 }
 
 pub(super) async fn disconnect(
@@ -103,10 +101,23 @@ pub(super) async fn forget_usage(
     }
 }
 
+/// What is to be shown of the audit trail.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Shown {
+    /// `no`: what was done, and not who signed in.
+    #[serde(default, rename = "sign-ins")]
+    sign_ins: String,
+}
+
 /// The audit trail.
-pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    desk: Desk,
+    shown: Result<Query<Shown>, QueryRejection>,
+) -> Response {
+    let sign_ins = shown.map_or(true, |Query(shown)| shown.sign_ins != "no");
     let here = Here { zone: desk.live.settings.time_zone(), now: app.gate.clock.now().wall };
-    let (actions, trouble) = match app.gate.history.actions(SHOWN).await {
+    let (actions, trouble) = match app.gate.history.actions(SHOWN, sign_ins).await {
         Ok(actions) => (actions, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
@@ -117,5 +128,5 @@ pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
         }
     };
     let rows: Vec<_> = actions.iter().map(row).collect();
-    desk.page(&app, Page::Actions, context! { rows, trouble })
+    desk.page(&app, Page::Actions, context! { most => rows.len() >= SHOWN, rows, trouble, sign_ins })
 }

@@ -56,8 +56,6 @@ struct Sessions {
     due: usize,
     /// Of those, it did not.
     silent: usize,
-    /// Of which the device has given itself an address (RFC 3927).
-    self_addressed: usize,
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
@@ -69,8 +67,6 @@ pub(super) async fn page(State(app): State<Arc<App>>, desk: Desk) -> Response {
         sessions.live += 1;
         let (due, silent) = is_silent(&session, now);
         (sessions.due, sessions.silent) = (sessions.due + usize::from(due), sessions.silent + usize::from(silent));
-        let is_own = matches!(session.contact.ip, Some(std::net::IpAddr::V4(ip)) if ip.is_link_local());
-        sessions.self_addressed += usize::from(is_own);
     }
     let mut rows = Vec::new();
     for nas in &desk.live.settings.nas {
@@ -108,7 +104,7 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
         signs => said(signs(seen, here)),
         reports => said(reports(nas, seen, sessions, here)),
         obeys => said(obeys(nas, seen, here)),
-        keeps => said(keeps(seen, sessions)),
+        keeps => said(keeps(seen, here)),
         takes => said(takes(nas, seen, here)),
         sends => said(sends(nas, seen, here)),
         cookies => said(cookies(nas, seen, here)),
@@ -226,14 +222,17 @@ fn is_long_ago(at: Timestamp, here: Here<'_>) -> bool {
 }
 
 /// Whether devices stay with it (facts of operation: sleeping phones, short leases, devices without a lease).
-fn keeps(seen: &Sightings, sessions: &Sessions) -> Said {
+fn keeps(seen: &Sightings, here: Here<'_>) -> Said {
     let (ends, lost) = (seen.ends.load(Ordering::Relaxed), seen.lost.load(Ordering::Relaxed));
-    if sessions.self_addressed > 0 {
-        return bad(format!(
-            "{} devices are online with an address of 169.254.0.0/16: they got none by DHCP, and block their own logins. Bind \
-             that network in `/ip hotspot ip-binding` with `type=blocked`",
-            sessions.self_addressed
-        ));
+    match seen.self_addressed.get() {
+        Some(at) if !is_long_ago(at, here) => {
+            return bad(format!(
+                "{}, a device came with an address of 169.254.0.0/16: it got none by DHCP, and blocks its own logins. Bind \
+                 that network in `/ip hotspot ip-binding` with `type=blocked`",
+                here.ago(at)
+            ));
+        }
+        _ => {}
     }
     match ends {
         0..ENOUGH => unknown("too few sessions have ended yet"),

@@ -17,16 +17,21 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::config::Admin;
+use crate::config::passwords::{self, Written};
 use crate::portal::badge::Key;
 
 /// Browsers that are signed in at once; of more, the one that was away longest is signed out.
 const SIGNED_IN: usize = 64;
 
+/// Of whom so many may only look, from one place; they make room for themselves.
+const LOOKING: usize = 8;
+
 /// How long somebody stays signed in at all, and without doing anything.
 const AT_MOST: Duration = Duration::from_secs(12 * 3600);
 const IDLE: Duration = Duration::from_secs(2 * 3600);
 
-/// Wrong passwords from one address before it must wait, and for how long, doubled with each further one.
+/// Wrong passwords from one address before it must wait, and for how long, doubled with each further one. Whoever may only look
+/// knows a password too, and must not guess the other by it: only the operator's clears the count.
 const FREE_GUESSES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
@@ -79,7 +84,7 @@ impl Password {
     fn is(&self, typed: &SecretString) -> bool {
         let hash = self.hash.get_or_init(|| {
             let given = self.given.expose_secret();
-            if PasswordHash::new(given).is_ok_and(|read| read.hash.is_some()) {
+            if passwords::written(given) == Written::Hashed {
                 given.to_owned()
             } else {
                 hash(&self.given).unwrap_or_default()
@@ -146,6 +151,7 @@ pub struct SignedIn {
     pub name: String,
     /// What each of their forms carries (against forgery by other sites).
     pub csrf: String,
+    from: Guesser,
     since: Duration,
     seen: Duration,
     /// Of the password they used.
@@ -172,7 +178,7 @@ impl SignedIn {
 pub enum Guesser {
     /// Everybody at an address, of IPv6 in a network.
     At(IpAddr),
-    /// A browser that has signed in before: what others at its address do keeps it from nothing.
+    /// A browser that an operator has signed in with before: what others at its address do keeps it from nothing.
     Known([u8; 16]),
 }
 
@@ -184,7 +190,7 @@ impl Guesser {
     }
 }
 
-/// By what a browser is known again that has signed in: a name, signed.
+/// By what a browser is known again that an operator has signed in with: a name, signed.
 #[derive(Debug)]
 pub struct KnownBrowser;
 
@@ -211,7 +217,7 @@ impl KnownBrowser {
         // Any length of key will do (RFC 2104 §2). The label keeps it apart from guests' badges.
         let keyed = Hmac::<Sha256>::new_from_slice(key.octets());
         let keyed = keyed.unwrap_or_else(|_| Hmac::new(&Default::default()));
-        keyed.chain_update(b"spotgate desk").chain_update(name).finalize().into_bytes().to_vec()
+        keyed.chain_update(b"spotgate operator").chain_update(name).finalize().into_bytes().to_vec()
     }
 }
 
@@ -283,15 +289,18 @@ impl Door {
             self.guessed(from, now);
             return Err(self.wait(from, now).map_or(Refusal::Wrong, Refusal::Locked));
         };
-        lock(&self.guesses).remove(&from);
+        if role == Role::Operator {
+            lock(&self.guesses).remove(&from);
+        }
         let mark = passwords.of(role).map(Password::mark).unwrap_or_default();
-        let signed_in = SignedIn { role, name: name.to_owned(), csrf, since: now, seen: now, mark };
+        let signed_in = SignedIn { role, name: name.to_owned(), csrf, from, since: now, seen: now, mark };
         let mut all = lock(&self.signed_in);
         all.retain(|_, other| other.is_fresh(now));
-        if all.len() >= SIGNED_IN
-            && let Some(oldest) = all.iter().min_by_key(|(_, other)| other.weight()).map(|(id, _)| id.clone())
-        {
-            all.remove(&oldest);
+        let beside = |other: &SignedIn| role == Role::Viewer && other.role == role && other.from == from;
+        if all.values().filter(|other| beside(other)).count() >= LOOKING {
+            sign_out_oldest(&mut all, beside);
+        } else if all.len() >= SIGNED_IN {
+            sign_out_oldest(&mut all, |_| true);
         }
         all.insert(id.clone(), signed_in.clone());
         Ok((id, signed_in))
@@ -346,6 +355,13 @@ impl SignedIn {
 
     fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.since) < AT_MOST && now.saturating_sub(self.seen) < IDLE
+    }
+}
+
+fn sign_out_oldest(all: &mut HashMap<String, SignedIn>, among: impl Fn(&SignedIn) -> bool) {
+    let oldest = all.iter().filter(|(_, other)| among(other)).min_by_key(|(_, other)| other.weight());
+    if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+        all.remove(&oldest);
     }
 }
 
@@ -460,6 +476,31 @@ mod tests {
             let _ = door.sign_in(&passwords, "guess".into(), "", known, at(1)).await;
         }
         assert!(matches!(right(known).await, Err(Refusal::Locked(_))), "nor does it guess for ever");
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_does_not_guess_the_other_password_by_that() {
+        let (passwords, door) = (passwords(Some("only looking")), Door::default());
+        let try_it = async |typed: &str| door.sign_in(&passwords, typed.into(), "", HOME, at(0)).await.map(|_| ());
+        for _ in 0..4 {
+            assert_eq!(try_it("guess").await, Err(Refusal::Wrong));
+            assert_eq!(try_it("only looking").await, Ok(()));
+        }
+        assert_eq!(try_it("guess").await, Err(Refusal::Locked(at(60))));
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_signs_nobody_at_another_place_out() {
+        let (passwords, door) = (passwords(Some("only looking")), Door::default());
+        let look =
+            async |from, now| door.sign_in(&passwords, "only looking".into(), "", from, at(now)).await.unwrap().0;
+        let other = look(Guesser::at("192.0.2.2".parse().ok()), 0).await;
+        let first = look(HOME, 1).await;
+        for number in 0..LOOKING {
+            look(HOME, 2 + u64::try_from(number).unwrap()).await;
+        }
+        assert!(door.find(&passwords, &other, at(60)).is_some());
+        assert!(door.find(&passwords, &first, at(60)).is_none(), "they make room for themselves");
     }
 
     #[test]

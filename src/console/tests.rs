@@ -393,3 +393,36 @@ async fn a_password_that_can_be_read_on_the_way_is_said() {
     let says = Request::get("/admin/sign-in").header("x-forwarded-proto", "https");
     world.send(says, "192.0.2.7", String::new()).await.says("came unencrypted");
 }
+
+#[tokio::test]
+async fn who_may_only_look_does_not_see_what_became_of_a_code_and_fills_no_trail() {
+    let world = World::new(vec![token(1, "abc-123")]);
+    let operator = world.sign_in("lemonade").await;
+    world.login("abc-123", DEVICE);
+    let why = async |cookie: &str, who: &str| world.post("/admin/why", &[("who", who)], cookie).await;
+    let viewer = world.sign_in("only looking").await;
+    let page = why(&viewer, "abc-123").await;
+    page.says("Only operators see what became of a code");
+    assert!(!page.text.contains("3C:06:30:AA:19:5F"), "{}", page.text);
+    why(&viewer, "3C:06:30:AA:19:5F").await.says("front-desk");
+    why(&operator, "abc-123").await.says("3C:06:30:AA:19:5F");
+    for _ in 0..5 {
+        world.sign_in("only looking").await;
+    }
+    let trail = world.get("/admin/actions", &operator).await;
+    assert_eq!(trail.text.matches("(viewer)").count(), 1, "{}", trail.text);
+    assert!(!world.get("/admin/actions?sign-ins=no", &operator).await.text.contains("sign-in</td>"));
+    world.clock.advance(Duration::from_secs(60));
+    world.sign_in("only looking").await;
+    world.get("/admin/actions", &operator).await.says("and 5 times more");
+}
+
+#[tokio::test]
+async fn only_an_operators_browser_is_known_again() {
+    let world = World::new(Vec::new());
+    let cookies = async |password: &str| {
+        let answer = world.post("/admin/sign-in", &[("password", password)], "").await;
+        answer.headers.get_all("set-cookie").iter().count()
+    };
+    assert_eq!((cookies("lemonade").await, cookies("only looking").await), (2, 1));
+}

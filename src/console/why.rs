@@ -107,11 +107,13 @@ pub(super) async fn answer(State(app): State<Arc<App>>, desk: Desk, Form(wanted)
         Claim::Device(mac) => Filter { mac: Some(mac), ..Filter::default() },
     };
     let is_device = filter.mac.is_some();
-    let (earlier, trouble) = rows(&app, &desk, filter, EARLIER).await;
+    // Who may only look does not see what became of a code, as with keys.
+    let is_hidden = filter.code.is_some() && !desk.is_operator();
+    let (earlier, trouble) = if is_hidden { (Vec::new(), None) } else { rows(&app, &desk, filter, EARLIER).await };
     let is_random = device.is_some_and(|mac| mac.octets().first().is_some_and(|first| first & 0b10 != 0));
     desk.page(
         &app,
         Page::Why,
-        context! { answer => Serde(&spoken), remedy, checks, earlier, trouble, is_device, is_random, ..asked },
+        context! { answer => Serde(&spoken), remedy, checks, earlier, is_hidden, trouble, is_device, is_random, ..asked },
     )
 }

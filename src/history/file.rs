@@ -184,11 +184,11 @@ impl File {
         outcome.map(drop)
     }
 
-    pub(super) fn actions(&self, limit: usize) -> rusqlite::Result<Vec<Action>> {
-        let mut select = self
-            .connection
-            .prepare("SELECT at_ms, who, origin, action, subject FROM actions ORDER BY id DESC LIMIT ?1")?;
-        let rows = select.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+    pub(super) fn actions(&self, limit: usize, sign_ins: bool) -> rusqlite::Result<Vec<Action>> {
+        let mut select = self.connection.prepare(
+            "SELECT at_ms, who, origin, action, subject FROM actions WHERE ?2 OR action <> 'sign-in' ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = select.query_map(params![i64::try_from(limit).unwrap_or(i64::MAX), sign_ins], |row| {
             Ok(Action {
                 at: Timestamp::from_millisecond(row.get(0)?).unwrap_or_default(),
                 who: row.get(1)?,

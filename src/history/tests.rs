@@ -82,11 +82,50 @@ async fn what_is_older_than_it_is_kept_is_forgotten_codes_and_all() {
     history.forget(later(7200), Duration::from_secs(3600));
     let left = history.decisions(Filter::default(), 10).await.unwrap();
     assert_eq!(left.iter().map(|decided| decided.at).collect::<Vec<_>>(), [later(7200)]);
-    let actions = history.actions(10).await.unwrap();
+    let actions = history.actions(10, true).await.unwrap();
     assert_eq!(actions.iter().map(|action| action.subject.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(history.columns(noon()).await.unwrap().len(), 1);
     history.close();
     drop(folder);
+}
+
+#[tokio::test]
+async fn what_is_decided_while_somebody_holds_the_file_is_written_afterwards() {
+    let (folder, history) = opened();
+    let other = rusqlite::Connection::open(folder.path().join("history.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    history.note(decided(noon(), "0042", 1, None));
+    // It has waited as long as it does, and answers who asks meanwhile.
+    assert_eq!(history.decisions(Filter::default(), 10).await.unwrap(), []);
+    let action = Action {
+        at: noon(),
+        who: "Ana".to_owned(),
+        from: None,
+        action: "disconnect".to_owned(),
+        subject: "s".to_owned(),
+    };
+    assert!(history.act(action).await.is_err());
+    assert!(history.trouble().is_some());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(history.decisions(Filter::default(), 10).await.unwrap().len(), 1);
+    assert_eq!((history.trouble(), history.unkept()), (None, 0));
+    history.close();
+}
+
+#[tokio::test]
+async fn actions_are_shown_with_those_who_signed_in_or_without() {
+    let history = History::in_memory();
+    for (action, subject) in [("disconnect", "a"), ("sign-in", ""), ("refresh", "1")] {
+        let (action, subject) = (action.to_owned(), subject.to_owned());
+        history.act(Action { at: noon(), who: "Ana".to_owned(), from: None, action, subject }).await.unwrap();
+    }
+    let names = async |sign_ins| {
+        let actions = history.actions(10, sign_ins).await.unwrap();
+        actions.into_iter().map(|action| action.action).collect::<Vec<_>>()
+    };
+    assert_eq!(names(true).await, ["refresh", "sign-in", "disconnect"]);
+    assert_eq!(names(false).await, ["refresh", "disconnect"]);
+    history.close();
 }
 
 #[tokio::test]

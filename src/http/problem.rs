@@ -69,6 +69,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "There is nothing here. /openapi.json lists what there is.")
     }
 
+    /// 404: nobody knows this code.
+    #[must_use]
+    pub fn no_such_token() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "No token has this code.")
+    }
+
+    /// 404: nothing is known of a session with this id.
+    #[must_use]
+    pub fn no_such_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "There is no such session, or it is kept no longer.")
+    }
+
     /// 404: nothing is known of the session that is spoken of.
     #[must_use]
     pub fn unknown_session() -> Self {

@@ -199,7 +199,7 @@ pub(super) async fn disconnect(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionAnswer>), Problem> {
     let (now, policy) = (app.gate.clock.now().wall, &caller.live.settings.policy);
-    let parsed: SessionId = id.parse().map_err(|_| Problem::not_found())?;
+    let parsed: SessionId = id.parse().map_err(|_| Problem::no_such_session())?;
     let found = match app.gate.ledger.order(parsed, Cause::Operator, policy, now) {
         Some((found, written)) => {
             tracing::info!(session = %parsed, key = caller.key.name, "an operator ends a session");
@@ -216,9 +216,9 @@ pub(super) async fn disconnect(
 
 /// A session, live or ended.
 pub(crate) async fn find(app: &Arc<App>, id: &str) -> Result<Found, Problem> {
-    let id: SessionId = id.parse().map_err(|_| Problem::not_found())?;
+    let id: SessionId = id.parse().map_err(|_| Problem::no_such_session())?;
     let ledger = Arc::clone(&app.gate.ledger);
     // An ended session may have to be read from disk.
     let found = tokio::task::spawn_blocking(move || ledger.session(id)).await;
-    found.ok().flatten().ok_or_else(Problem::not_found)
+    found.ok().flatten().ok_or_else(Problem::no_such_session)
 }

@@ -221,7 +221,7 @@ pub(crate) async fn forget(app: &App, live: &Live, token: TokenId) -> Result<(),
 }
 
 fn claim(code: &str) -> Result<Claim, Problem> {
-    Code::parse(code).map(Claim::Code).map_err(|_| Problem::not_found())
+    Code::parse(code).map(Claim::Code).map_err(|_| Problem::no_such_token())
 }
 
 /// The token of this code; of several, one that is valid now.
@@ -237,13 +237,13 @@ pub(crate) fn one(
             return Err(Problem::unavailable("No copy is at hand, and the source does not answer."));
         }
     };
-    let Claim::Code(code) = claim else { return Err(Problem::not_found()) };
+    let Claim::Code(code) = claim else { return Err(Problem::no_such_token()) };
     let same = || found.iter().filter(|token| token.code.same(code, policy.ignore_case));
     // Each of several that differ in case can be seen by its own spelling.
     let exact = |token: &&Arc<AccessToken>| token.code == *code;
     let open = |token: &&Arc<AccessToken>| token.window(now) == Window::Open;
     let token = same().find(|token| exact(token) && open(token)).or_else(|| same().find(exact));
-    token.or_else(|| same().find(open)).or_else(|| same().next()).map(Arc::clone).ok_or_else(Problem::not_found)
+    token.or_else(|| same().find(open)).or_else(|| same().next()).map(Arc::clone).ok_or_else(Problem::no_such_token)
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{Instrument as _, Span};
 
 use crate::config::RequireMessageAuthenticator;
@@ -334,6 +335,7 @@ impl Handler {
     ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
         let (mut password, now) = ([0; MAX_PASSWORD], self.gate.clock.now().wall);
         client.seen.asked.set(now);
+        Self::note_address(client, packet, now);
         let is_signed = packet.first(a::MESSAGE_AUTHENTICATOR).is_some();
         if is_signed { &client.seen.signed } else { &client.seen.unsigned }.set(now);
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
@@ -363,6 +365,13 @@ impl Handler {
         self.reply(live, client, packet, &answer, buffer).map(Some)
     }
 
+    /// Notes a device whose address is no use to anybody.
+    fn note_address(client: &Client, packet: &Packet<'_>, now: Timestamp) {
+        if packet.first(a::FRAMED_IP_ADDRESS).and_then(a::ipv4).is_some_and(|ip| ip.is_link_local()) {
+            client.seen.self_addressed.set(now);
+        }
+    }
+
     /// Notes what a login tells of its router.
     fn note(&self, client: &Client, login: &Login<'_>, answer: &Answer) {
         client.seen.decide(&login.claim, &answer.decision);
@@ -381,6 +390,7 @@ impl Handler {
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
         let cause = packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer);
         client.seen.account(&record, cause, now);
+        Self::note_address(client, packet, now);
         let Accounted { result, written } = match &record {
             Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
             Record::Session { login, progress } => {

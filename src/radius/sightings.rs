@@ -52,6 +52,8 @@ pub struct Sightings {
     pub accounted: Moment,
     /// One that reports a running session.
     pub interim: Moment,
+    /// A device with an address that it gave itself (169.254/16, RFC 3927): it got none by DHCP.
+    pub self_addressed: Moment,
     /// A packet under another secret, or tampered with.
     pub mismatched: Moment,
     /// How many of those there were.

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use spotgate::sandbox::hotspot::Record;
 
 use crate::accounting::of as started;
 use crate::browser::axe;
@@ -47,6 +48,12 @@ async fn an_operator_finds_and_ends_a_session_by_keyboard_alone_and_sees_it_end(
     // Somebody comes while the page is open.
     site.online("abc-123", 1).await;
     browser.reads("section > p", "1 session").await;
+    // Nor does a table that was clicked, or is scrolled by keyboard, stand still.
+    browser.taps("tbody td:nth-child(3)").await;
+    site.online("def-456", 2).await;
+    browser.reads("section > p", "2 sessions").await;
+    assert!(site.router.logout(mac(2)));
+    browser.reads("section > p", "1 session").await;
     browser.reads("tbody a", DEVICE).await;
     browser.tabs_to(&format!("Disconnect {DEVICE}")).await;
     browser.presses(ENTER).await;
@@ -65,7 +72,7 @@ async fn an_operator_finds_and_ends_a_session_by_keyboard_alone_and_sees_it_end(
 
 /// What the one session that ended counts for.
 async fn seconds(site: &Site) -> u64 {
-    let (_, decisions) = site.spotgate.read("/v1/decisions?reason=none").await;
+    let (_, decisions) = site.spotgate.read(&format!("/v1/decisions?reason=none&mac={DEVICE}")).await;
     let session = decisions["decisions"][0]["session"].as_str().unwrap().to_owned();
     site.until("ended", &session, |session| session["state"] == "ended").await;
     site.session(&session).await["seconds_used"].as_u64().unwrap()
@@ -199,6 +206,13 @@ async fn what_a_router_does_wrong_is_seen_from_what_it_sends() {
     says("set `shared-users=unlimited`").await;
     arrives("RADIUS server is not responding").await;
     says("it told a guest that RADIUS does not respond").await;
+
+    // A device that got no address by DHCP.
+    says("too few sessions have ended yet").await;
+    let admitted = hotspot.login_pap("code-2", "", mac(2)).await.unwrap();
+    let address = Some(std::net::Ipv4Addr::new(169, 254, 3, 4));
+    hotspot.account(&Record { address, ..started(&admitted, 2) }).await.unwrap();
+    says("a device came with an address of 169.254.0.0/16").await;
 
     // Its cookies bring back what was good for once.
     says("none has brought a password again").await;

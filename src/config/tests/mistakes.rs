@@ -679,6 +679,40 @@ fn radsec_without_certificates() {
 }
 
 #[test]
+fn a_password_that_nobody_can_type() {
+    insta::assert_snapshot!(added("[admin]\npassword = \"$2b$12$abcdefghijklmnopqrstuu\""), @r#"
+    error: spotgate.toml:10:12: this is the hash of a password, and of a kind that cannot be checked
+       |
+    10 | password = …
+       |            ^
+       = help: make one with `spotgate password`, or write the password itself
+    "#);
+}
+
+#[test]
+fn one_password_for_everybody() {
+    insta::assert_snapshot!(added("[admin]\npassword = \"lemon\"\nviewer_password = \"lemon\""), @r#"
+    warning: spotgate.toml:10:12: the password has fewer than 8 characters and can be guessed
+       |
+    10 | password = …
+       |            ^
+       = help: take a longer one
+
+    warning: spotgate.toml:11:19: the password has fewer than 8 characters and can be guessed
+       |
+    11 | viewer_password = …
+       |                   ^
+       = help: take a longer one
+
+    error: spotgate.toml:11:19: both passwords are the same: whoever has it may do everything
+       |
+    11 | viewer_password = …
+       |                   ^
+       = help: give those who may only look a password of their own, or leave it out
+    "#);
+}
+
+#[test]
 fn a_section_twice_over() {
     insta::assert_snapshot!(added("[[cache]]\nfresh_for = \"1s\""), @r#"
     error: spotgate.toml:9:3: `cache` must be one section
