@@ -66,6 +66,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "code_in",
             "certificate_name",
             "rate_limit",
+            "wispr",
             "group",
         ],
     ),

@@ -3,6 +3,7 @@
 //! `reader.rs` gives typed access to the parsed text and notes mistakes; `values.rs` and `secrets.rs` know what values
 //! mean, `file.rs` and `network.rs` which keys there are; `excerpt.rs` decides which lines a report may show.
 
+mod bandwidth;
 mod excerpt;
 mod file;
 mod keys;
@@ -18,6 +19,7 @@ mod values;
 
 use std::path::Path;
 
+pub use bandwidth::Bandwidth;
 pub use report::{Excerpt, Place, Problem, Report, Severity};
 pub use settings::*;
 use toml::de::{DeTable, Error};

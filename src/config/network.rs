@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
 
+use super::bandwidth::Bandwidth;
 use super::file::{choice, duration, flag, number, or};
 use super::keys::nearest;
 use super::reader::Section;
@@ -153,6 +154,7 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
     let hand_over = choice(section, "hand_over", &ways, HandOver::OneTime);
     let code_in = choice(section, "code_in", &places, CodeIn::Username);
     let rate_limit = section.given("rate_limit").and_then(|given| given.attribute("10M/10M"));
+    let wispr = wispr(section, rate_limit.as_deref());
     let group = section.given("group").and_then(|given| given.attribute("guests"));
     Some(Nas {
         rules: NasRules {
@@ -172,8 +174,31 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
         code_in,
         certificate_name,
         rate_limit,
+        wispr,
         group,
     })
+}
+
+/// `nas.wispr`: the rate limit in WISPr's words.
+fn wispr(section: &Section<'_>, rate_limit: Option<&str>) -> Option<Bandwidth> {
+    let given = section.given("wispr")?;
+    if !given.flag()? {
+        return None;
+    }
+    match rate_limit.map(Bandwidth::parse) {
+        Some(Some(bandwidth)) => Some(bandwidth),
+        Some(None) => given.wrong(
+            "`nas.rate_limit` says no rate that WISPr's attributes could say",
+            "write `rate_limit = \"10M/10M\"`: upload/download of the guest",
+        ),
+        None => {
+            given.warn(
+                "`nas.wispr` has no effect: there is no `rate_limit`",
+                "write `rate_limit = \"10M/10M\"`, or remove this",
+            );
+            None
+        }
+    }
 }
 
 /// `[http]` with its keys; `nases` are the names that a key may point to.

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
+use super::bandwidth::Bandwidth;
 use crate::core::ident::{BusinessId, NasName};
 use crate::core::policy::{NasRules, Policy};
 use crate::portal::language::Language;
@@ -192,6 +193,8 @@ pub struct Nas {
     pub certificate_name: Option<String>,
     /// Mikrotik-Rate-Limit to send.
     pub rate_limit: Option<String>,
+    /// The same in WISPr's attributes, which are sent in its place.
+    pub wispr: Option<Bandwidth>,
     /// Mikrotik-Group to send.
     pub group: Option<String>,
 }

@@ -441,3 +441,13 @@ fn a_form_from_https_to_http_is_warned_of() {
     assert!(warned("hand_over = \"form\"", "https://wifi.example.org"));
     assert!(!warned("hand_over = \"form\"", "http://wifi.example.org") && !warned("", "https://wifi.example.org"));
 }
+
+#[test]
+fn wispr_says_the_rate_limit_in_bits() {
+    let nas = |more: &str| minimal_and(more).map(|loaded| (loaded.settings.nas[0].wispr, loaded.warnings.to_string()));
+    assert_eq!(nas("rate_limit = \"10M/5M\"").unwrap().0, None);
+    let bandwidth = nas("rate_limit = \"10M/5M\"\nwispr = true").unwrap().0.unwrap();
+    assert_eq!((bandwidth.up, bandwidth.down), (10_000_000, 5_000_000));
+    assert!(nas("wispr = true").unwrap().1.contains("no effect"));
+    assert!(nas("rate_limit = \"fast\"\nwispr = true").unwrap_err().to_string().contains("no rate"));
+}

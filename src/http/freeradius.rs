@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde_json::{Map, Value, json};
 
-use crate::config::Nas;
+use crate::config::{Bandwidth, Nas};
 use crate::core::decide::{Decision, Denial, Grant, Reason};
 use crate::core::ident::{Mac, SessionId};
 use crate::core::login::{Login, Proof};
@@ -320,7 +320,10 @@ fn reply(grant: &Grant, session: Option<SessionId>, policy: &Policy, nas: &Nas) 
     if let Some(session) = session {
         set("Class", format!("0x{}", HEXLOWER.encode(&class(session, grant.view.token))).into());
     }
-    if let Some(rate) = &nas.rate_limit {
+    if let Some(Bandwidth { up, down }) = nas.wispr {
+        set("WISPr-Bandwidth-Max-Up", up.into());
+        set("WISPr-Bandwidth-Max-Down", down.into());
+    } else if let Some(rate) = &nas.rate_limit {
         set("Mikrotik-Rate-Limit", rate.as_str().into());
     }
     if let Some(group) = &nas.group {

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::{Ironwifi, Nas, ValidUntil};
+use crate::config::{Bandwidth, Ironwifi, Nas, ValidUntil};
 use crate::core::decide::{Decision, Denial, Grant, Reason};
 use crate::core::ident::{Code, Mac};
 use crate::core::login::{Claim, Login, Proof};
@@ -25,7 +25,6 @@ use crate::http::fields::{Fields, unread};
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::{App, Cause, Denied, MAX_BODY};
-use crate::radius::bandwidth::Bandwidth;
 use crate::words;
 
 /// What stands for the session's name, so that a device that is asked about again goes on with its session.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::CodeIn;
+use crate::config::{Bandwidth, CodeIn};
 use crate::core::budget::Seconds;
 use crate::core::decide::Grant;
 use crate::core::ident::{Code, Mac, SessionId, TokenId};
@@ -133,7 +133,10 @@ pub fn accept<'b>(
     if let Some(session) = session {
         reply.attribute(a::CLASS, &class(session, grant.view.token))?;
     }
-    if let Some(rate) = &client.nas.rate_limit {
+    if let Some(Bandwidth { up, down }) = client.nas.wispr {
+        reply.vendor(a::wispr::VENDOR, a::wispr::BANDWIDTH_MAX_UP, &up.to_be_bytes())?;
+        reply.vendor(a::wispr::VENDOR, a::wispr::BANDWIDTH_MAX_DOWN, &down.to_be_bytes())?;
+    } else if let Some(rate) = &client.nas.rate_limit {
         reply.vendor(a::mikrotik::VENDOR, a::mikrotik::RATE_LIMIT, rate.as_bytes())?;
     }
     if let Some(group) = &client.nas.group {

@@ -1,11 +1,10 @@
 //! RADIUS: the codec as pure code ([`packet`], [`attribute`], [`secret`], [`recent`]), what requests mean and how they are
-//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), what was seen of routers ([`sightings`]), a rate limit in other words ([`bandwidth`]), and the sockets around it: towards routers that ask
+//! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), what was seen of routers ([`sightings`]), and the sockets around it: towards routers that ask
 //! ([`server`]), and towards one that is told ([`disconnect`]).
 
 pub mod accounting;
 pub mod attribute;
 pub mod auth;
-pub mod bandwidth;
 pub mod clients;
 pub mod disconnect;
 pub mod handle;

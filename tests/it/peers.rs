@@ -174,3 +174,36 @@ async fn tshark_finds_no_invalid_authenticator() {
     capture.write(&bad);
     assert_eq!(tshark(&bad, "radius.authenticator.invalid == 1"), 1, "the judge can say no");
 }
+
+#[test]
+fn radclient_as_coova_chilli_gets_no_word_of_mikrotik() {
+    let rules = "disconnect_style = \"rfc5176\"\nrate_limit = \"10M/5M\"\nwispr = true";
+    let spotgate = Spotgate::over_file_with(&[guest()], rules);
+    let login = repository_file("tests/vectors/coova-chilli.txt");
+    let said = radclient(spotgate.auth, "auth", SECRET, &login);
+    for held in [
+        "Received Access-Accept",
+        "Session-Timeout = 3600",
+        "Acct-Interim-Interval = 300",
+        "WISPr-Bandwidth-Max-Up = 10000000",
+        "WISPr-Bandwidth-Max-Down = 5000000",
+    ] {
+        assert!(said.contains(held), "{held}: {said}");
+    }
+    assert!(!said.contains("Mikrotik"), "{said}");
+    let class = said.lines().find(|line| line.trim().starts_with("Class = ")).unwrap();
+    let account = |status: &str| {
+        let login = login.lines().filter(|line| !line.starts_with("CHAP") && !line.starts_with("Message"));
+        let record: Vec<&str> =
+            login.chain([class, status, "Acct-Session-Time = 60", "Acct-Input-Octets = 1"]).collect();
+        let said = radclient(spotgate.accounting, "acct", SECRET, &record.join("\n"));
+        assert!(said.contains("Received Accounting-Response"), "{status}: {said}");
+    };
+    for status in ["Start", "Interim-Update", "Stop"] {
+        account(&format!("Acct-Status-Type = {status}"));
+    }
+    // Its own login, for what an operator may have set there: no guest's.
+    let itself = "User-Name = \"chillispot\"\nUser-Password = \"chillispot\"\nService-Type = Administrative-User\n\
+                  NAS-Identifier = \"nas01\"\nMessage-Authenticator = 0x00\n";
+    assert!(radclient(spotgate.auth, "auth", SECRET, itself).contains("Received Access-Reject"));
+}

@@ -36,6 +36,7 @@ fn client(code_in: CodeIn) -> Client {
             code_in,
             certificate_name: None,
             rate_limit: None,
+            wispr: None,
             group: None,
         },
         secret: Secret::new(SECRET),
