@@ -5,11 +5,13 @@
 
 mod pages;
 mod script;
+mod scripts;
 mod setup;
 
 use reqwest::Url;
 
 pub use pages::pages;
+pub use scripts::{CallOut, scripts};
 pub use setup::{Setup, Site, setup};
 
 use crate::config::{HandOver, Nas, Settings};
@@ -35,6 +37,15 @@ pub enum Error {
         "there is nothing that the router could ask: `radius.auth_listen` and `radius.acct_listen` need a port each"
     )]
     NoRadius,
+    /// The router would not know where to ask over HTTP.
+    #[error("the router would not know where to ask: say `--url https://wifi.example.org`, or set `portal.public_url`")]
+    NoUrl,
+    /// There is no such key, or it may not do both.
+    #[error("there is no key {0} with the scopes authorize and accounting below [http]")]
+    NoKey(String),
+    /// There is no key that may do both.
+    #[error("the router needs a key: a [[http.api_key]] with `scopes = [\"authorize\", \"accounting\"]`")]
+    NoKeyAtAll,
     /// A template is wrong, which tests rule out.
     #[error("a page could not be made: {0}")]
     Template(#[from] minijinja::Error),

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::cli::{complain, load, print};
 use crate::config::{HandOver, Nas, Settings};
-use crate::mikrotik::{self, Site};
+use crate::mikrotik::{self, CallOut, Setup, Site};
 
 /// The configuration does not do, or names no such router.
 const UNUSABLE: u8 = 2;
@@ -19,6 +19,8 @@ const UNUSABLE: u8 = 2;
 pub(super) enum MikrotikCommand {
     /// Print the RouterOS v7 commands that connect the router; the RADIUS secret stands in them in full
     Setup(SetupArguments),
+    /// Print the commands that put scripts on the router by which it asks over HTTP; the key stands in them in full
+    Scripts(ScriptsArguments),
     /// Write the pages that the router shows to guests, as a folder to upload
     Pages(PagesArguments),
 }
@@ -52,6 +54,18 @@ pub(super) struct SetupArguments {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct ScriptsArguments {
+    #[command(flatten)]
+    router: RouterArguments,
+    /// Where spotgate is, as the router reaches it by HTTP; else `portal.public_url`
+    #[arg(long, value_name = "URL")]
+    url: Option<reqwest::Url>,
+    /// The API key to ask with, by its name; else one that may ask and report
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PagesArguments {
     #[command(flatten)]
     router: RouterArguments,
@@ -63,6 +77,7 @@ pub(super) struct PagesArguments {
 pub(super) fn run(command: &MikrotikCommand) -> ExitCode {
     match command {
         MikrotikCommand::Setup(arguments) => setup(arguments),
+        MikrotikCommand::Scripts(arguments) => scripts(arguments),
         MikrotikCommand::Pages(arguments) => pages(arguments),
     }
 }
@@ -74,7 +89,16 @@ fn setup(arguments: &SetupArguments) -> ExitCode {
         hotspot_address: arguments.hotspot_address,
         network: arguments.network,
     };
-    match with_router(&arguments.router, |settings, nas| mikrotik::setup(settings, nas, &site)) {
+    print_script(with_router(&arguments.router, |settings, nas| mikrotik::setup(settings, nas, &site)))
+}
+
+fn scripts(arguments: &ScriptsArguments) -> ExitCode {
+    let call_out = CallOut { url: arguments.url.clone(), key: arguments.key.clone() };
+    print_script(with_router(&arguments.router, |settings, nas| mikrotik::scripts(settings, nas, &call_out)))
+}
+
+fn print_script(made: Result<Setup, ExitCode>) -> ExitCode {
+    match made {
         Ok(made) => {
             for note in &made.notes {
                 complain(&format!("spotgate: {note}"));

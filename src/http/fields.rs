@@ -21,6 +21,12 @@ pub(super) fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
     }
 }
 
+/// A number with a point that is whole all the same, up to where each such number is exact.
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let number = number.as_f64().filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number))?;
+    format!("{number:.0}").parse().ok().filter(|_| number.fract() == 0.0)
+}
+
 /// The fields of a body.
 pub(super) struct Fields(Map<String, Value>);
 
@@ -62,6 +68,8 @@ impl Fields {
         match self.get(field) {
             None | Some(Value::Null) => Ok(0),
             Some(Value::Number(number)) if number.is_u64() => Ok(number.as_u64().unwrap_or_default()),
+            // RouterOS writes some whole numbers as 60.000000.
+            Some(Value::Number(number)) if whole(number).is_some() => Ok(whole(number).unwrap_or_default()),
             Some(_) => Err(Problem::field(field, format!("`{field}` must be a whole number, 0 or more."))),
         }
     }

@@ -151,6 +151,46 @@ pub(super) mod tests {
         }
     }
 
+    /// A script as a machine reads it.
+    #[derive(Debug, Default)]
+    pub(in crate::mikrotik) struct Read {
+        /// What is in no string and no remark; a string is a `"`.
+        pub(in crate::mikrotik) code: String,
+        /// What is in strings.
+        pub(in crate::mikrotik) strings: Vec<Vec<u8>>,
+    }
+
+    /// Reads a script to its end. What is left open, closed too often or closed by another bracket is a panic.
+    pub(in crate::mikrotik) fn read(script: &str) -> Read {
+        let (mut read, mut open, mut rest) = (Read::default(), Vec::new(), script);
+        let mut at_start = true;
+        while let Some(letter) = rest.chars().next() {
+            rest = &rest[letter.len_utf8()..];
+            match letter {
+                '#' if at_start => rest = rest.split_once('\n').expect("a remark ends with its line").1,
+                '"' => {
+                    let (string, after) = unquoted(rest).unwrap_or_else(|| panic!("a string: {rest}"));
+                    read.strings.push(string);
+                    read.code.push('"');
+                    rest = after;
+                }
+                other => {
+                    match other {
+                        '(' | '[' | '{' => open.push(other),
+                        ')' => assert_eq!(open.pop(), Some('('), "before {rest}"),
+                        ']' => assert_eq!(open.pop(), Some('['), "before {rest}"),
+                        '}' => assert_eq!(open.pop(), Some('{'), "before {rest}"),
+                        _ => assert!(other.is_ascii() && other != '\\', "{other} before {rest}"),
+                    }
+                    read.code.push(other);
+                }
+            }
+            at_start = letter == '\n' || letter == '#' || (at_start && letter == ' ');
+        }
+        assert!(open.is_empty(), "left open: {open:?}");
+        read
+    }
+
     #[test]
     fn a_string_is_written_as_routeros_reads_it() {
         for (text, written) in [

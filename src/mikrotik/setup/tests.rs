@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::mikrotik::script::tests::unquoted;
+use crate::mikrotik::script::tests::read;
 
 /// A configuration with `nas` and `more` in it.
 fn settings(nas: &str, more: &str) -> Settings {
@@ -58,45 +58,6 @@ fn of_version_six() -> String {
     nas.address = "2001:db8::1/128".parse().unwrap();
     let server = "2001:db8::2".parse().ok();
     setup(&settings, &nas, &Site { server, ..site() }).unwrap().script
-}
-
-/// A script as a machine reads it.
-#[derive(Debug, Default)]
-struct Read {
-    /// What is in no string and no remark; a string is a `"`.
-    code: String,
-    strings: Vec<Vec<u8>>,
-}
-
-/// Reads a script to its end. What is left open, closed too often or closed by another bracket is a panic.
-fn read(script: &str) -> Read {
-    let (mut read, mut open, mut rest) = (Read::default(), Vec::new(), script);
-    let mut at_start = true;
-    while let Some(letter) = rest.chars().next() {
-        rest = &rest[letter.len_utf8()..];
-        match letter {
-            '#' if at_start => rest = rest.split_once('\n').expect("a remark ends with its line").1,
-            '"' => {
-                let (string, after) = unquoted(rest).unwrap_or_else(|| panic!("a string: {rest}"));
-                read.strings.push(string);
-                read.code.push('"');
-                rest = after;
-            }
-            other => {
-                match other {
-                    '(' | '[' | '{' => open.push(other),
-                    ')' => assert_eq!(open.pop(), Some('('), "before {rest}"),
-                    ']' => assert_eq!(open.pop(), Some('['), "before {rest}"),
-                    '}' => assert_eq!(open.pop(), Some('{'), "before {rest}"),
-                    _ => assert!(other.is_ascii() && other != '\\', "{other} before {rest}"),
-                }
-                read.code.push(other);
-            }
-        }
-        at_start = letter == '\n' || letter == '#' || (at_start && letter == ' ');
-    }
-    assert!(open.is_empty(), "left open: {open:?}");
-    read
 }
 
 #[test]
