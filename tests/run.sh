@@ -50,6 +50,9 @@ if ! .test-tools/venv/bin/pip show --quiet axe-playwright-python 2>/dev/null; th
   # For the axe-core in it alone.
   .test-tools/venv/bin/pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python==0.1.8
 fi
+if [ ! -x .test-tools/venv/bin/schemathesis ]; then
+  .test-tools/venv/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+fi
 if ! cargo deny --version 2>/dev/null | grep -q '0\.20\.'; then
   cargo install --quiet --locked cargo-deny --version 0.20.2
 fi

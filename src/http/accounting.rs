@@ -48,8 +48,6 @@ pub struct AccountingRequest {
     responses(
         (status = 204, description = "On disk"),
         (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such session, and no such code", body = Problem,
          content_type = "application/problem+json"),
         (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),

@@ -134,8 +134,6 @@ struct Question<'a> {
     responses(
         (status = 200, description = "Allow or deny", body = AuthorizeAnswer),
         (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not in time", body = Problem, content_type = "application/problem+json"),

@@ -114,3 +114,27 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_read_with_a_point_or_without_and_no_other() {
+        let number = |text: &'static str| Fields::read(Ok(Bytes::from(text))).unwrap().number("n").ok();
+        for (body, read) in [
+            ("{\"n\":60}", Some(60)),
+            ("{\"n\":60.000000}", Some(60)),
+            ("{\"n\":6e1}", Some(60)),
+            ("{\"n\":18446744073709551615}", Some(u64::MAX)),
+            ("{\"n\":null}", Some(0)),
+            ("{}", Some(0)),
+            ("{\"n\":60.5}", None),
+            ("{\"n\":-60.0}", None),
+            ("{\"n\":1e300}", None),
+            ("{\"n\":\"60\"}", None),
+        ] {
+            assert_eq!(number(body), read, "{body}");
+        }
+    }
+}

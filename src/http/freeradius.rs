@@ -133,9 +133,8 @@ fn octets(text: &str) -> Option<Vec<u8>> {
     responses(
         (status = 200, description = "Let in, with attributes for the reply", body = std::collections::HashMap<String, Value>),
         (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Not let in, with a Reply-Message; or no or wrong key",
-         body = std::collections::HashMap<String, Value>),
-        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Not let in, with a Reply-Message; or no or wrong key", content(
+            (std::collections::HashMap<String, Value> = "application/json"), (Problem = "application/problem+json"))),
         (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No such NAS", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not in time", body = Problem, content_type = "application/problem+json"),
@@ -162,9 +161,8 @@ pub(super) async fn authorize(
     responses(
         (status = 204, description = "It is, and may"),
         (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No, with a Reply-Message; or no or wrong key",
-         body = std::collections::HashMap<String, Value>),
-        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No, with a Reply-Message; or no or wrong key", content(
+            (std::collections::HashMap<String, Value> = "application/json"), (Problem = "application/problem+json"))),
         (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No such NAS", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not in time", body = Problem, content_type = "application/problem+json"),
@@ -191,8 +189,6 @@ pub(super) async fn authenticate(
     responses(
         (status = 204, description = "On disk"),
         (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Scope missing", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Body too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No such NAS, or no session is named", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "It could not be written down: send it again", body = Problem,

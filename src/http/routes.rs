@@ -13,8 +13,9 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -159,7 +160,23 @@ fn described(guard: impl Fn(Scope, bool, Routes) -> Routes) -> (Router<Arc<App>>
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("key", key);
     components.add_security_scheme("password", password);
+    for path in document.paths.paths.values_mut() {
+        [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten().for_each(say_what_keys_meet);
+    }
     (router, document)
+}
+
+/// Says of an operation that wants a key how one is answered that is missing, wrong or may not.
+fn say_what_keys_meet(operation: &mut Operation) {
+    if operation.security.is_none() {
+        return;
+    }
+    for (status, description) in [("401", "No or wrong key"), ("403", "Scope missing")] {
+        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new().description(description).content("application/problem+json", problem);
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
+    }
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {

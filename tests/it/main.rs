@@ -22,6 +22,7 @@ mod ironwifi;
 mod mikrotik;
 mod mirror;
 mod nexudus;
+mod openapi;
 mod peers;
 mod restart;
 mod sessions;
