@@ -25,6 +25,7 @@
 //!   the process and is no account.
 //! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
 //!   place that reads a clock.
+//! - [`tls`]: certificates and keys out of files.
 //! - [`sandbox`]: a Nexudus and a hotspot to try and to test against.
 
 pub mod catalogue;
@@ -53,5 +54,6 @@ pub mod state;
 pub mod telemetry;
 pub mod throttle;
 pub mod ticket;
+pub mod tls;
 pub mod words;
 pub mod write_back;

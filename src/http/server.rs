@@ -18,8 +18,6 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::TlsFiles;
 use crate::live::{Acceptor, Current, Live};
 use crate::portal::address::{Peer, is_of_many};
+use crate::tls;
 
 /// Connections held at once.
 const MOST: Most = Most { connections: 1024, of_a_peer: 64, of_many: 512 };
@@ -70,18 +69,11 @@ struct Most {
 
 /// Reads certificate and key.
 pub fn tls(files: &TlsFiles) -> io::Result<TlsAcceptor> {
-    let bad = |what: &str, error: &dyn std::fmt::Display| io::Error::other(format!("{what}: {error}"));
-    let certificate = files.certificate.display().to_string();
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad(&certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
-        .map_err(|error| bad(&files.private_key.display().to_string(), &error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let (chain, key) = (tls::certificates(&files.certificate)?, tls::private_key(&files.private_key)?);
+    let config = rustls::ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| bad(&certificate, &error))?;
+        .map_err(|error| tls::bad(&files.certificate, &error))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
