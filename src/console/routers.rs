@@ -124,7 +124,7 @@ fn asks(seen: &Sightings, here: Here<'_>) -> Said {
 
 fn secret(seen: &Sightings, lately: &[Decided], here: Here<'_>) -> Said {
     let mismatches = seen.mismatches.load(Ordering::Relaxed);
-    let fitted = seen.signed.get().max(seen.accounted.get());
+    let fitted = seen.signed.get().max(seen.accounted.get()).max(seen.guarded.get());
     let garbled = lately.len() >= 3 && lately.iter().all(|decided| decided.reason == Some(Reason::WrongPassword));
     match (seen.mismatched.get(), fitted) {
         (Some(wrong), fitted) if fitted.is_none_or(|fitted| fitted < wrong) => bad(format!(
@@ -139,6 +139,9 @@ fn secret(seen: &Sightings, lately: &[Decided], here: Here<'_>) -> Said {
 }
 
 fn signs(seen: &Sightings, here: Here<'_>) -> Said {
+    if let Some(guarded) = seen.guarded.get().filter(|at| Some(*at) >= seen.signed.get().max(seen.unsigned.get())) {
+        return good(format!("TLS does it for them (RadSec), {}", here.ago(guarded)));
+    }
     match (seen.signed.get(), seen.unsigned.get()) {
         (Some(signed), unsigned) if unsigned.is_none_or(|unsigned| unsigned <= signed) => {
             good(format!("yes, {}", here.ago(signed)))
@@ -253,6 +256,9 @@ fn obeys(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
     match result {
         "acked" | "gone" => good(format!("yes, {ago}")),
         "refused" => bad(format!("refused {ago}: the log has its Error-Cause")),
+        "unanswered" if nas.certificate_name.is_some() => bad(format!(
+            "no answer over its RadSec connection {ago}: see whether it takes orders there; if not, write disconnect_port = 0"
+        )),
         "unanswered" => bad(format!(
             "no answer {ago}: set `/radius incoming set accept=yes port={}`, and let UDP from here to it through its firewall",
             nas.disconnect_port

@@ -371,6 +371,8 @@ async fn what_a_router_does_wrong_is_named() {
     seen.unsigned.set(now);
     seen.signed.set(now);
     page().await.says("fits");
+    seen.guarded.set(now);
+    page().await.says("TLS does it for them (RadSec)");
     seen.tell("unanswered", now);
     page().await.says("/radius incoming set accept=yes port=3799");
     seen.tell("acked", now);

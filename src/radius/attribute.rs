@@ -293,6 +293,8 @@ impl fmt::Display for TerminateCause {
 pub struct ErrorCause(pub u32);
 
 impl ErrorCause {
+    /// 406: this kind of packet is not taken here.
+    pub const UNSUPPORTED_EXTENSION: Self = Self(406);
     /// 503: the NAS knows no such session, so there is nothing left to end.
     pub const SESSION_CONTEXT_NOT_FOUND: Self = Self(503);
 

@@ -171,6 +171,20 @@ pub fn alive<'b>(
     Ok(reply.sign(&client.secret, request.authenticator()))
 }
 
+/// Writes the answer to an order, which nobody gives here: the NAK of its kind, with the cause "Unsupported Extension"
+/// (RFC 6614 §2.5).
+pub fn no_orders<'b>(
+    buffer: &'b mut [u8; Packet::MAX],
+    request: &Packet<'_>,
+    client: &Client,
+) -> Result<&'b [u8], Full> {
+    let nak = if request.code() == a::code::COA_REQUEST { a::code::COA_NAK } else { a::code::DISCONNECT_NAK };
+    let mut reply = Reply::new(buffer, nak, request.identifier());
+    reply.integer(a::ERROR_CAUSE, a::ErrorCause::UNSUPPORTED_EXTENSION.0)?;
+    proxy_state(&mut reply, request)?;
+    Ok(reply.sign(&client.secret, request.authenticator()))
+}
+
 /// Every Proxy-State, unchanged and in order (RFC 2865 §5.33).
 pub(super) fn proxy_state(reply: &mut Reply<'_>, request: &Packet<'_>) -> Result<(), Full> {
     request.all(a::PROXY_STATE).try_for_each(|state| reply.attribute(a::PROXY_STATE, state))

@@ -1,4 +1,5 @@
-//! The routers that may ask, found by the source address of a packet (RFC 2865 §3), and what was learnt about them.
+//! The routers that may ask, found by the source address of a packet (RFC 2865 §3) or by the certificate of a connection
+//! (RFC 6614 §2.3), and what was learnt about them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -25,12 +26,107 @@ pub struct Client {
     pub seen: Arc<Sightings>,
 }
 
-/// Every router, by address.
+/// Inside TLS the secret is this word for everybody: it protects nothing there, TLS does (RFC 6614 §2.3).
+const RADSEC: &[u8] = b"radsec";
+
+/// Every router, by address and by the name in its certificate.
 #[derive(Debug, Default)]
 pub struct Clients {
+    by_address: ByAddress,
+    /// The same routers as they are over RadSec.
+    over_tls: ByAddress,
+    /// Those of them that have a name in their certificate.
+    certified: Vec<(CertificateName, Arc<Client>)>,
+}
+
+/// Routers by where they are; the narrowest network that holds an address counts.
+#[derive(Debug, Default)]
+struct ByAddress {
     hosts: HashMap<IpAddr, Arc<Client>>,
     /// Narrowest first.
     networks: Vec<(IpNet, Arc<Client>)>,
+}
+
+/// A `certificate_name`: what a subject alternative name of the certificate must be equal to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum CertificateName {
+    /// A dNSName, in lower case and without a dot at its end.
+    Dns(String),
+    /// An iPAddress.
+    Ip(IpAddr),
+}
+
+/// What the certificate of a peer says of it.
+pub trait Certified {
+    /// Its dNSNames.
+    fn dns_names(&self) -> impl Iterator<Item = &str>;
+    /// Whether this address is one of its iPAddresses.
+    fn has_ip(&self, address: IpAddr) -> bool;
+}
+
+/// A router over RadSec.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The router; its secret is the one inside TLS.
+    pub client: Arc<Client>,
+    /// Its address for its sessions: that of the configuration where it has just one there, so that a session is the same
+    /// whatever carries its packets, and whatever address the router has got today; else where it connects from.
+    pub router: IpAddr,
+}
+
+/// Why a peer whose certificate is good is no router of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// Neither its certificate nor its address says who it is.
+    #[error(
+        "no [[nas]] has a certificate_name that its certificate holds as a subject alternative name, or else its address"
+    )]
+    Nobody,
+    /// Its certificate names several routers.
+    #[error("its certificate holds the certificate_name of several [[nas]]: give each router one of its own")]
+    Several,
+}
+
+impl ByAddress {
+    fn insert(&mut self, address: IpNet, client: Arc<Client>) {
+        if address.prefix_len() == address.max_prefix_len() {
+            self.hosts.insert(address.addr(), client);
+        } else {
+            self.networks.push((address, client));
+            self.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        }
+    }
+
+    /// An IPv4 address inside IPv6 counts as the IPv4 address.
+    fn find(&self, address: IpAddr) -> Option<&Arc<Client>> {
+        let address = address.to_canonical();
+        self.hosts.get(&address).or_else(|| {
+            let mut holding = self.networks.iter().filter(|(network, _)| network.contains(&address));
+            holding.next().map(|(_, client)| client)
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.hosts.values().chain(self.networks.iter().map(|(_, client)| client))
+    }
+}
+
+impl CertificateName {
+    fn new(name: &str) -> Self {
+        name.parse().map_or_else(|_| Self::Dns(normal(name)), |address: IpAddr| Self::Ip(address.to_canonical()))
+    }
+
+    /// Letter by letter (RFC 9525 §6.3), and never by a wildcard: that would name others too.
+    fn is_of(&self, peer: &impl Certified) -> bool {
+        match self {
+            Self::Dns(name) => peer.dns_names().any(|other| normal(other) == *name),
+            Self::Ip(address) => peer.has_ip(*address),
+        }
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl Clients {
@@ -39,25 +135,22 @@ impl Clients {
     pub fn new(nas: &[Nas], former: Option<&Self>) -> Self {
         let mut this = Self::default();
         for nas in nas {
-            let client = Arc::new(Client {
-                nas: nas.clone(),
-                secret: Secret::from(&nas.secret),
-                seen: former.and_then(|former| former.seen(nas.name())).unwrap_or_default(),
-            });
-            if nas.address.prefix_len() == nas.address.max_prefix_len() {
-                this.hosts.insert(nas.address.addr(), client);
-            } else {
-                this.networks.push((nas.address, client));
+            let seen = former.and_then(|former| former.seen(nas.name())).unwrap_or_default();
+            let client = |secret| Arc::new(Client { nas: nas.clone(), secret, seen: Arc::clone(&seen) });
+            this.by_address.insert(nas.address, client(Secret::from(&nas.secret)));
+            let over_tls = client(Secret::new(RADSEC));
+            if let Some(name) = &nas.certificate_name {
+                this.certified.push((CertificateName::new(name), Arc::clone(&over_tls)));
             }
+            this.over_tls.insert(nas.address, over_tls);
         }
-        this.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
         this
     }
 
     /// What was seen of the router of this name.
     #[must_use]
     pub fn seen(&self, name: &NasName) -> Option<Arc<Sightings>> {
-        let mut clients = self.hosts.values().chain(self.networks.iter().map(|(_, client)| client));
+        let mut clients = self.by_address.all();
         clients.find(|client| client.nas.name() == name).map(|client| Arc::clone(&client.seen))
     }
 
@@ -67,18 +160,32 @@ impl Clients {
         if let Some(address) = address {
             return self.find(address).filter(|client| client.nas.name() == name).map(|client| (client, address));
         }
-        let host = self.hosts.iter().find(|(_, client)| client.nas.name() == name);
+        let host = self.by_address.hosts.iter().find(|(_, client)| client.nas.name() == name);
         host.map(|(address, client)| (client, *address))
     }
 
-    /// The router at this address. An IPv4 address inside IPv6 counts as the IPv4 address.
+    /// The router at this address, by UDP. An IPv4 address inside IPv6 counts as the IPv4 address.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<&Arc<Client>> {
-        let address = address.to_canonical();
-        self.hosts.get(&address).or_else(|| {
-            let mut holding = self.networks.iter().filter(|(network, _)| network.contains(&address));
-            holding.next().map(|(_, client)| client)
-        })
+        self.by_address.find(address)
+    }
+
+    /// The router that a peer is over RadSec. One with a `certificate_name` is known by that alone, wherever it is; any other by
+    /// its address, if its certificate names nobody else. That the certificate is good is known already.
+    pub fn over_tls(&self, peer: &impl Certified, address: IpAddr) -> Result<Known, Unknown> {
+        let mut named = self.certified.iter().filter(|(name, _)| name.is_of(peer)).map(|(_, client)| client);
+        let client = match (named.next(), named.next()) {
+            (Some(client), None) => client,
+            (Some(_), Some(_)) => return Err(Unknown::Several),
+            (None, _) => {
+                let found = self.over_tls.find(address);
+                found.filter(|client| client.nas.certificate_name.is_none()).ok_or(Unknown::Nobody)?
+            }
+        };
+        let configured = client.nas.address;
+        let is_host = configured.prefix_len() == configured.max_prefix_len();
+        let router = if is_host { configured.addr() } else { address.to_canonical() };
+        Ok(Known { client: Arc::clone(client), router })
     }
 }
 
@@ -164,6 +271,88 @@ secret = "four long enough secret"
         assert_eq!(at("::ffff:10.5.1.7").as_deref(), Some("desk"));
         assert_eq!(at("2001:db8::1").as_deref(), Some("six"));
         assert_eq!((at("10.6.0.1"), at("::1")), (None, None));
+    }
+
+    /// A certificate with these names and addresses.
+    struct Names(&'static [&'static str], &'static [IpAddr]);
+
+    impl Certified for Names {
+        fn dns_names(&self) -> impl Iterator<Item = &str> {
+            self.0.iter().copied()
+        }
+
+        fn has_ip(&self, address: IpAddr) -> bool {
+            self.1.contains(&address)
+        }
+    }
+
+    const OVER_TLS: &str = r#"
+[source]
+kind = "file"
+path = "none.json"
+[radius.radsec]
+certificate = "a.pem"
+private_key = "a.key"
+client_ca = "ca.pem"
+[[nas]]
+name = "site"
+address = "10.5.0.0/16"
+secret = "one long enough secret"
+[[nas]]
+name = "desk"
+address = "10.5.1.7"
+secret = "two long enough secret"
+certificate_name = "Desk.example.org"
+[[nas]]
+name = "annexe"
+address = "10.6.0.0/16"
+secret = "three long enough secret"
+certificate_name = "annexe.example.org."
+[[nas]]
+name = "numbered"
+address = "10.7.0.1"
+secret = "four long enough secret"
+certificate_name = "10.7.0.9"
+"#;
+
+    #[test]
+    fn over_tls_a_router_is_who_its_certificate_says_and_else_where_it_is() {
+        let settings = config::from_str(OVER_TLS, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+        let clients = Clients::new(&settings.nas, None);
+        let who = |names: Names, at: &str| {
+            let known = clients.over_tls(&names, at.parse().unwrap());
+            known.map(|known| format!("{} {}", known.client.nas.name(), known.router))
+        };
+        let none = || Names(&["elsewhere.example.org"], &[]);
+        assert_eq!(who(none(), "10.5.2.8").unwrap(), "site 10.5.2.8");
+        assert_eq!(who(none(), "::ffff:10.5.2.8").unwrap(), "site 10.5.2.8");
+        assert_eq!(who(none(), "10.5.1.7"), Err(Unknown::Nobody), "its address alone is not enough");
+        assert_eq!(who(none(), "10.6.0.1"), Err(Unknown::Nobody), "nor is its network");
+        assert_eq!(who(none(), "192.0.2.1"), Err(Unknown::Nobody));
+        let desk = || Names(&["other.example.org", "desk.EXAMPLE.org"], &[]);
+        assert_eq!(who(desk(), "192.0.2.1").unwrap(), "desk 10.5.1.7", "wherever it is");
+        assert_eq!(who(desk(), "10.5.2.8").unwrap(), "desk 10.5.1.7", "also at another's address");
+        assert_eq!(who(Names(&["annexe.example.org"], &[]), "192.0.2.1").unwrap(), "annexe 192.0.2.1");
+        assert_eq!(who(Names(&["*.example.org"], &[]), "192.0.2.1"), Err(Unknown::Nobody), "no wildcards");
+        let both = Names(&["desk.example.org", "annexe.example.org"], &[]);
+        assert_eq!(who(both, "192.0.2.1"), Err(Unknown::Several));
+        const NINE: [IpAddr; 1] = [IpAddr::V4(std::net::Ipv4Addr::new(10, 7, 0, 9))];
+        assert_eq!(who(Names(&[], &NINE), "192.0.2.1").unwrap(), "numbered 10.7.0.1");
+        assert_eq!(who(Names(&["10.7.0.9"], &[]), "10.7.0.1"), Err(Unknown::Nobody), "an address is no dNSName");
+    }
+
+    #[test]
+    fn over_tls_the_secret_is_the_word_of_the_rfc_and_what_is_seen_is_seen_of_the_same_router() {
+        let settings = config::from_str(OVER_TLS, "spotgate.toml".as_ref(), &|_| None).unwrap().settings;
+        let clients = Clients::new(&settings.nas, None);
+        let desk = clients.over_tls(&Names(&["desk.example.org"], &[]), "192.0.2.1".parse().unwrap()).unwrap().client;
+        let mut buffer = [0; crate::radius::packet::Packet::MAX];
+        let request = crate::radius::packet::Request::new(&mut buffer, 4, 1, &[0; 16]).sign(&Secret::new(b"radsec"));
+        let request = crate::radius::packet::Packet::parse(request).unwrap();
+        assert!(desk.secret.check_request_authenticator(&request));
+        let by_udp = clients.find("10.5.1.7".parse().unwrap()).unwrap();
+        assert!(!by_udp.secret.check_request_authenticator(&request), "not by UDP");
+        assert!(Arc::ptr_eq(&desk.seen, &by_udp.seen));
     }
 
     #[test]

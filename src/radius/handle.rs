@@ -1,5 +1,5 @@
-//! One datagram in, one answer or a cause for silence out. It touches memory only; a login whose code must be fetched is
-//! handed back as [`Handled::Pending`] and finished by [`Handler::finish`].
+//! One packet in, one answer or a cause for silence out, whatever carried it. It touches memory only; a login whose code must be
+//! fetched is handed back as [`Handled::Pending`] and finished by [`Handler::finish`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -26,22 +26,39 @@ use crate::radius::secret::{MAX_PASSWORD, MessageAuthenticator};
 use crate::telemetry::log::Brake;
 use crate::{ticket, words};
 
-/// Which of the two ports a socket serves.
+/// Which port a packet came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Authentication, 1812.
     Auth,
     /// Accounting, 1813.
     Accounting,
+    /// RADIUS over TLS, 2083: every kind of packet (RFC 6614 §2.5).
+    Radsec,
 }
 
-/// What becomes of a datagram.
+/// A packet, and what its transport knows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The router that it comes from: by its address, inside TLS by its certificate.
+    pub client: &'a Client,
+    /// The port that it came to.
+    pub port: Port,
+    /// Address and port of the router, as its sessions are to know it.
+    pub from: SocketAddr,
+    /// The packet as it came.
+    pub octets: &'a [u8],
+}
+
+/// What becomes of a packet.
 #[derive(Debug)]
 pub enum Handled<'b> {
     /// This goes back.
     Reply(&'b [u8]),
     /// Nothing goes back.
     Silence,
+    /// Nothing goes back, and a connection that it came over is to be closed (RFC 6613 §2.6.4).
+    Close,
     /// The source must be asked first.
     Pending,
     /// This goes back once what it acknowledges is on disk: see [`Handler::acknowledge`].
@@ -57,7 +74,7 @@ pub enum Handled<'b> {
     },
 }
 
-/// Why a datagram gets no answer.
+/// Why a packet gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Cause {
     /// For counting.
@@ -73,6 +90,10 @@ const UNKNOWN_NAS: Cause = Cause {
 const WRONG_PORT: Cause = Cause { name: "wrong_port", hint: "this kind of packet does not belong on this port" };
 const SECRET_MISMATCH: Cause =
     Cause { name: "bad_message_authenticator", hint: "the shared secrets differ, or the packet was tampered with" };
+const NOT_RADSEC: Cause = Cause {
+    name: "bad_message_authenticator",
+    hint: "inside TLS the secret is the word radsec (RFC 6614 §2.3), and the router has another",
+};
 const NO_MESSAGE_AUTHENTICATOR: Cause = Cause {
     name: "no_message_authenticator",
     hint: "a Message-Authenticator is required here: the router has sent one before, or require_message_authenticator = \"yes\"",
@@ -97,7 +118,7 @@ const TOO_LONG: Cause =
 /// How often a line about one router and one cause is logged.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
-/// What handles datagrams, shared by every socket.
+/// What handles packets, shared by every socket and connection.
 #[derive(Debug)]
 pub struct Handler {
     gate: Arc<Gate>,
@@ -125,31 +146,29 @@ impl Handler {
         Self { gate, learnt, on_learnt, known, strangers }
     }
 
-    /// Handles one datagram.
+    /// Handles one packet.
     pub fn handle<'b>(
         &self,
         live: &Live,
-        port: Port,
-        datagram: &[u8],
-        from: SocketAddr,
+        arrival: &Arrival<'_>,
         recent: &Mutex<Recent>,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Handled<'b> {
         let now = self.gate.clock.now().mono;
-        let Some(client) = live.clients.find(from.ip()) else {
-            return self.stranger(from, now);
-        };
+        let Arrival { client, port, from, octets } = *arrival;
         let nas = client.nas.name();
-        let packet = match Packet::parse(datagram) {
+        let packet = match Packet::parse(octets) {
             Ok(packet) => packet,
             Err(cause) => {
                 tracing::debug!(%nas, %cause, "broken packet");
-                return self.refuse(client, "broken", from, BROKEN);
+                self.refuse(client, "broken", from, BROKEN);
+                return Handled::Close;
             }
         };
         let kind = kind(packet.code());
         if let Err(cause) = self.authenticate(port, &packet, client, from.ip()) {
-            return self.refuse(client, kind, from, cause);
+            self.refuse(client, kind, from, cause);
+            return if is_mismatch(cause) { Handled::Close } else { Handled::Silence };
         }
         let identity = Identity::of(from, &packet);
         let mut seen = lock(recent);
@@ -176,21 +195,26 @@ impl Handler {
         drop(seen);
         let _span = span(&packet).entered();
         let replied = match packet.code() {
-            code::ACCESS_REQUEST => match self.access(live, client, &packet, from, now, buffer) {
+            code::ACCESS_REQUEST => match self.access(live, arrival, &packet, now, buffer) {
                 Ok(Some(replied)) => Ok(replied),
                 Ok(None) => return Handled::Pending,
                 Err(cause) => Err(cause),
             },
             code::STATUS_SERVER => {
-                let code = if port == Port::Auth { code::ACCESS_ACCEPT } else { code::ACCOUNTING_RESPONSE };
+                // Where every kind of packet comes in, what answers a login answers this too (RFC 6613 §2.6.5).
+                let code = if port == Port::Accounting { code::ACCOUNTING_RESPONSE } else { code::ACCESS_ACCEPT };
                 auth::alive(buffer, code, &packet, client).map(|reply| (reply, "status")).map_err(|Full| TOO_LONG)
+            }
+            code::DISCONNECT_REQUEST | code::COA_REQUEST => {
+                auth::no_orders(buffer, &packet, client).map(|reply| (reply, "nak")).map_err(|Full| TOO_LONG)
             }
             _ => {
                 let accounted = match self.account(live, client, &packet, from) {
                     Ok(accounted) => accounted,
                     Err(cause) => {
                         lock(recent).forget(&identity);
-                        return self.refuse(client, kind, from, cause);
+                        self.refuse(client, kind, from, cause);
+                        return Handled::Silence;
                     }
                 };
                 match (accounting::response(buffer, &packet, client), accounted) {
@@ -208,7 +232,8 @@ impl Handler {
             }
             Err(cause) => {
                 lock(recent).forget(&identity);
-                self.refuse(client, kind, from, cause)
+                self.refuse(client, kind, from, cause);
+                Handled::Silence
             }
         }
     }
@@ -217,15 +242,14 @@ impl Handler {
     pub async fn finish<'b>(
         &self,
         live: &Live,
-        datagram: &[u8],
-        from: SocketAddr,
+        arrival: &Arrival<'_>,
         recent: &Mutex<Recent>,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Option<&'b [u8]> {
         let received = self.gate.clock.now().mono;
-        // Both were found when the packet was handled.
-        let client = live.clients.find(from.ip())?;
-        let packet = Packet::parse(datagram).ok()?;
+        let Arrival { client, from, octets, .. } = *arrival;
+        // It was one when it was handled.
+        let packet = Packet::parse(octets).ok()?;
         let nas = client.nas.name();
         let undecided = Undecided { recent, identity: Identity::of(from, &packet) };
         let mut password = [0; MAX_PASSWORD];
@@ -276,9 +300,9 @@ impl Handler {
     }
 
     /// Gives a pending request up, so that its repetition is looked at anew.
-    pub fn give_up(&self, datagram: &[u8], from: SocketAddr, recent: &Mutex<Recent>) {
+    pub fn give_up(&self, octets: &[u8], from: SocketAddr, recent: &Mutex<Recent>) {
         self.gate.metrics.pending_dropped();
-        if let Ok(packet) = Packet::parse(datagram) {
+        if let Ok(packet) = Packet::parse(octets) {
             lock(recent).forget(&Identity::of(from, &packet));
         }
     }
@@ -286,25 +310,30 @@ impl Handler {
     /// Whether the packet comes from a holder of the secret and is fit for this port.
     fn authenticate(&self, port: Port, packet: &Packet<'_>, client: &Client, from: IpAddr) -> Result<(), Cause> {
         let fits = match packet.code() {
-            code::ACCESS_REQUEST => port == Port::Auth,
-            code::ACCOUNTING_REQUEST => port == Port::Accounting,
+            code::ACCESS_REQUEST => port != Port::Accounting,
+            code::ACCOUNTING_REQUEST => port != Port::Auth,
+            code::DISCONNECT_REQUEST | code::COA_REQUEST => port == Port::Radsec,
             code => code == code::STATUS_SERVER,
         };
         if !fits {
             return Err(WRONG_PORT);
         }
+        let (other_secret, other_accounting) =
+            if port == Port::Radsec { (NOT_RADSEC, NOT_RADSEC) } else { (SECRET_MISMATCH, BAD_AUTHENTICATOR) };
         let signed = match client.secret.check_message_authenticator(packet) {
-            MessageAuthenticator::Bad => return Err(SECRET_MISMATCH),
+            MessageAuthenticator::Bad => return Err(other_secret),
             MessageAuthenticator::Good => true,
             MessageAuthenticator::Absent => false,
         };
         match packet.code() {
-            code::ACCOUNTING_REQUEST if !client.secret.check_request_authenticator(packet) => {
-                return Err(BAD_AUTHENTICATOR);
+            code if code::authenticator_is_computed(code) && !client.secret.check_request_authenticator(packet) => {
+                return Err(other_accounting);
             }
             // RFC 5997 §3.
             code::STATUS_SERVER if !signed => return Err(NO_MESSAGE_AUTHENTICATOR),
             code::ACCOUNTING_REQUEST | code::STATUS_SERVER => {}
+            // TLS vouches for every octet, and what an address has sent by UDP has nothing to do with it.
+            _ if port == Port::Radsec => {}
             _ if signed => {
                 if self.learnt.note(from) {
                     self.on_learnt.learnt(&self.learnt);
@@ -327,17 +356,21 @@ impl Handler {
     fn access<'b>(
         &self,
         live: &Live,
-        client: &Client,
+        arrival: &Arrival<'_>,
         packet: &Packet<'_>,
-        from: SocketAddr,
         received: Duration,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
+        let Arrival { client, port, from, .. } = *arrival;
         let (mut password, now) = ([0; MAX_PASSWORD], self.gate.clock.now().wall);
         client.seen.asked.set(now);
         Self::note_address(client, packet, now);
-        let is_signed = packet.first(a::MESSAGE_AUTHENTICATOR).is_some();
-        if is_signed { &client.seen.signed } else { &client.seen.unsigned }.set(now);
+        let way = match port {
+            Port::Radsec => &client.seen.guarded,
+            _ if packet.first(a::MESSAGE_AUTHENTICATOR).is_some() => &client.seen.signed,
+            _ => &client.seen.unsigned,
+        };
+        way.set(now);
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
             Ok(login) => {
                 let login = self.gate.redeemed(login, client.nas.name());
@@ -424,43 +457,39 @@ impl Handler {
         written.map(|reply| (reply, result)).map_err(|Full| TOO_LONG)
     }
 
-    /// Drops a datagram of this router, and notes that for who looks at it.
-    fn refuse(&self, client: &Client, kind: &'static str, from: SocketAddr, cause: Cause) -> Handled<'static> {
+    /// Drops a packet of this router, and notes that for who looks at it.
+    fn refuse(&self, client: &Client, kind: &'static str, from: SocketAddr, cause: Cause) {
         let now = self.gate.clock.now();
         client.seen.refuse(cause.hint, now.wall);
-        if cause == SECRET_MISMATCH || cause == BAD_AUTHENTICATOR {
+        if is_mismatch(cause) {
             client.seen.mismatched.set(now.wall);
             client.seen.mismatches.fetch_add(1, Ordering::Relaxed);
         }
-        self.drop(client.nas.name(), kind, from, cause, now.mono)
+        self.drop(client.nas.name(), kind, from, cause, now.mono);
     }
 
-    /// Counts a datagram that gets no answer, and says why, once a minute for each router and cause.
-    fn drop(
-        &self,
-        nas: &NasName,
-        kind: &'static str,
-        from: SocketAddr,
-        cause: Cause,
-        now: Duration,
-    ) -> Handled<'static> {
+    /// Counts a packet that gets no answer, and says why, once a minute for each router and cause.
+    fn drop(&self, nas: &NasName, kind: &'static str, from: SocketAddr, cause: Cause, now: Duration) {
         self.gate.metrics.packet(nas.as_str(), kind, cause.name);
         if let Some(held) = self.known.pass(&(nas.clone(), cause.name), now) {
             tracing::warn!(%nas, from = %from.ip(), kind, cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
         }
-        Handled::Silence
     }
 
-    /// The same for a sender that no `[[nas]]` knows.
-    fn stranger(&self, from: SocketAddr, now: Duration) -> Handled<'static> {
-        let cause = UNKNOWN_NAS;
+    /// The same for a datagram whose sender no `[[nas]]` knows.
+    pub fn stranger(&self, from: SocketAddr) {
+        let (cause, now) = (UNKNOWN_NAS, self.gate.clock.now().mono);
         self.gate.metrics.packet("unknown", "unknown", cause.name);
         if let Some(held) = self.strangers.pass(&from.ip(), now) {
             self.gate.strangers.note(from.ip(), self.gate.clock.now().wall);
             tracing::warn!(from = %from.ip(), cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
         }
-        Handled::Silence
     }
+}
+
+/// Whether another secret, or another hand, has made the packet.
+fn is_mismatch(cause: Cause) -> bool {
+    [SECRET_MISMATCH, BAD_AUTHENTICATOR, NOT_RADSEC].contains(&cause)
 }
 
 /// What the lines about a request have in common, down to the calls upstream: the first half of its authenticator, by which it is

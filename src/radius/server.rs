@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::core::ident::NasName;
 use crate::ledger::Written;
 use crate::live::Current;
-use crate::radius::handle::{Handled, Handler, Port};
+use crate::radius::handle::{Arrival, Handled, Handler, Port};
 use crate::radius::packet::Packet;
 use crate::radius::recent::{Identity, Recent};
 
@@ -168,28 +168,32 @@ impl Worker {
 
     async fn take(&self, datagram: &[u8], meta: &RecvMeta, buffer: &mut [u8; Packet::MAX]) {
         let live = Arc::clone(&self.live.borrow());
-        match self.handler.handle(&live, self.port, datagram, meta.addr, &self.recent, buffer) {
-            Handled::Reply(reply) => self.socket.send(reply, meta.addr, meta.dst_ip).await,
-            Handled::Silence => {}
+        let (port, from, to) = (self.port, meta.addr, meta.dst_ip);
+        let Some(client) = live.clients.find(from.ip()) else {
+            return self.handler.stranger(from);
+        };
+        match self.handler.handle(&live, &Arrival { client, port, from, octets: datagram }, &self.recent, buffer) {
+            Handled::Reply(reply) => self.socket.send(reply, from, to).await,
+            Handled::Silence | Handled::Close => {}
             Handled::Owed { reply, nas, identity, written } => {
-                let owed = Owed { nas, identity, reply: reply.into(), to: meta.dst_ip, written };
+                let owed = Owed { nas, identity, reply: reply.into(), to, written };
                 // As many may wait here as in the journal, which says so when it is full.
                 if self.owed.try_send(owed).is_err() {
-                    self.handler.give_up(datagram, meta.addr, &self.recent);
+                    self.handler.give_up(datagram, from, &self.recent);
                 }
             }
             Handled::Pending => {
                 let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
-                    return self.handler.give_up(datagram, meta.addr, &self.recent);
+                    return self.handler.give_up(datagram, from, &self.recent);
                 };
-                let datagram = datagram.to_vec();
-                let (from, to) = (meta.addr, meta.dst_ip);
+                let (datagram, client) = (datagram.to_vec(), Arc::clone(client));
                 let (socket, handler) = (Arc::clone(&self.socket), Arc::clone(&self.handler));
                 let recent = Arc::clone(&self.recent);
                 self.tasks.spawn(async move {
                     let _place = place;
                     let mut buffer = Box::new([0u8; Packet::MAX]);
-                    if let Some(reply) = handler.finish(&live, &datagram, from, &recent, &mut buffer).await {
+                    let arrival = Arrival { client: &client, port, from, octets: &datagram };
+                    if let Some(reply) = handler.finish(&live, &arrival, &recent, &mut buffer).await {
                         socket.send(reply, from, to).await;
                     }
                 });

@@ -48,6 +48,8 @@ pub struct Sightings {
     pub signed: Moment,
     /// One of them without.
     pub unsigned: Moment,
+    /// One that came over RadSec, where TLS vouches for it.
+    pub guarded: Moment,
     /// An accounting record.
     pub accounted: Moment,
     /// One that reports a running session.

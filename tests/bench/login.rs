@@ -48,7 +48,7 @@ use spotgate::live::Live;
 use spotgate::radius::attribute as a;
 use spotgate::radius::auth;
 use spotgate::radius::clients::{Client, Learnt};
-use spotgate::radius::handle::{Handled, Handler, OnLearnt, Port};
+use spotgate::radius::handle::{Arrival, Handled, Handler, OnLearnt, Port};
 use spotgate::radius::packet::{Packet, Reply};
 use spotgate::radius::recent::Recent;
 use spotgate::radius::secret::{MAX_PASSWORD, MessageAuthenticator};
@@ -209,8 +209,10 @@ fn whole(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (from, datagram) = next.next().expect("endless");
                 world.clock.advance(Duration::from_millis(1));
-                let handled =
-                    world.handler.handle(&world.live, Port::Auth, datagram, *from, &world.recent, &mut buffer);
+                // As a worker does.
+                let client = world.live.clients.find(from.ip()).expect("the NAS");
+                let arrival = Arrival { client, port: Port::Auth, from: *from, octets: datagram };
+                let handled = world.handler.handle(&world.live, &arrival, &world.recent, &mut buffer);
                 let Handled::Reply(reply) = handled else { panic!("no reply") };
                 assert_eq!(reply[0], a::code::ACCESS_ACCEPT);
                 black_box(reply);
