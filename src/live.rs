@@ -16,6 +16,7 @@ use crate::gate::{Purpose, Via, Visit};
 use crate::http::server;
 use crate::portal::pages::Pages;
 use crate::radius::clients::Clients;
+use crate::radius::radsec::Terms;
 
 /// One state of the configuration, as every door sees it.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Live {
     pub clients: Clients,
     /// Certificate and key of HTTP, as they were in their files when this state came into force.
     pub tls: Option<Acceptor>,
+    /// The same of RadSec, and the authority of its clients.
+    pub radsec: Option<Terms>,
     /// The passwords of the console; none: it is off.
     pub passwords: Option<Arc<Passwords>>,
     /// The pages of guests; none: they are switched off.
@@ -45,15 +48,27 @@ impl fmt::Debug for Acceptor {
 /// The doors' view of the configuration: always whole, never half reloaded.
 pub type Current = watch::Receiver<Arc<Live>>;
 
+/// Certificates, or their keys, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Those of HTTP.
+    #[error("http.certificate, http.private_key: {0}")]
+    Http(io::Error),
+    /// Those of RadSec.
+    #[error("radius.radsec: {0}")]
+    Radsec(io::Error),
+}
+
 impl Live {
-    /// Derives what requests need; reads certificate and key of HTTP, if there are any.
-    pub fn new(settings: Settings) -> io::Result<Self> {
+    /// Derives what requests need; reads certificates and keys, if there are any.
+    pub fn new(settings: Settings) -> Result<Self, Unusable> {
         Self::after(None, settings)
     }
 
     /// The same in the place of a former state.
-    pub fn after(former: Option<&Self>, settings: Settings) -> io::Result<Self> {
-        let tls = settings.http.tls.as_ref().map(server::tls).transpose()?.map(Acceptor);
+    pub fn after(former: Option<&Self>, settings: Settings) -> Result<Self, Unusable> {
+        let tls = settings.http.tls.as_ref().map(server::tls).transpose().map_err(Unusable::Http)?.map(Acceptor);
+        let radsec = settings.radius.radsec.as_ref().map(Terms::new).transpose().map_err(Unusable::Radsec)?;
         let pages = settings.portal.enabled.then(|| {
             let (pages, troubles) = Pages::new(&settings.portal);
             for trouble in troubles {
@@ -63,7 +78,7 @@ impl Live {
         });
         let clients = Clients::new(&settings.nas, former.map(|former| &former.clients));
         let passwords = Passwords::new(&settings.admin).map(Arc::new);
-        Ok(Self { clients, tls, passwords, pages, settings })
+        Ok(Self { clients, tls, radsec, passwords, pages, settings })
     }
 
     /// The rules of the NAS with this name.

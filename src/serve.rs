@@ -30,12 +30,13 @@ use crate::http;
 use crate::http::routes::App;
 use crate::journal::{CLOSE_WITHIN, OpenError};
 use crate::ledger::{self, Ledger, Lost};
-use crate::live::{Current, Live};
+use crate::live::{Current, Live, Unusable};
 use crate::portal::{Portal, badge};
 use crate::radius;
 use crate::radius::clients::Learnt;
 use crate::radius::handle::{Handler, OnLearnt, Port};
 use crate::radius::orders::Orders;
+use crate::radius::radsec::Links;
 use crate::source;
 use crate::state::StateFile;
 use crate::telemetry;
@@ -69,9 +70,9 @@ pub enum Fatal {
     /// The source cannot be set up.
     #[error("source: {0}")]
     Source(source::Error),
-    /// Certificate or key of HTTP cannot be used.
-    #[error("http.certificate, http.private_key: {0}")]
-    Certificate(io::Error),
+    /// A certificate or its key cannot be used.
+    #[error("{0}")]
+    Certificate(Unusable),
     /// The ledger cannot be opened.
     #[error("store.path: {0}")]
     Ledger(OpenError),
@@ -116,6 +117,8 @@ pub struct Addresses {
     pub auth: Vec<SocketAddr>,
     /// RADIUS accounting.
     pub accounting: Vec<SocketAddr>,
+    /// RADIUS over TLS.
+    pub radsec: Vec<SocketAddr>,
     /// HTTP.
     pub http: Vec<SocketAddr>,
     /// Metrics, if they could be bound.
@@ -202,8 +205,11 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         feed.start(&tasks, Some(&ledger)).await;
         feed.settle(&ledger, &current, &tasks);
     }
-    let addresses = listen(sockets, &current, &app, &gate, &state, &tasks, &stop).await?;
-    let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone()));
+    let links = Arc::new(Links::default());
+    let doors =
+        Doors { current: &current, app: &app, gate: &gate, state: &state, links: &links, tasks: &tasks, stop: &stop };
+    let addresses = listen(sockets, &doors).await?;
+    let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone(), links));
     let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller);
     tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
     let (lost, _) = watch::channel(None);
@@ -211,7 +217,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     tasks.spawn(stop.clone().run_until_cancelled_owned(revise(Arc::clone(&gate), current.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
     tracing::info!(
-        auth = ?addresses.auth, accounting = ?addresses.accounting, http = ?addresses.http, metrics = ?addresses.metrics,
+        auth = ?addresses.auth, accounting = ?addresses.accounting, radsec = ?addresses.radsec, http = ?addresses.http, metrics = ?addresses.metrics,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
     Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, lost, stop, tasks })
@@ -232,15 +238,19 @@ async fn badge_key(state: &Arc<StateFile>) -> Result<badge::Key, Fatal> {
     Ok(key)
 }
 
-async fn listen(
-    sockets: Sockets,
-    current: &Current,
-    app: &Arc<App>,
-    gate: &Arc<Gate>,
-    state: &Arc<StateFile>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Addresses, Fatal> {
+/// What listens, and what stands behind it.
+struct Doors<'d> {
+    current: &'d Current,
+    app: &'d Arc<App>,
+    gate: &'d Arc<Gate>,
+    state: &'d Arc<StateFile>,
+    links: &'d Arc<Links>,
+    tasks: &'d TaskTracker,
+    stop: &'d CancellationToken,
+}
+
+async fn listen(sockets: Sockets, doors: &Doors<'_>) -> Result<Addresses, Fatal> {
+    let Doors { current, app, gate, state, links, tasks, stop } = *doors;
     let settings = current.borrow().settings.clone();
     let learnt = Arc::new(Learnt::from_earlier(state.kept().message_authenticator_seen));
     let keep = Box::new(Keep { state: Arc::clone(state), tasks: tasks.clone() });
@@ -256,6 +266,14 @@ async fn listen(
     for listener in given.http {
         http.push(TcpListener::from_std(listener).map_err(handed)?);
     }
+    let mut radsec = Vec::new();
+    for &address in addresses(given.radsec.len(), radsec_listen(radius), "RadSec") {
+        let listener = radius::radsec::bind(address);
+        radsec.push(listener.map_err(|error| Fatal::Listen { what: "RadSec", address, error })?);
+    }
+    for listener in given.radsec {
+        radsec.push(TcpListener::from_std(listener).map_err(handed)?);
+    }
 
     let mut addresses = Addresses::default();
     for (bound, reached) in [(auth, &mut addresses.auth), (accounting, &mut addresses.accounting)] {
@@ -263,6 +281,18 @@ async fn listen(
             reached.push(bound.address());
             bound.serve(&handler, current, tasks, stop);
         }
+    }
+    let shared = radius::radsec::Shared::new(
+        Arc::clone(gate),
+        Arc::clone(&handler),
+        current.clone(),
+        Arc::clone(links),
+        tasks.clone(),
+    );
+    let shared = Arc::new(shared);
+    for listener in radsec {
+        addresses.radsec.extend(listener.local_addr());
+        tasks.spawn(radius::radsec::serve(listener, Arc::clone(&shared), stop.clone()));
     }
     let router = http::routes::router(app);
     for listener in http {
@@ -529,6 +559,11 @@ fn differs(one: &impl fmt::Debug, other: &impl fmt::Debug) -> bool {
     format!("{one:?}") != format!("{other:?}")
 }
 
+/// Where RADIUS over TLS is listened for; nowhere without its section.
+fn radsec_listen(radius: &config::Radius) -> &[SocketAddr] {
+    radius.radsec.as_ref().map_or(&[], |radsec| &radsec.listen)
+}
+
 fn needs_restart(former: &Settings, new: &Settings) -> Vec<&'static str> {
     let (radius, other) = (&former.radius, &new.radius);
     let (telemetry, telemetry_after) = (&former.telemetry, &new.telemetry);
@@ -536,7 +571,7 @@ fn needs_restart(former: &Settings, new: &Settings) -> Vec<&'static str> {
         ("radius.auth_listen", radius.auth_listen != other.auth_listen),
         ("radius.acct_listen", radius.acct_listen != other.acct_listen),
         ("radius.workers", radius.workers != other.workers),
-        ("radius.radsec", differs(&radius.radsec, &other.radsec)),
+        ("radius.radsec.listen", radsec_listen(radius) != radsec_listen(other)),
         ("http.listen", former.http.listen != new.http.listen),
         // How long things are kept is asked anew each time.
         ("store.path", former.store.path != new.store.path),

@@ -7,9 +7,9 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
   build-essential ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd iproute2
-  openssl procps prometheus python3-venv sqlite3 systemd tshark wpasupplicant
+  openssl procps prometheus python3-venv radsecproxy sqlite3 systemd tshark wpasupplicant
 )
-services=(freeradius hostapd prometheus wpa_supplicant)
+services=(freeradius hostapd prometheus radsecproxy wpa_supplicant)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

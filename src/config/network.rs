@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 
 use super::bandwidth::Bandwidth;
@@ -64,14 +65,7 @@ fn radsec_of(section: &Section<'_>) -> Option<Radsec> {
     let certificate = path("certificate", "our certificate and what stands between it and its authority");
     let private_key = path("private_key", "the key of our certificate");
     let client_ca = path("client_ca", "the authority that the certificates of routers come from");
-    let radsec =
-        Radsec { listen: listen?, certificate: certificate?, private_key: private_key?, client_ca: client_ca? };
-    section.reader.warn(
-        section.at.clone(),
-        "RADIUS over TLS is not in this version yet: nothing listens for it",
-        "take [radius.radsec] out until it is; routers come by UDP meanwhile",
-    );
-    Some(radsec)
+    Some(Radsec { listen: listen?, certificate: certificate?, private_key: private_key?, client_ca: client_ca? })
 }
 
 /// The name of a `[[nas]]`, also of one that has a mistake elsewhere.
@@ -88,13 +82,21 @@ pub(super) fn nases(root: &Section<'_>, radsec: bool) -> (Option<Vec<Nas>>, Vec<
         let help = "add the router that asks:\n[[nas]]\nname = \"front-desk\"\naddress = \"192.168.88.1\"\nsecret_file = \"front-desk.secret\"";
         root.reader.error(None, "there is no [[nas]]: nobody could ask", help);
     }
-    let (mut names, mut networks) = (Vec::new(), Vec::new());
-    let read: Vec<Option<Nas>> =
-        sections.iter().map(|section| nas(section, radsec, &mut names, &mut networks)).collect();
-    (read.into_iter().collect(), names)
+    let mut taken = Taken::default();
+    let read: Vec<Option<Nas>> = sections.iter().map(|section| nas(section, radsec, &mut taken)).collect();
+    (read.into_iter().collect(), taken.names)
 }
 
-fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &mut Vec<IpNet>) -> Option<Nas> {
+/// What only one `[[nas]]` can have.
+#[derive(Default)]
+struct Taken {
+    names: Vec<Named>,
+    networks: Vec<IpNet>,
+    certified: Vec<String>,
+}
+
+fn nas(section: &Section<'_>, radsec: bool, taken: &mut Taken) -> Option<Nas> {
+    let Taken { names, networks, certified } = taken;
     let given = section.required("name", "write `name = \"front-desk\"`: any name, for logs and API keys");
     let name = given.as_ref().and_then(|given| given.name("front-desk", 64));
     if let (Some(given), Some(name)) = (&given, &name) {
@@ -144,7 +146,18 @@ fn nas(section: &Section<'_>, radsec: bool, names: &mut Vec<Named>, networks: &m
                 "add the section, or remove the line",
             );
         }
-        given.name("front-desk.example.org", 253)
+        let name = given.name("front-desk.example.org", 253)?;
+        if ServerName::try_from(name.as_str()).is_err() {
+            let help =
+                "write the DNS name (or the address) that stands in its certificate as a subject alternative name";
+            return given.wrong("a certificate cannot hold this name", help);
+        }
+        if certified.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+            let help = "give each router a certificate with a name of its own";
+            return given.wrong("another [[nas]] has the same certificate_name", help);
+        }
+        certified.push(name.clone());
+        radsec.then_some(name)
     });
     let accounting = flag(section, "accounting", true);
     let require_message_authenticator =

@@ -170,7 +170,6 @@ fn the_full_file_warns_only_of_what_cannot_go_together() {
         messages,
         [
             "`source.path` has no effect: it belongs to kind = \"file\"",
-            "RADIUS over TLS is not in this version yet: nothing listens for it",
             "`store.url_file` has no effect: `store.kind` is \"embedded\"",
         ]
     );
@@ -295,6 +294,7 @@ fn what_is_doubtful_is_a_warning() {
     ] {
         let loaded = minimal_and(more).unwrap_or_else(|report| panic!("{report}"));
         let warnings = loaded.warnings.to_string();
+        assert!(loaded.settings.nas.iter().all(|nas| nas.certificate_name.is_none()), "{more}: it has no effect");
         assert!(warnings.contains(expected) && loaded.warnings.problems().len() == 1, "{more}: {warnings}");
         assert!(loaded.warnings.errors() == 0 && warnings.starts_with("warning: "), "{warnings}");
     }

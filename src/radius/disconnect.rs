@@ -98,10 +98,10 @@ impl From<Full> for Unsendable {
     }
 }
 
-/// A router's dynamic-authorisation port.
+/// Whom an order is for: a router's dynamic-authorisation port, or the far end of its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Where it listens.
+    /// Where it is.
     pub address: SocketAddr,
     /// The secret shared with it.
     pub secret: &'a Secret,
@@ -212,9 +212,9 @@ impl Order {
     }
 }
 
-/// Why a datagram is no answer; it is ignored.
+/// Why a packet is no answer; it is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Stray {
+pub(super) enum Stray {
     #[error("no packet: {0}")]
     NoPacket(packet::Drop),
     #[error("identifier {0} answers another request")]
@@ -225,9 +225,9 @@ enum Stray {
     Unauthentic,
 }
 
-/// What a datagram says to the request.
-fn judge(datagram: &[u8], request: &Packet<'_>, secret: &Secret) -> Result<Outcome, Stray> {
-    let reply = Packet::parse(datagram).map_err(Stray::NoPacket)?;
+/// What a packet says to the request.
+pub(super) fn judge(octets: &[u8], request: &Packet<'_>, secret: &Secret) -> Result<Outcome, Stray> {
+    let reply = Packet::parse(octets).map_err(Stray::NoPacket)?;
     if reply.identifier() != request.identifier() {
         return Err(Stray::Identifier(reply.identifier()));
     }

@@ -1,6 +1,6 @@
 //! RADIUS: the codec as pure code ([`packet`], [`attribute`], [`secret`], [`recent`]), what requests mean and how they are
 //! answered ([`clients`], [`auth`], [`accounting`], [`handle`]), what was seen of routers ([`sightings`]), and the sockets around it: towards routers that ask
-//! ([`server`]), and towards one that is told ([`disconnect`]).
+//! by UDP ([`server`]) or over TLS ([`radsec`]), and towards one that is told ([`disconnect`]).
 
 pub mod accounting;
 pub mod attribute;
@@ -10,6 +10,7 @@ pub mod disconnect;
 pub mod handle;
 pub mod orders;
 pub mod packet;
+pub mod radsec;
 pub mod recent;
 pub mod secret;
 pub mod server;

@@ -1,30 +1,66 @@
 //! What the ledger wants a router told, carried to it; and what came of it, said and counted.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::DisconnectStyle;
+use crate::config::{DisconnectStyle, Nas};
 use crate::core::ending::{SESSION_CONTEXT_NOT_FOUND, Told};
 use crate::core::session::Session;
 use crate::gate::Gate;
 use crate::ledger::Teller;
-use crate::live::Current;
+use crate::live::{Current, Live};
 use crate::radius::attribute::ErrorCause;
 use crate::radius::clients::Client;
 use crate::radius::disconnect::{Attributes, Order, Outcome, Subject, Target, tell};
+use crate::radius::radsec::{Link, Links};
 
 /// Tells routers to end sessions, or to let them last longer.
 #[derive(Debug)]
 pub struct Orders {
     gate: Arc<Gate>,
     live: Current,
+    links: Arc<Links>,
+}
+
+/// How a router is reached.
+enum Way {
+    /// By its port for orders.
+    Udp(Arc<Client>, IpAddr),
+    /// By the connection that it keeps.
+    Radsec(Arc<Link>),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(client, address) => write!(f, "UDP port {} of {address}", client.nas.disconnect_port),
+            Self::Radsec(link) => write!(f, "its RadSec connection from {}", link.peer()),
+        }
+    }
 }
 
 impl Orders {
-    /// To the routers of the configuration in force.
+    /// To the routers of the configuration in force, by `links` where they have connected.
     #[must_use]
-    pub const fn new(gate: Arc<Gate>, live: Current) -> Self {
-        Self { gate, live }
+    pub const fn new(gate: Arc<Gate>, live: Current, links: Arc<Links>) -> Self {
+        Self { gate, live, links }
+    }
+
+    /// How to reach the router of a session, if it may be told. A connection goes before UDP; a router that is known by its
+    /// certificate is told by nothing else, lest whoever breaks the connection has its orders sent where TLS does not guard
+    /// them.
+    fn way(&self, live: &Live, nas: &Nas, router: Option<IpAddr>) -> Option<Way> {
+        if nas.disconnect_port == 0 {
+            return None;
+        }
+        if let Some(link) = self.links.find(nas.name(), router) {
+            return Some(Way::Radsec(link));
+        }
+        if nas.certificate_name.is_some() {
+            return None;
+        }
+        live.clients.named(nas.name(), router).map(|(client, address)| Way::Udp(Arc::clone(client), address))
     }
 }
 
@@ -39,22 +75,24 @@ impl Teller for Orders {
         self.unproven(session);
         let nas = &session.contact.nas;
         let live = Arc::clone(&self.live.borrow());
-        let known = live.clients.named(nas, session.contact.router);
-        let Some((client, address)) = known.filter(|(client, _)| client.nas.disconnect_port != 0) else {
-            tracing::debug!(%nas, session = %session.id, "no router of this name and address can be told any more");
+        let settings = live.settings.nas.iter().find(|other| other.name() == nas);
+        let way = settings.and_then(|nas| Some((nas.disconnect_style, self.way(&live, nas, session.contact.router)?)));
+        let Some((style, way)) = way else {
+            tracing::debug!(%nas, session = %session.id, "no router of this name and address can be told any more, or now");
             return Told::Unanswered;
         };
-        let mut outcome = self.exchange(client, address, session, order, attributes).await;
-        if is_gone(outcome) && attributes == Attributes::Full && client.nas.disconnect_style == DisconnectStyle::Rfc5176
-        {
+        let mut outcome = self.exchange(&way, style, session, order, attributes).await;
+        if is_gone(outcome) && attributes == Attributes::Full && style == DisconnectStyle::Rfc5176 {
             // It may have compared what we write otherwise than it does. Its own name for the session names no other.
-            outcome = match self.exchange(client, address, session, order, Attributes::Reduced).await {
+            outcome = match self.exchange(&way, style, session, order, Attributes::Reduced).await {
                 Outcome::NoAnswer | Outcome::Unsendable(_) => outcome,
                 other => other,
             };
         }
-        if let Some(result) = self.say(session, address, order, outcome) {
-            client.seen.tell(result, self.gate.clock.now().wall);
+        if let Some(result) = self.say(session, &way, order, outcome)
+            && let Some(seen) = live.clients.seen(nas)
+        {
+            seen.tell(result, self.gate.clock.now().wall);
         }
         match outcome {
             Outcome::Ack => Told::Acked,
@@ -67,18 +105,12 @@ impl Teller for Orders {
 impl Orders {
     async fn exchange(
         &self,
-        client: &Client,
-        address: IpAddr,
+        way: &Way,
+        style: DisconnectStyle,
         session: &Session,
         order: Order,
         attributes: Attributes,
     ) -> Outcome {
-        let nas = &client.nas;
-        let target = Target {
-            address: SocketAddr::new(address, nas.disconnect_port),
-            secret: &client.secret,
-            style: nas.disconnect_style,
-        };
         let contact = &session.contact;
         let subject = Subject {
             user_name: Some(contact.user_name.as_ref().unwrap_or(&session.code).reveal()),
@@ -86,11 +118,19 @@ impl Orders {
             ip: contact.ip,
             device: session.device,
         };
-        tell(&target, &subject, order, attributes, self.gate.clock.now().wall).await
+        let now = self.gate.clock.now().wall;
+        match way {
+            Way::Radsec(link) => link.tell(style, &subject, order, attributes, now).await,
+            Way::Udp(client, address) => {
+                let address = SocketAddr::new(*address, client.nas.disconnect_port);
+                let target = Target { address, secret: &client.secret, style };
+                tell(&target, &subject, order, attributes, now).await
+            }
+        }
     }
 
     /// What came of an order to end a session, as metrics name it.
-    fn say(&self, session: &Session, address: IpAddr, order: Order, outcome: Outcome) -> Option<&'static str> {
+    fn say(&self, session: &Session, way: &Way, order: Order, outcome: Outcome) -> Option<&'static str> {
         let (nas, id) = (&session.contact.nas, session.id);
         let gone = is_gone(outcome);
         let result = match outcome {
@@ -117,8 +157,11 @@ impl Orders {
                 tracing::warn!(%nas, session = %id, cause, tries, error, "disconnect: refused");
             }
             Outcome::NoAnswer => {
-                tracing::warn!(%nas, %address, session = %id, cause, tries,
-                    "disconnect: no answer; does the router accept it (`/radius incoming`) on this port, from us?");
+                let does_it = match way {
+                    Way::Udp(..) => "does the router accept it (`/radius incoming`) on this port, from us?",
+                    Way::Radsec(_) => "does the router take orders over the connection that it asks by?",
+                };
+                tracing::warn!(%nas, %way, session = %id, cause, tries, "disconnect: no answer; {does_it}");
             }
             Outcome::Unsendable(why) => {
                 tracing::warn!(%nas, session = %id, cause, tries, %why, "disconnect: not sent");

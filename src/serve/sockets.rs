@@ -20,6 +20,7 @@ pub struct Sockets {
 pub(super) struct Sorted {
     pub(super) auth: Vec<UdpSocket>,
     pub(super) accounting: Vec<UdpSocket>,
+    pub(super) radsec: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
 }
 
@@ -40,16 +41,21 @@ impl Sockets {
         sockets
     }
 
-    /// By what they are for: one at a port of `acct_listen` takes accounting, every other datagram socket logins.
+    /// By what they are for: one at a port of `acct_listen` takes accounting, every other datagram socket logins; one at a port
+    /// of RadSec takes that, every other listener HTTP.
     pub(super) fn sorted(self, radius: &Radius) -> io::Result<Sorted> {
-        let mut sorted = Sorted { http: self.stream, ..Sorted::default() };
+        let mut sorted = Sorted::default();
         for socket in self.datagram {
             let port = socket.local_addr()?.port();
             let is_accounting = radius.acct_listen.iter().any(|address| address.port() == port);
             if is_accounting { &mut sorted.accounting } else { &mut sorted.auth }.push(socket);
         }
-        for listener in &sorted.http {
+        for listener in self.stream {
             listener.set_nonblocking(true)?;
+            let port = listener.local_addr()?.port();
+            let radsec = radius.radsec.iter().flat_map(|radsec| &radsec.listen);
+            let is_radsec = radsec.into_iter().any(|address| address.port() == port);
+            if is_radsec { &mut sorted.radsec } else { &mut sorted.http }.push(listener);
         }
         Ok(sorted)
     }

@@ -64,6 +64,22 @@ pub struct KindLabel {
     kind: &'static str,
 }
 
+/// Label `cause`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabel {
+    cause: &'static str,
+}
+
+/// One of what a gauge counts, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Label `result`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -98,6 +114,8 @@ pub struct Metrics {
     packets: Family<PacketLabels, Counter>,
     source_requests: Family<SourceLabels, Counter>,
     // Absent before the first answer.
+    radsec_connections: Family<NasLabel, Gauge>,
+    radsec_refused: Family<CauseLabel, Counter>,
     source_up: OnceLock<Gauge>,
     source_alarm: Family<KindLabel, Gauge>,
     /// `spotgate_tokens`: token records held.
@@ -137,6 +155,8 @@ impl Default for Metrics {
             decisions: Family::default(),
             decision_seconds: Family::new_with_constructor(decision_histogram as fn() -> Histogram),
             packets: Family::default(),
+            radsec_connections: Family::default(),
+            radsec_refused: Family::default(),
             source_requests: Family::default(),
             source_up: OnceLock::new(),
             source_alarm: Family::default(),
@@ -164,6 +184,8 @@ impl Default for Metrics {
             "RADIUS packets by NAS, kind and what became of them",
             this.packets.clone(),
         );
+        registry.register("radsec_connections", "RadSec connections that are open", this.radsec_connections.clone());
+        registry.register("radsec_refused", "RadSec connections refused, by cause", this.radsec_refused.clone());
         registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
         registry.register(
             "source_alarm",
@@ -243,6 +265,19 @@ impl Metrics {
     /// Counts a RADIUS packet. `nas` is a configured name, or `unknown`.
     pub fn packet(&self, nas: &str, kind: &'static str, result: &'static str) {
         self.packets.get_or_create(&PacketLabels { nas: nas.to_owned(), kind, result }).inc();
+    }
+
+    /// Counts a RadSec connection of this router as long as the value lives.
+    #[must_use]
+    pub fn radsec_connection(&self, nas: &str) -> Counted {
+        let gauge = self.radsec_connections.get_or_create(&NasLabel { nas: nas.to_owned() }).clone();
+        gauge.inc();
+        Counted(gauge)
+    }
+
+    /// Counts a RadSec connection that was refused: `handshake`, `unknown_nas`, `too_many`, or `off` since the section is gone.
+    pub fn radsec_refused(&self, cause: &'static str) {
+        self.radsec_refused.get_or_create(&CauseLabel { cause }).inc();
     }
 
     /// Counts a request to the source.

@@ -24,7 +24,7 @@ const OF_A_CONSOLE: [&str; 11] =
 const CODE: &str = "kx7q-91mp";
 
 /// Metrics that appear only once something has happened, by their names in `src/telemetry/metrics.rs`.
-const WITH_EVENTS: [(&str, &str); 10] = [
+const WITH_EVENTS: [(&str, &str); 12] = [
     ("accounting_records", "counter"),
     ("decision_seconds", "histogram"),
     ("decisions", "counter"),
@@ -32,6 +32,8 @@ const WITH_EVENTS: [(&str, &str); 10] = [
     ("extensions", "counter"),
     ("http_problems", "counter"),
     ("radius_packets", "counter"),
+    ("radsec_connections", "gauge"),
+    ("radsec_refused", "counter"),
     ("reloads", "counter"),
     ("source_requests", "counter"),
     ("webhooks", "counter"),

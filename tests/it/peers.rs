@@ -12,7 +12,7 @@ use crate::support::pcap::Capture;
 use crate::support::{SECRET, Spotgate, mac, printed, record, repository_file, run, tool, with};
 
 /// What `radclient` says to an answer that it takes: it checks the Response Authenticator and the Message-Authenticator.
-fn radclient(server: SocketAddr, kind: &str, secret: &str, attributes: &str) -> String {
+pub fn radclient(server: SocketAddr, kind: &str, secret: &str, attributes: &str) -> String {
     let mut command = tool("radclient");
     command.args(["-x", "-r", "2", "-t", "2", &server.to_string(), kind, secret]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -86,6 +86,9 @@ pub(super) async fn examine(settings: &Settings, running: bool) -> Vec<Finding> 
             });
         }
     }
+    for &address in radius.radsec.iter().flat_map(|radsec| &radsec.listen) {
+        findings.push(judge("RadSec", address, radius::radsec::bind(address).map(drop), running));
+    }
     for &address in &settings.http.listen {
         findings.push(judge("HTTP", address, TcpListener::bind(address).await.map(drop), running));
     }

@@ -33,6 +33,9 @@ async fn router(nas: &Nas, clock: &Clock) -> Finding {
     if nas.disconnect_port == 0 {
         return Finding::ok(CHECK, "not tried: disconnect_port = 0, so that it cannot be told to end a session");
     }
+    if nas.certificate_name.is_some() {
+        return Finding::ok(CHECK, "not tried: it is told over its RadSec connection, which is the daemon's");
+    }
     if nas.address.prefix_len() != nas.address.max_prefix_len() {
         return Finding::ok(CHECK, format!("not tried: {} is a network, not one router", nas.address));
     }

@@ -1,5 +1,6 @@
-//! The certificate of HTTP, and the name by which guests find the portal.
+//! The certificates of HTTP and of RadSec, and the name by which guests find the portal.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use reqwest::Url;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::{CertificateError, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::finding::Finding;
 use super::{blocking, stuck};
-use crate::config::{Settings, TlsFiles};
+use crate::config::{Radsec, Settings, TlsFiles};
 use crate::http::server;
+use crate::radius::radsec::Terms;
+use crate::tls;
 
 /// How long before its end a certificate is to be renewed.
 const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -31,9 +33,13 @@ pub(super) async fn examine(settings: &Settings, now: Timestamp) -> Vec<Finding>
         let files = settings.http.tls.clone()?;
         Some(blocking(move || certificate(&files, now)).await.unwrap_or_else(|| stuck("certificate")))
     };
+    let radsec = async {
+        let files = settings.radius.radsec.clone()?;
+        Some(blocking(move || radsec(&files, now)).await.unwrap_or_else(|| vec![stuck("radsec")]))
+    };
     let portal = async { Some(portal(settings.portal.public_url.as_deref()?).await) };
-    let (certificate, portal) = tokio::join!(certificate, portal);
-    certificate.into_iter().chain(portal).collect()
+    let (certificate, radsec, portal) = tokio::join!(certificate, radsec, portal);
+    certificate.into_iter().chain(radsec.unwrap_or_default()).chain(portal).collect()
 }
 
 fn certificate(files: &TlsFiles, now: Timestamp) -> Finding {
@@ -41,19 +47,34 @@ fn certificate(files: &TlsFiles, now: Timestamp) -> Finding {
     if let Err(error) = server::tls(files) {
         return Finding::fail(CHECK, error.to_string(), "correct http.certificate and http.private_key");
     }
-    let shown = files.certificate.display();
-    let chain = CertificateDer::pem_file_iter(&files.certificate).into_iter().flatten().flatten();
-    let Some(end) = chain.filter_map(|certificate| end(&certificate)).min() else {
-        return Finding::ok(CHECK, format!("{shown} can be used; until when was not found out"));
+    lasts(CHECK, &files.certificate, now)
+}
+
+/// Certificate and authority of RadSec: two files that end each at its own time.
+fn radsec(files: &Radsec, now: Timestamp) -> Vec<Finding> {
+    const CHECK: &str = "radsec";
+    if let Err(error) = Terms::new(files) {
+        let remedy = "correct certificate, private_key and client_ca of [radius.radsec]";
+        return vec![Finding::fail(CHECK, error.to_string(), remedy)];
+    }
+    vec![lasts(CHECK, &files.certificate, now), lasts(CHECK, &files.client_ca, now)]
+}
+
+/// Until when the certificates of a file last.
+fn lasts(check: &'static str, file: &Path, now: Timestamp) -> Finding {
+    let shown = file.display();
+    let chain = tls::certificates(file).unwrap_or_default();
+    let Some(end) = chain.iter().filter_map(end).min() else {
+        return Finding::ok(check, format!("{shown} can be used; until when was not found out"));
     };
     let on = end.strftime("%Y-%m-%d %H:%M UTC");
     let renew = "renew it, then `systemctl reload spotgate`";
     if end <= now {
-        Finding::fail(CHECK, format!("{shown} expired on {on}"), renew)
+        Finding::fail(check, format!("{shown} expired on {on}"), renew)
     } else if end.duration_since(now) < RENEW {
-        Finding::warn(CHECK, format!("{shown} expires on {on}"), renew)
+        Finding::warn(check, format!("{shown} expires on {on}"), renew)
     } else {
-        Finding::ok(CHECK, format!("{shown} is valid until {on}"))
+        Finding::ok(check, format!("{shown} is valid until {on}"))
     }
 }
 
@@ -61,8 +82,7 @@ fn certificate(files: &TlsFiles, now: Timestamp) -> Finding {
 fn end(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone().into_owned()).ok()?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().ok()?;
     let anybody = ServerName::try_from("localhost").ok()?;
     let last = UnixTime::since_unix_epoch(LAST);
     match verifier.verify_server_cert(certificate, &[], &anybody, &[], last) {
@@ -100,7 +120,7 @@ mod tests {
     use super::*;
     use crate::cli::doctor::finding::Grade;
 
-    fn files(folder: &std::path::Path, end: Timestamp) -> TlsFiles {
+    fn files(folder: &Path, end: Timestamp) -> TlsFiles {
         let mut parameters = rcgen::CertificateParams::new(vec!["wifi.example.org".to_owned()]).unwrap();
         let end = jiff::tz::TimeZone::UTC.to_datetime(end);
         let (month, day) = (end.month().try_into().unwrap(), end.day().try_into().unwrap());
@@ -125,8 +145,14 @@ mod tests {
             assert_eq!(finding.result, grade, "{finding:?}");
             assert!(finding.detail.contains("2027-03-31 00:00 UTC"), "{finding:?}");
         }
+        let (pem, key) = (files.certificate.clone(), files.private_key.clone());
+        let both = Radsec { listen: Vec::new(), certificate: pem.clone(), private_key: key, client_ca: pem };
+        let grades = |now: &str| radsec(&both, now.parse().unwrap()).iter().map(|one| one.result).collect::<Vec<_>>();
+        assert_eq!(grades("2027-03-16T00:00:00Z"), [Grade::Ok; 2]);
+        assert_eq!(grades("2027-03-18T00:00:00Z"), [Grade::Warn; 2]);
         std::fs::write(&files.private_key, "no key").unwrap();
         assert_eq!(certificate(&files, Timestamp::UNIX_EPOCH).result, Grade::Fail);
+        assert_eq!(grades("2027-03-16T00:00:00Z"), [Grade::Fail]);
     }
 
     #[tokio::test]

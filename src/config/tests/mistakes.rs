@@ -713,6 +713,38 @@ fn one_password_for_everybody() {
 }
 
 #[test]
+fn a_certificate_name_that_no_certificate_holds_or_two_routers_have() {
+    let nas = |name: &str, last: u8, certificate_name: &str| {
+        format!(
+            "[[nas]]\nname = \"{name}\"\naddress = \"10.5.0.{last}\"\nsecret = \"{SECRET}\"\ncertificate_name = \"{certificate_name}\"\n"
+        )
+    };
+    let section = "[radius.radsec]\ncertificate = \"a\"\nprivate_key = \"b\"\nclient_ca = \"c\"\n";
+    let wrong = [section.to_owned(), nas("a", 1, "front desk"), nas("b", 2, "*.example.org")].concat();
+    insta::assert_snapshot!(added(&wrong), @r#"
+    error: spotgate.toml:17:20: a certificate cannot hold this name
+       |
+    17 | certificate_name = "front desk"
+       |                    ^^^^^^^^^^^^
+       = help: write the DNS name (or the address) that stands in its certificate as a subject alternative name
+
+    error: spotgate.toml:22:20: a certificate cannot hold this name
+       |
+    22 | certificate_name = "*.example.org"
+       |                    ^^^^^^^^^^^^^^^
+       = help: write the DNS name (or the address) that stands in its certificate as a subject alternative name
+    "#);
+    let twice = [section.to_owned(), nas("a", 1, "desk.example.org"), nas("b", 2, "Desk.example.org")].concat();
+    insta::assert_snapshot!(added(&twice), @r#"
+    error: spotgate.toml:22:20: another [[nas]] has the same certificate_name
+       |
+    22 | certificate_name = "Desk.example.org"
+       |                    ^^^^^^^^^^^^^^^^^^
+       = help: give each router a certificate with a name of its own
+    "#);
+}
+
+#[test]
 fn a_section_twice_over() {
     insta::assert_snapshot!(added("[[cache]]\nfresh_for = \"1s\""), @r#"
     error: spotgate.toml:9:3: `cache` must be one section

@@ -1,5 +1,6 @@
 //! The daemon as its users run it: the real binary, a folder of its own, ports that the kernel picks.
 
+pub mod authority;
 pub mod browser;
 pub mod ledger;
 pub mod pcap;
@@ -32,6 +33,8 @@ pub struct Spotgate {
     pub accounting: SocketAddr,
     pub http: SocketAddr,
     pub metrics: SocketAddr,
+    /// Where RADIUS over TLS is listened for, if it is.
+    pub radsec: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
@@ -157,16 +160,18 @@ impl Spotgate {
                 log.push('\n');
             }
         });
-        let address = |field: &str| {
+        let listed = |field: &str| {
             let text = ready[field].as_str().unwrap_or_else(|| panic!("{field} in {ready}"));
             let text = text.trim_start_matches("Some(").trim_matches(|c| "[]()".contains(c));
-            text.split(',').next().unwrap().parse().unwrap_or_else(|_| panic!("{field} in {ready}"))
+            text.split(',').next().unwrap().parse().ok()
         };
+        let address = |field| listed(field).unwrap_or_else(|| panic!("{field} in {ready}"));
         Self {
             auth: address("auth"),
             accounting: address("accounting"),
             http: address("http"),
             metrics: address("metrics"),
+            radsec: listed("radsec"),
             child,
             folder,
             log,
