@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -166,6 +168,9 @@ impl Shared {
     async fn welcome(&self, stream: TcpStream, from: SocketAddr, mut place: Place, stop: &CancellationToken) {
         let live = Arc::clone(&self.live.borrow());
         let cut = place.cut.clone();
+        if let Err(error) = arrange(&stream) {
+            tracing::debug!(%error, %from, "an option of a socket could not be set");
+        }
         let met = tokio::select! {
             () = cut.cancelled() => Err(Stranger::TooMany),
             () = stop.cancelled() => return,
@@ -209,14 +214,13 @@ impl Shared {
     }
 }
 
-type Stream = tokio_rustls::server::TlsStream<TcpStream>;
-
 /// The handshake.
-async fn meet(stream: TcpStream, from: SocketAddr, live: &Live) -> Result<(Stream, Peer), Stranger> {
+async fn meet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    from: SocketAddr,
+    live: &Live,
+) -> Result<(TlsStream<S>, Peer), Stranger> {
     let terms = live.radsec.as_ref().ok_or(Stranger::Off)?;
-    if let Err(error) = arrange(&stream) {
-        tracing::debug!(%error, %from, "an option of a socket could not be set");
-    }
     match timeout(HANDSHAKE_TIME, terms.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -69,3 +69,36 @@ pub(super) fn addresses<'a>(handed_over: usize, configured: &'a [SocketAddr], wh
     tracing::info!(handed_over, what, "sockets were handed over; those of the configuration are not opened");
     &[]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn sockets_are_told_apart_by_their_ports() {
+        let udp = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (auth, accounting, http, radsec) = (udp(), udp(), tcp(), tcp());
+        let port = |address: io::Result<SocketAddr>| address.unwrap().port();
+        let (of_accounting, of_radsec) = (port(accounting.local_addr()), port(radsec.local_addr()));
+        let expected = (port(auth.local_addr()), of_accounting, port(http.local_addr()), of_radsec);
+        let text = format!(
+            "[source]\nkind = \"file\"\npath = \"a\"\n[[nas]]\nname = \"a\"\naddress = \"192.0.2.1\"\nsecret = \"0123456789abcdef\"\n\
+             [radius]\nacct_listen = [\"0.0.0.0:{of_accounting}\"]\n[radius.radsec]\nlisten = [\"0.0.0.0:{of_radsec}\"]\n\
+             certificate = \"a\"\nprivate_key = \"a\"\nclient_ca = \"a\"\n"
+        );
+        let radius = config::from_str(&text, "spotgate.toml".as_ref(), &|_| None).unwrap().settings.radius;
+        let sockets = Sockets { datagram: vec![accounting, auth], stream: vec![radsec, http] };
+        let sorted = sockets.sorted(&radius).unwrap();
+        let [auth, accounting] = [&sorted.auth[..], &sorted.accounting[..]].map(|of| {
+            let [one] = of else { panic!("{of:?}") };
+            port(one.local_addr())
+        });
+        let [http, radsec] = [&sorted.http[..], &sorted.radsec[..]].map(|of| {
+            let [one] = of else { panic!("{of:?}") };
+            port(one.local_addr())
+        });
+        assert_eq!((auth, accounting, http, radsec), expected);
+    }
+}

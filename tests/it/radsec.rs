@@ -272,7 +272,21 @@ async fn radsecproxy_carries_logins_and_accounting_by_tls_1_3() {
 
 #[tokio::test]
 async fn radsecproxy_carries_logins_and_accounting_by_tls_1_2() {
-    through_radsecproxy(":TLS1_2", "TLSv1_2").await;
+    let (world, proxy) = through_radsecproxy(":TLS1_2", "TLSv1_2").await;
+    // This version takes no orders from its server (its issue 160): they stay unanswered, and harm nothing.
+    let (_, sessions) = world.spotgate.read("/v1/sessions").await;
+    let session = sessions["sessions"][0]["session"].as_str().unwrap();
+    disconnect(&world, session).await;
+    world.spotgate.until("unanswered", async || told(&world, "unanswered").await >= 1.0).await;
+    world
+        .logged(&[
+            "no answer; does the router take orders over the connection that it asks by?",
+            "its RadSec connection from",
+        ])
+        .await;
+    let said = radclient(proxy.udp, "auth", SECRET, &repository_file("tests/vectors/http-pap.txt"));
+    assert!(said.contains("Received Access-Accept"), "{said}");
+    assert_eq!(world.connections().await, 1.0, "over the same connection");
 }
 
 #[tokio::test]
@@ -317,6 +331,28 @@ async fn a_peer_without_a_certificate_of_ours_is_refused_and_the_cause_is_said()
     let lines = world.spotgate.log().matches("RadSec connection refused").count();
     assert_eq!((world.refused("handshake").await, lines), (9.0, 8), "a line a minute for each address");
     assert!(world.router(&name).await.is_open().await);
+}
+
+#[tokio::test]
+async fn an_address_has_sixty_four_connections_and_keeps_no_other_out() {
+    let world = World::new(&NAMED);
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(TcpStream::connect(world.address()).await.unwrap());
+    }
+    let mut one_more = TcpStream::connect(world.address()).await.unwrap();
+    assert!(matches!(one_more.read(&mut [0; 1]).await, Ok(0) | Err(_)), "it is closed");
+    world.logged(&["RadSec connection refused", "as many connections as there may be"]).await;
+    let pair = world.authority.issue(&["front-desk.example.org"]);
+    let elsewhere = [127, 0, 0, 2].into();
+    let router = Router::connect_by(world.address(), &world.authority, Some(&pair), &TLS13, elsewhere).await;
+    assert!(router.unwrap().is_open().await);
+    held.clear();
+    let is_free = async || match Router::connect(world.address(), &world.authority, Some(&pair)).await {
+        Ok(mut router) => router.is_open().await,
+        Err(_) => false,
+    };
+    world.spotgate.until("a place is free", is_free).await;
 }
 
 #[tokio::test]

@@ -390,3 +390,24 @@ async fn requests_of_one_connection_are_no_repetitions_of_anothers() {
     };
     assert_eq!((count("status").as_deref(), count("repeated").as_deref()), (Some("2"), Some("2")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_ten_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(at("a.pem"), made.cert.pem()).unwrap();
+    std::fs::write(at("a.key"), made.signing_key.serialize_pem()).unwrap();
+    let section = format!(
+        "[radius.radsec]\ncertificate = \"{0}\"\nprivate_key = \"{1}\"\nclient_ca = \"{0}\"\n",
+        at("a.pem"),
+        at("a.key")
+    );
+    let world = World::new(&format!("{CONFIGURATION}{section}"));
+    let live = Arc::clone(&world.live.borrow());
+    let (_near, far) = tokio::io::duplex(4096);
+    let begun = Instant::now();
+    let met = meet(far, "192.0.2.1:40000".parse().unwrap(), &live).await;
+    assert_eq!(met.err(), Some(Stranger::Handshake("the handshake took too long")));
+    assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
