@@ -435,10 +435,11 @@ impl Gate {
         let _ = self.ledger.revise(id, token, serves, &live.settings.policy, self.clock.now().wall);
     }
 
-    /// The router at `address` began anew at `since`: its sessions are over, as far as was reported.
-    pub fn restarted(&self, nas: &NasName, address: IpAddr, since: Timestamp, policy: &Policy) -> Accounted {
+    /// The router at `address` began anew at `since`: its sessions are over, as far as was reported. None: its address was not said.
+    pub fn restarted(&self, nas: &NasName, address: Option<IpAddr>, since: Timestamp, policy: &Policy) -> Accounted {
         let (closed, written) = self.ledger.restarted(nas, address, since, policy, self.clock.now().wall);
-        tracing::info!(%nas, %address, closed, "the router began anew");
+        let address = address.map(tracing::field::display);
+        tracing::info!(%nas, address, closed, "the router began anew");
         Accounted { result: "restart", written }
     }
 
@@ -448,6 +449,10 @@ impl Gate {
         }
         let id = new_session(now);
         let decision = self.ledger.admit(token, &visit.question, id, now, trail);
+        if !visit.question.nas.accounting && matches!(decision, Decision::Allow(_)) {
+            // No start will come that says so.
+            self.ledger.moved_on(token.id, &visit.question, now);
+        }
         let session = match &decision {
             Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),
             Decision::Deny(_) => None,

@@ -237,12 +237,17 @@ impl Ledger {
         let session = by_id
             .or_else(|| known().filter(named).find(of_device))
             .or_else(|| account.sessions().iter().rev().filter(unnamed).find(of_device))?;
+        let mut progress = *progress;
+        if progress.unmeasured {
+            let passed = now.duration_since(session.admitted_at).as_secs();
+            progress.report.seconds = Seconds(u64::try_from(passed).unwrap_or_default());
+        }
         let mut events = Vec::with_capacity(2);
         let contact = session.contact.updated(&question.contact(&session.code));
         if contact != session.contact {
             events.push(Event::Contacted { session: session.id, contact: Box::new(contact) });
         }
-        events.push(reported(session.id, progress));
+        events.push(reported(session.id, &progress));
         let live = account.sessions().iter().any(|live| live.id == session.id);
         let told =
             live && progress.news == News::Stop && session.ending.as_ref().is_some_and(|ending| ending.tries > 0);
@@ -272,7 +277,7 @@ impl Ledger {
     pub fn restarted(
         &self,
         nas: &NasName,
-        address: IpAddr,
+        address: Option<IpAddr>,
         since: Timestamp,
         policy: &Policy,
         now: Timestamp,

@@ -180,6 +180,16 @@ impl Tickets {
         self.used.get(&mark).is_some()
     }
 
+    /// Whether this text is a ticket that was used, and ran out since: a browser that sends its address again does so at once, and
+    /// what brings it later has kept it.
+    #[must_use]
+    pub fn is_spent(&self, text: &str, now: Duration) -> bool {
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_out = out.tickets.get(&Ticket(text.into())).is_some_and(|meant| meant.until > now);
+        drop(out);
+        !is_out && self.was_used(mark(text))
+    }
+
     /// Forgets those that have run out.
     pub fn forget(&self, now: Duration) {
         self.out.lock().unwrap_or_else(PoisonError::into_inner).forget(now);
@@ -241,6 +251,8 @@ mod tests {
         assert_eq!(redeem(&login(&text, proof, DEVICE, Some("80a00002")), "desk", NOW), None, "used");
         assert_eq!(redeem(&login(&text, proof, DEVICE, None), "desk", NOW), None, "used");
         assert_eq!(redeem(&good, "desk", NOW + GOOD_FOR), None, "run out");
+        assert!(!tickets.is_spent(&text, NOW) && tickets.is_spent(&text, NOW + GOOD_FOR));
+        assert!(!tickets.is_spent("sg-nothing", NOW + GOOD_FOR));
         tickets.forget(NOW + GOOD_FOR);
         assert!(tickets.was_used(mark(&text)) && !tickets.was_used(mark("sg-nothing")));
     }

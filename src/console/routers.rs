@@ -113,7 +113,7 @@ fn row(nas: &Nas, seen: &Sightings, sessions: &Sessions, lately: &[Decided], her
 }
 
 fn asks(seen: &Sightings, here: Here<'_>) -> Said {
-    let heard = seen.asked.get().max(seen.accounted.get());
+    let heard = seen.asked.get().max(accounted(seen)).max(seen.asked_by_http.get());
     match heard {
         Some(at) if is_long_ago(at, here) => unknown(format!("last heard {}", here.ago(at))),
         Some(at) => good(format!("heard {}", here.ago(at))),
@@ -156,13 +156,14 @@ fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> 
         return good("not expected (accounting = false): time counts from the login");
     }
     let (due, silent) = (sessions.due, sessions.silent);
-    match (seen.accounted.get(), seen.interim.get()) {
+    match (accounted(seen), seen.interim.get()) {
         _ if silent > 0 && silent * 2 >= due => bad(format!(
             "{silent} of {due} sessions that should have been reported by now are not. Set `radius-accounting=yes` and `radius-interim-update=received` in \
              the hotspot's server profile"
         )),
         (Some(_), Some(interim)) => good(format!("yes, {}", here.ago(interim))),
         (Some(_), None) => unknown("starts and stops; no running session was due yet"),
+        // Whoever asks by RADIUS alone would report by it.
         (None, _) if seen.asked.get().is_some() && sessions.live > 0 => {
             unknown("nothing yet: `radius-accounting=yes` must be set in the hotspot's server profile")
         }
@@ -170,14 +171,22 @@ fn reports(nas: &Nas, seen: &Sightings, sessions: &Sessions, here: Here<'_>) -> 
     }
 }
 
+/// The latest news of a session, by whichever door.
+fn accounted(seen: &Sightings) -> Option<Timestamp> {
+    seen.accounted.get().max(seen.accounted_by_http.get())
+}
+
 /// Whether who is let in comes online.
 fn takes(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
     let (let_in, begun) = (seen.let_in.load(Ordering::Relaxed), seen.begun.load(Ordering::Relaxed));
     match seen.complained() {
-        Some((at, remedy)) if !is_long_ago(at, here) => return bad(format!("{}, {remedy}", here.ago(at))),
+        // A browser has said so, and any browser can.
+        Some((at, remedy)) if !is_long_ago(at, here) => {
+            return unknown(format!("{}, by a browser's word, {remedy}", here.ago(at)));
+        }
         _ => {}
     }
-    if !nas.rules.accounting || seen.accounted.get().is_none() {
+    if !nas.rules.accounting || accounted(seen).is_none() {
         return unknown("it reports no sessions, so nobody can tell");
     }
     match let_in {

@@ -292,13 +292,19 @@ impl Account {
         }
     }
 
-    /// The events that close every session of the router at `address`, which began anew at `since`: up to its last news.
+    /// The events that close every session of the router at `address` (none: of those whose router did not say), which began anew at `since`: up to its last news.
     /// Those that it let in, or spoke of, since then go on.
     #[must_use]
-    pub fn router_restarted(&self, nas: &NasName, address: IpAddr, since: Timestamp, now: Timestamp) -> Vec<Event> {
+    pub fn router_restarted(
+        &self,
+        nas: &NasName,
+        address: Option<IpAddr>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Event> {
         let of_router = |session: &&Session| {
             let latest = session.reported.map_or(session.admitted_at, |report| report.at);
-            session.contact.nas == *nas && session.contact.router == Some(address) && latest <= since
+            session.contact.nas == *nas && session.contact.router == address && latest <= since
         };
         let close = |session: &Session| Event::Lapsed { session: session.id, counts: session.counts_without_stop(now) };
         self.sessions.iter().filter(of_router).map(close).collect()

@@ -49,6 +49,8 @@ pub struct Progress {
     pub news: News,
     /// Time and octets.
     pub report: Report,
+    /// Whoever reports has measured no time: what has passed since the admission counts.
+    pub unmeasured: bool,
 }
 
 /// What happens to an account.

@@ -7,6 +7,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::core::budget::Seconds;
 use crate::core::event::{News, Progress};
@@ -34,7 +35,7 @@ pub struct AccountingRequest {
     access_code: Option<String>,
     /// Its address.
     ip: Option<String>,
-    /// Seconds online so far; of `interim` and `stop`.
+    /// Seconds online so far; of `interim` and `stop`. Left out: as many as have passed since the admission.
     session_seconds: Option<u64>,
     /// Octets from the device so far.
     input_octets: Option<u64>,
@@ -76,6 +77,8 @@ pub(super) async fn accounting(
     let mac = fields.mac()?.ok_or_else(|| Problem::field("mac", "`mac` is missing."))?;
     let code = fields.code()?;
     let typed = fields.text("access_code")?.unwrap_or_default();
+    // A start says none, and nothing has passed yet.
+    let unmeasured = news != News::Start && matches!(fields.get("session_seconds"), None | Some(Value::Null));
     let report = Report {
         at: now.wall,
         seconds: Seconds(fields.number("session_seconds")?),
@@ -91,8 +94,12 @@ pub(super) async fn accounting(
         router: None,
         nas_session: Some(&session_id),
     };
+    if let Some(seen) = caller.live.clients.seen(&nas.name) {
+        seen.accounted_by_http.set(now.wall);
+        seen.hear(news, None, now.wall);
+    }
     let visit = caller.live.visit(&login, nas, Via::Http, now.mono);
-    let Accounted { result, written } = app.gate.account(&visit, &Progress { session: None, news, report });
+    let Accounted { result, written } = app.gate.account(&visit, &Progress { session: None, news, report, unmeasured });
     app.gate.metrics.accounting(result);
     if result == "unknown_session" {
         return Err(Problem::unknown_session());

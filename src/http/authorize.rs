@@ -156,6 +156,9 @@ pub(super) async fn authorize(
         router: None,
         nas_session: question.session_id.as_deref(),
     };
+    if let Some(seen) = caller.live.clients.seen(&question.nas.name).filter(|_| !question.dry_run) {
+        seen.asked_by_http.set(app.gate.clock.now().wall);
+    }
     let purpose = if question.dry_run { Purpose::Explain } else { Purpose::Admit };
     let visit = caller.live.visit(&login, question.nas, Via::Http, received);
     Ok(Json(decide(&app, &caller, &Visit { purpose, ..visit }).await))

@@ -4,6 +4,7 @@
 //! The module makes of a status: 200 updated, 204 ok, 401 reject, of other 4xx invalid, of 5xx fail: then FreeRADIUS does not answer, and
 //! the NAS asks again. docs/systems.md has its configuration.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -53,6 +54,36 @@ impl Attributes {
         self.all(name).first()?.as_str()
     }
 
+    /// The octets of an attribute: the rest module of FreeRADIUS 3.2.1 writes each beyond ASCII as a letter of its own (`ü` comes as
+    /// `\u00C3\u00BC`). A text with a letter beyond those is none of its, and stays what it is.
+    fn octets(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let text = self.text(name)?;
+        let octets: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect();
+        Some(match octets.filter(|_| !text.is_ascii()) {
+            Some(octets) if std::str::from_utf8(&octets).is_ok() => Cow::Owned(octets),
+            _ => Cow::Borrowed(text.as_bytes()),
+        })
+    }
+
+    /// Whether one of those that may stand only once stands there twice (contract: RADIUS).
+    fn is_repeated(&self) -> bool {
+        let once = [
+            "User-Name",
+            "User-Password",
+            "CHAP-Password",
+            "Calling-Station-Id",
+            "Acct-Session-Id",
+            "Framed-IP-Address",
+        ];
+        let nas = ["NAS-Identifier", "NAS-IP-Address", "NAS-IPv6-Address"];
+        once.iter().chain(&nas).any(|name| self.all(name).len() > 1)
+    }
+
+    /// Whether it comes out of a tunnel of EAP without the device, which the tunnel's settings have kept back.
+    fn lost_its_device(&self) -> bool {
+        self.text("FreeRADIUS-Proxied-To").is_some() && self.all("Calling-Station-Id").is_empty()
+    }
+
     fn number(&self, name: &str) -> u32 {
         let value = self.all(name).first();
         let number = value.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
@@ -86,8 +117,11 @@ impl Attributes {
         let named = |name: &str| live.settings.nas.iter().find(|nas| nas.name().as_str() == name);
         let by_name = self.text("NAS-Identifier").and_then(named);
         let by_address = || self.router().and_then(|router| live.clients.find(router)).map(|client| &client.nas);
+        let is_named = self.text("NAS-Identifier").is_some() || self.router().is_some();
         let by_key = || live.default_nas(caller.key.nas.as_ref()).and_then(|rules| named(rules.name.as_str()));
-        by_name.or_else(by_address).or_else(by_key).ok_or_else(|| {
+        let found = by_name.or_else(by_address);
+        // One that is named and not known is not the key's.
+        if is_named { found } else { by_key() }.ok_or_else(|| {
             Problem::field(
                 "NAS-Identifier",
                 "No [[nas]] has this NAS-Identifier for its name, or NAS-IP-Address for its address.",
@@ -205,11 +239,12 @@ pub(super) async fn accounting(
     let attributes = Attributes::read(body)?;
     let (nas, live) = (attributes.nas(&caller)?, &caller.live);
     let router = attributes.router_of(nas, live);
+    let user_name = attributes.octets("User-Name");
     let said = Said {
         status: attributes.status(),
         delay: attributes.number("Acct-Delay-Time"),
         nas_session: attributes.text("Acct-Session-Id"),
-        user_name: attributes.text("User-Name").unwrap_or_default().as_bytes(),
+        user_name: user_name.as_deref().unwrap_or_default(),
         device: attributes.device(),
         ip: attributes.device_ip(),
         seconds: attributes.number("Acct-Session-Time"),
@@ -224,14 +259,13 @@ pub(super) async fn accounting(
         )
     })?;
     if let Some(seen) = live.clients.seen(nas.name()) {
-        seen.account(&record, attributes.cause(), now.wall);
+        seen.accounted_by_http.set(now.wall);
+        if let Record::Session { progress, .. } = &record {
+            seen.hear(progress.news, attributes.cause(), now.wall);
+        }
     }
     let Accounted { result, written } = match &record {
-        // Without its own word it is as if all that share its name began anew.
-        Record::Restart { at } => {
-            let router = router.unwrap_or(nas.address.addr());
-            app.gate.restarted(nas.name(), router, *at, &live.settings.policy)
-        }
+        Record::Restart { at } => app.gate.restarted(nas.name(), router, *at, &live.settings.policy),
         Record::Session { login, progress } => {
             app.gate.account(&live.visit(login, &nas.rules, Via::Freeradius, now.mono), progress)
         }
@@ -255,13 +289,19 @@ async fn decide(
     let (live, received) = (&caller.live, app.gate.clock.now().mono);
     let seen = live.clients.seen(nas.name());
     if let Some(seen) = &seen {
-        seen.asked.set(app.gate.clock.now().wall);
+        seen.asked_by_http.set(app.gate.clock.now().wall);
     }
+    if attributes.lost_its_device() {
+        tracing::warn!(nas = %nas.name(), "a login comes out of a tunnel of EAP without its device: in FreeRADIUS's module eap, the kind of tunnel needs \
+            copy_request_to_tunnel = yes and use_tunneled_reply = yes");
+    }
+    let (name, typed_password) = (attributes.octets("User-Name"), attributes.octets("User-Password"));
     let (response, challenge) = (attributes.text("CHAP-Password"), attributes.text("CHAP-Challenge"));
     let (response, challenge) = (response.and_then(octets), challenge.and_then(octets).unwrap_or_default());
     let device = attributes.device();
-    let read = proof(attributes, response.as_deref(), &challenge)
-        .and_then(|proof| claim(nas.code_in, attributes.text("User-Name")?.as_bytes(), device, proof).ok());
+    let read = proof(attributes, typed_password.as_deref(), response.as_deref(), &challenge)
+        .filter(|_| !attributes.is_repeated() && !attributes.lost_its_device())
+        .and_then(|proof| claim(nas.code_in, name.as_deref()?, device, proof).ok());
     let Some((claim, typed, proof)) = read else {
         app.gate.malformed(Via::Freeradius, nas.name());
         return (Decision::Deny(Denial::from(Reason::Malformed)), None);
@@ -285,10 +325,15 @@ async fn decide(
 }
 
 /// PAP or CHAP; none of both counts as an empty password. EAP and MS-CHAP prove something that is not understood here.
-fn proof<'a>(attributes: &'a Attributes, response: Option<&'a [u8]>, challenge: &'a [u8]) -> Option<Proof<'a>> {
+fn proof<'a>(
+    attributes: &Attributes,
+    password: Option<&'a [u8]>,
+    response: Option<&'a [u8]>,
+    challenge: &'a [u8],
+) -> Option<Proof<'a>> {
     let says = |name| !attributes.all(name).is_empty();
     match (says("User-Password"), says("CHAP-Password")) {
-        (true, false) => Some(Proof::Password(attributes.text("User-Password")?.as_bytes())),
+        (true, false) => password.map(Proof::Password),
         (false, true) => {
             let (ident, digest) = response?.split_first()?;
             // The policy of docs/freeradius puts the request authenticator here where the NAS sent no challenge.

@@ -84,7 +84,7 @@ pub(super) async fn webhook(
 fn heard(app: &App, caller: &Caller) {
     let nas = caller.live.default_nas(caller.key.nas.as_ref());
     if let Some(seen) = nas.and_then(|nas| caller.live.clients.seen(&nas.name)) {
-        seen.asked.set(app.gate.clock.now().wall);
+        seen.asked_by_http.set(app.gate.clock.now().wall);
     }
 }
 

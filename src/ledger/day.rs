@@ -893,7 +893,7 @@ impl Day {
             let before = self.bounds();
             let (_, written) = self.ledger.restarted(
                 &self.routers[nas].rules.name,
-                address(nas),
+                Some(address(nas)),
                 at(self.now),
                 &self.policy,
                 at(self.now),
@@ -911,7 +911,7 @@ impl Day {
         let Real { token, device, ref name, id, .. } = self.reals[real];
         let (text, name) = (code(token), name.clone());
         let session = self.weather.class.then_some((id, TokenId(i64::try_from(token).unwrap())));
-        let progress = Progress { session, news, report };
+        let progress = Progress { session, news, report, unmeasured: false };
         let newer = self.newer(real);
         let (before, bounds) = (self.live_sessions(), self.bounds());
         self.take_in(&login(&text, device, nas, &name), nas, &progress);

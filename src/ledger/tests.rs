@@ -362,7 +362,7 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
         let at = at(NOON).saturating_add(std::time::Duration::from_secs(second.unsigned_abs())).unwrap();
         let seconds = Seconds(second.unsigned_abs());
         let report = Report { at, seconds, input_octets: 0, output_octets: 0 };
-        let progress = Progress { session: Some((session, TokenId(1))), news, report };
+        let progress = Progress { session: Some((session, TokenId(1))), news, report, unmeasured: false };
         assert!(world.ledger.report(TokenId(1), &question, &progress, at).is_some());
     };
     report(id(1), News::Start, 0);
@@ -383,7 +383,7 @@ fn says(world: &World, token: &AccessToken, name: &str, news: News, seconds: u64
     let login = Login { nas_session: Some(name), ..by(mac(1)) };
     let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
     let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
-    let progress = Progress { session: None, news, report };
+    let progress = Progress { session: None, news, report, unmeasured: false };
     if world.ledger.report(token.id, &question, &progress, at(now)).is_none() {
         let began = Seconds(seconds).before(at(now));
         let session = question.session(id(99), token, began);
@@ -431,7 +431,7 @@ fn a_start_whose_admission_was_lost_ends_nothing_that_was_admitted_later() {
     let lost = SessionId::new(at(NOON), [7; 10]);
     let now = at("2026-11-23T12:00:20Z");
     let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
-    let progress = Progress { session: Some((lost, one.id)), news: News::Start, report };
+    let progress = Progress { session: Some((lost, one.id)), news: News::Start, report, unmeasured: false };
     let _ = world.ledger.find(&one, &question, question.session(lost, &one, now), &progress, now);
     assert_eq!(world.sessions(1).iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(world.ledger.session(lost).unwrap().session.admitted_at, at(NOON));

@@ -417,7 +417,9 @@ impl World {
                     real.ended.get_or_insert(self.now);
                     real.forgotten = true;
                 }
-                for event in self.account.router_restarted(&rules.routers[nas].name, address(nas), self.now, self.now) {
+                for event in
+                    self.account.router_restarted(&rules.routers[nas].name, Some(address(nas)), self.now, self.now)
+                {
                     self.apply(&event, rules);
                 }
             }

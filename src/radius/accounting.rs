@@ -95,7 +95,10 @@ impl<'a> Said<'a> {
             router,
             nas_session: Some(self.nas_session?),
         };
-        Some(Record::Session { login: Box::new(login), progress: Progress { session: self.session, news, report } })
+        Some(Record::Session {
+            login: Box::new(login),
+            progress: Progress { session: self.session, news, report, unmeasured: false },
+        })
     }
 }
 

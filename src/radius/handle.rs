@@ -408,10 +408,11 @@ impl Handler {
     /// Notes what a login tells of its router.
     fn note(&self, client: &Client, login: &Login<'_>, answer: &Answer) {
         client.seen.decide(&login.claim, &answer.decision);
-        let was_used = |code: &Code| ticket::is_one(code) && self.gate.tickets.was_used(ticket::mark(code.reveal()));
+        let now = self.gate.clock.now();
+        let is_spent = |code: &Code| ticket::is_one(code) && self.gate.tickets.is_spent(code.reveal(), now.mono);
         match &login.claim {
-            Claim::Code(code) if matches!(answer.decision, Decision::Deny(_)) && was_used(code) => {
-                client.seen.spent.set(self.gate.clock.now().wall);
+            Claim::Code(code) if matches!(answer.decision, Decision::Deny(_)) && is_spent(code) => {
+                client.seen.spent.set(now.wall);
             }
             _ => {}
         }
@@ -422,10 +423,15 @@ impl Handler {
         let now = self.gate.clock.now().wall;
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
         let cause = packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer);
-        client.seen.account(&record, cause, now);
+        client.seen.accounted.set(now);
+        if let Record::Session { progress, .. } = &record {
+            client.seen.hear(progress.news, cause, now);
+        }
         Self::note_address(client, packet, now);
         let Accounted { result, written } = match &record {
-            Record::Restart { at } => self.gate.restarted(client.nas.name(), from.ip(), *at, &live.settings.policy),
+            Record::Restart { at } => {
+                self.gate.restarted(client.nas.name(), Some(from.ip()), *at, &live.settings.policy)
+            }
             Record::Session { login, progress } => {
                 let visit = live.visit(login, &client.nas.rules, Via::Radius, Duration::ZERO);
                 self.gate.account(&visit, progress)

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use crate::core::decide::Decision;
 use crate::core::event::News;
 use crate::core::login::Claim;
-use crate::radius::accounting::Record;
 
 /// Strangers that are remembered; anybody can be one.
 const STRANGERS: usize = 16;
@@ -52,6 +51,10 @@ pub struct Sightings {
     pub guarded: Moment,
     /// An accounting record.
     pub accounted: Moment,
+    /// A question over HTTP, or for it: what says nothing of its secret.
+    pub asked_by_http: Moment,
+    /// News of a session over HTTP.
+    pub accounted_by_http: Moment,
     /// One that reports a running session.
     pub interim: Moment,
     /// A device with an address that it gave itself (169.254/16, RFC 3927): it got none by DHCP.
@@ -83,11 +86,9 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// Notes an accounting record; `cause`: its Acct-Terminate-Cause.
-    pub fn account(&self, record: &Record<'_>, cause: Option<u32>, now: Timestamp) {
-        self.accounted.set(now);
-        let Record::Session { progress, .. } = record else { return };
-        match progress.news {
+    /// Notes news of a session; `cause`: its Acct-Terminate-Cause.
+    pub fn hear(&self, news: News, cause: Option<u32>, now: Timestamp) {
+        match news {
             News::Start => {
                 self.begun.fetch_add(1, Ordering::Relaxed);
             }

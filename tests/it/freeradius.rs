@@ -36,7 +36,11 @@ fn free<const N: usize>() -> [u16; N] {
 impl Site {
     async fn start(key: &str) -> Self {
         tool("freeradius");
-        let records = [record(1, "kx7q-91mp"), with(record(2, "old-77"), json!({"ValidTo": "2026-01-01T00:00:00Z"}))];
+        let records = [
+            record(1, "kx7q-91mp"),
+            record(3, "ünï-cödé"),
+            with(record(2, "old-77"), json!({"ValidTo": "2026-01-01T00:00:00Z"})),
+        ];
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("tokens.json"), Value::from(records.to_vec()).to_string()).unwrap();
         let spotgate = Spotgate::start_in(home, &configuration(FILE_SOURCE, KEYS));
@@ -108,6 +112,11 @@ async fn a_session_is_let_in_counted_and_over(site: &Site, auth: usize, acct: us
             assert!(answer.contains(held), "{password}: {held}: {answer}");
         }
     }
+    let beyond =
+        format!("User-Name = \"ünï-cödé\"\nUser-Password = \"ünï-cödé\"\n{}", DEVICE.replace("19:01", "19:07"));
+    assert!(site.radclient(auth, &beyond).contains("Received Access-Accept"));
+    let gone = format!("Acct-Status-Type = Stop\nUser-Name = \"ünï-cödé\"\n{}", DEVICE.replace("19:01", "19:07"));
+    assert!(site.radclient(acct, &gone).contains("Received Accounting-Response"));
     let class = class(&login("User-Password = \"kx7q-91mp\""));
     for wrong in [
         "User-Password = \"another\"",
@@ -206,6 +215,9 @@ async fn what_is_sent_otherwise_is_answered_in_words_and_admits_nobody() {
         ("authorize", json!([]), 400),
         ("authorize", json!({}), 422),
         ("authorize", json!({"NAS-Identifier": of("nowhere"), "NAS-IP-Address": of("192.0.2.77")}), 422),
+        ("authorize", with(guest.clone(), json!({"NAS-Identifier": of("nowhere")})), 422),
+        ("authorize", with(guest.clone(), json!({"User-Name": {"value": ["kx7q-91mp", "another"]}})), 401),
+        ("authorize", with(guest.clone(), json!({"FreeRADIUS-Proxied-To": of("127.0.0.1")})), 401),
         ("authorize", json!({"NAS-Identifier": of("front-desk")}), 401),
         ("authorize", json!({"NAS-Identifier": of("front-desk"), "User-Name": 7}), 401),
         ("authorize", with(guest.clone(), json!({"User-Password": {"value": []}, "CHAP-Password": of("0x00")})), 401),

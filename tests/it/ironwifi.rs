@@ -59,6 +59,19 @@ async fn the_form_of_a_splash_page_is_answered_as_documented() {
 }
 
 #[tokio::test]
+async fn a_device_that_takes_another_code_runs_down_one_at_a_time() {
+    let spotgate = site("");
+    for code in ["kx7q-91mp", "0042"] {
+        let form = json!({"voucher": code, "client_mac": "18:22:33:44:55:66"});
+        assert_eq!(ask(&spotgate, form).await.0, 200);
+    }
+    let (_, sessions) = spotgate.read("/v1/sessions").await;
+    let sessions = sessions["sessions"].as_array().unwrap();
+    assert_eq!((sessions.len(), &sessions[0]["token_id"]), (1, &json!(4)), "{sessions:?}");
+    spotgate.stop();
+}
+
+#[tokio::test]
 async fn the_connector_is_answered_as_documented() {
     let spotgate = site("");
     for login in [
@@ -130,6 +143,7 @@ async fn the_names_of_fields_and_the_form_of_the_time_can_be_set_and_the_log_hol
     let (status, answer) = ask(&spotgate, form).await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer["valid_until"].as_str().unwrap().ends_with(" +0000"));
+    spotgate.until("the names are in the log", async || spotgate.log().contains("comment")).await;
     let log = spotgate.log();
     assert!(log.contains("comment") && !log.contains("secret") && !log.contains("a name"), "{log}");
     assert!(!log.contains("0042"), "{log}");
