@@ -9,6 +9,7 @@
 
 mod changes;
 mod held;
+mod inherit;
 mod tokens;
 
 use std::collections::{HashMap, HashSet};
@@ -85,7 +86,21 @@ impl Key {
 #[derive(Clone)]
 struct Copy {
     tokens: Tokens,
+    /// When it was put here (monotonic).
     fetched_at: Duration,
+    /// How old it was then: it may be from before this process.
+    aged: Duration,
+}
+
+impl Copy {
+    /// Of what the source said at `now`.
+    const fn fetched(tokens: Tokens, now: Duration) -> Self {
+        Self { tokens, fetched_at: now, aged: Duration::ZERO }
+    }
+
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.fetched_at).saturating_add(self.aged)
+    }
 }
 
 /// What memory says.
@@ -417,7 +432,7 @@ impl Catalogue {
             Some(tokens) => return Find::Here(self.as_held(tokens, &found)),
             None => {}
         }
-        let stale = self.copies.get(&key).filter(|copy| self.age(copy.fetched_at) <= self.times.stale_for);
+        let stale = self.copies.get(&key).filter(|copy| copy.age(now.mono) <= self.times.stale_for);
         let stale = self.as_held(stale.map(|copy| copy.tokens).unwrap_or_default(), &found);
         Find::Ask { stale: Some(stale).filter(|tokens| !tokens.is_empty()) }
     }
@@ -439,7 +454,7 @@ impl Catalogue {
     #[must_use]
     pub fn age_of(&self, claim: &Claim) -> Option<Duration> {
         let of_all = self.read().age_of(claim, self.clock.now().mono);
-        of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| self.age(copy.fetched_at)))
+        of_all.or_else(|| self.copies.get(&Key::of(claim)).map(|copy| copy.age(self.clock.now().mono)))
     }
 
     /// Asks the source, however fresh the copy at hand is; without a source that can be asked, the copy answers.
@@ -455,7 +470,7 @@ impl Catalogue {
             // Whoever types the code as it is in the record shall have it too.
             let fetched_at = self.clock.now().mono;
             let codes = tokens.iter().map(|token| Key::Code(token.code.clone()));
-            codes.for_each(|key| self.copies.insert(key, Copy { tokens: tokens.clone(), fetched_at }));
+            codes.for_each(|key| self.copies.insert(key, Copy::fetched(tokens.clone(), fetched_at)));
         }
         Found::Tokens(tokens)
     }
@@ -591,22 +606,19 @@ impl Catalogue {
             self.absent.insert(key.clone(), fetched_at);
         } else {
             self.absent.invalidate(key);
-            self.copies.insert(key.clone(), Copy { tokens: tokens.clone(), fetched_at });
+            self.copies.insert(key.clone(), Copy::fetched(tokens.clone(), fetched_at));
         }
         tokens
     }
 
     /// What may be said without asking the source.
     fn fresh(&self, key: &Key) -> Option<Tokens> {
-        let copy = self.copies.get(key).filter(|copy| self.age(copy.fetched_at) < self.times.fresh_for);
+        let now = self.clock.now().mono;
+        let copy = self.copies.get(key).filter(|copy| copy.age(now) < self.times.fresh_for);
         copy.map(|copy| copy.tokens).or_else(|| {
-            let absent = self.absent.get(key).filter(|said| self.age(*said) < self.times.unknown_for);
+            let absent = self.absent.get(key).filter(|said| now.saturating_sub(*said) < self.times.unknown_for);
             absent.map(|_| Tokens::default())
         })
-    }
-
-    fn age(&self, since: Duration) -> Duration {
-        self.clock.now().mono.saturating_sub(since)
     }
 }
 

@@ -219,6 +219,8 @@ impl Mirror {
     /// Keeps it fresh; never ends.
     pub async fn run(mut self) {
         let hint = Arc::clone(&self.hint);
+        // What was taken over from a mirror before is not in the file.
+        self.write_singly().await;
         loop {
             let outcome = self.step().await;
             self.in_vain = if outcome.is_ok() { 0 } else { self.in_vain.saturating_add(1) };

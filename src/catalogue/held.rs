@@ -53,7 +53,8 @@ impl Extent {
     }
 }
 
-struct Entry {
+#[derive(Clone)]
+pub(super) struct Entry {
     token: Arc<AccessToken>,
     /// `UpdatedOn`, in milliseconds since 1970; the smallest: unknown.
     updated_ms: i64,
@@ -111,6 +112,56 @@ impl Held {
             held.by_id.insert(token.id, Entry::new(&Version { token, updated: None }, now, Timestamp::MAX));
         }
         held
+    }
+
+    /// How far it holds these locations, without a token yet, and the tokens that it holds.
+    pub(super) fn outline(&self, businesses: impl Iterator<Item = Option<BusinessId>>) -> (Self, Vec<Entry>) {
+        let extents = businesses.map(|business| (business, self.extent_for(business))).collect();
+        let (unreadable, gone) = (self.unreadable.clone(), self.gone.clone());
+        (Self { extents, unreadable, gone, ..Self::default() }, self.by_id.values().cloned().collect())
+    }
+
+    /// How far this location is held, where others may have been asked for.
+    fn extent_for(&self, business: Option<BusinessId>) -> Extent {
+        let of = |wanted| self.extents.iter().find(|(of, _)| *of == wanted).map(|(_, extent)| *extent);
+        // A part of all is held as all is; all are not held because some are, and are as old as the oldest of these.
+        of(business).or_else(|| of(None)).unwrap_or_else(|| {
+            let oldest = self.extents.iter().max_by_key(|(_, extent)| (extent.aged, std::cmp::Reverse(extent.at)));
+            let oldest = oldest.filter(|_| business.is_none()).map(|(_, extent)| *extent);
+            oldest.map_or_else(Extent::default, |extent| Extent { complete: false, listed: false, ..extent })
+        })
+    }
+
+    /// Takes these in, as far as they are of its locations and there is room.
+    pub(super) fn fill(&mut self, entries: Vec<Entry>, room: usize) {
+        for entry in entries {
+            let of = |(business, _): &&mut (Option<BusinessId>, Extent)| {
+                business.is_none() || *business == entry.token.business
+            };
+            let Some((_, extent)) = self.extents.iter_mut().find(of) else { continue };
+            if self.by_id.len() >= room {
+                extent.complete = false;
+                continue;
+            }
+            self.index(&entry.token);
+            self.by_id.insert(entry.token.id, entry);
+        }
+    }
+
+    /// The locations that are asked for.
+    pub(super) fn locations(&self) -> impl Iterator<Item = Option<BusinessId>> {
+        self.extents.iter().map(|(business, _)| *business)
+    }
+
+    /// Every token.
+    pub(super) fn ids(&self) -> impl Iterator<Item = TokenId> {
+        self.by_id.keys().copied()
+    }
+
+    /// The tokens of each code, and of each device.
+    pub(super) fn groups(&self) -> (Vec<Tokens>, Vec<(Mac, Tokens)>) {
+        let devices = self.by_device.iter().map(|(device, tokens)| (*device, tokens.clone()));
+        (self.by_code.values().cloned().collect(), devices.collect())
     }
 
     pub(super) fn find(&self, claim: &Claim) -> Option<&Tokens> {

@@ -1154,3 +1154,21 @@ async fn one_that_goes_each_interval_is_noticed_each_time() {
         assert!(!kept.is_held(id), "{id}");
     }
 }
+
+#[tokio::test]
+async fn what_was_taken_over_from_a_mirror_of_other_locations_survives_a_restart_without_internet() {
+    let mut world = World::new(4).await;
+    let mut before = world.mirror();
+    before.settle().await;
+    world.fail(Some("down"));
+    world.config.business_ids = vec![BusinessId(1)];
+    let after = world.mirror();
+    assert!(!after.holds("code-2"), "the file was of other locations");
+    after.catalogue.take_over(&before.catalogue, &world.config.business_ids);
+    assert!(after.holds("code-2") && !after.holds("code-1"));
+    after.mirror.write_singly().await;
+    drop((before, after));
+    let again = world.mirror();
+    let found = again.catalogue.find(&Claim::Code(Code::parse("code-2").unwrap()));
+    assert!(matches!(found, Find::Ask { stale: Some(_) }), "{found:?}");
+}
