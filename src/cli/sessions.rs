@@ -142,6 +142,8 @@ mod tests {
         assert!(said("disconnecting", Some((Some("acked"), None))).contains("acknowledged it; its Stop is awaited"));
         assert!(said("disconnecting", Some((Some("refused"), Some(404)))).contains("Error-Cause 404"));
         assert!(said("disconnecting", Some((Some("unanswered"), None))).contains("does not answer"));
+        let untold = said("disconnecting", Some((Some("unsendable"), None)));
+        assert!(untold.contains("cannot be told") && !untold.contains("answer"), "{untold}");
         assert!(said("disconnecting", Some((None, None))).contains("cannot be told, or has not answered yet"));
     }
 }

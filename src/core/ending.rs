@@ -74,8 +74,10 @@ pub enum Told {
     Acked,
     /// Disconnect-NAK with this Error-Cause; 0 if it named none.
     Refused(u32),
-    /// No answer, or it could not be sent.
+    /// No answer.
     Unanswered,
+    /// It could not be sent: nobody is known by this name and address, say.
+    Unsendable,
 }
 
 impl Told {
@@ -86,6 +88,7 @@ impl Told {
             Self::Acked => "acked",
             Self::Refused(_) => "refused",
             Self::Unanswered => "unanswered",
+            Self::Unsendable => "unsendable",
         }
     }
 }

@@ -70,7 +70,8 @@ pub struct EndingAnswer {
     pub since: Timestamp,
     /// How often its router was told.
     pub tries: u32,
-    /// What the router last answered: `acked`, `refused` or `unanswered`; an acknowledgement alone proves nothing.
+    /// What the router last answered: `acked`, `refused` or `unanswered`; or `unsendable`: it could not be told. An
+    /// acknowledgement alone proves nothing.
     pub answer: Option<String>,
     /// The Error-Cause of a refusal (RFC 5176 §3.5).
     pub error_cause: Option<u32>,
@@ -138,6 +139,9 @@ impl SessionAnswer {
                     format!("goes on: {nas} refused with Error-Cause {cause}; it is told again")
                 }
                 ("refused", None) => format!("goes on: {nas} refused; it is told again"),
+                ("unsendable", _) => {
+                    format!("goes on: {nas} cannot be told; is it still the name of a [[nas]] that can be?")
+                }
                 _ => format!("goes on: {nas} does not answer; it is told again"),
             },
             (_, Some(_)) => format!("must go; {nas} cannot be told, or has not answered yet"),

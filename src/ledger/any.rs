@@ -150,7 +150,8 @@ pub(super) fn account() -> impl Strategy<Value = Account> {
 
 /// Any account of which routers were told something: how far is not kept on disk.
 pub(super) fn account_being_told() -> impl Strategy<Value = Account> {
-    let told = prop_oneof![Just(Told::Acked), Just(Told::Unanswered), any::<u32>().prop_map(Told::Refused)];
+    let unheard = prop_oneof![Just(Told::Unanswered), Just(Told::Unsendable)];
+    let told = prop_oneof![Just(Told::Acked), unheard, any::<u32>().prop_map(Told::Refused)];
     let extension = (any::<u32>(), any::<u32>(), 0i64..4_000_000_000_000);
     let extension =
         extension.prop_map(|(to, tries, millis)| Extension { to: Seconds(to.into()), tries, next_try: at(millis) });

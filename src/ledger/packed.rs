@@ -228,6 +228,7 @@ impl Packer {
                 packer.octets.push(2);
                 packer.number(u64::from(*cause));
             }
+            Told::Unsendable => packer.octets.push(3),
         });
         self.option(next_try.as_ref(), |packer, at| packer.moment(*at));
     }
@@ -404,6 +405,7 @@ impl Unpacker<'_> {
                 Some(match unpacker.octet()? {
                     0 => Told::Acked,
                     1 => Told::Unanswered,
+                    3 => Told::Unsendable,
                     _ => Told::Refused(unpacker.short()?),
                 })
             })?,

@@ -70,7 +70,7 @@ impl Teller for Orders {
             (Some(ending), _) if ending.reduced() => (Order::Disconnect, Attributes::Reduced),
             (Some(_), _) => (Order::Disconnect, Attributes::Full),
             (None, Some(extension)) => (Order::SessionTimeout(extension.to), Attributes::Full),
-            (None, None) => return Told::Unanswered,
+            (None, None) => return Told::Unsendable,
         };
         self.unproven(session);
         let nas = &session.contact.nas;
@@ -78,8 +78,8 @@ impl Teller for Orders {
         let settings = live.settings.nas.iter().find(|other| other.name() == nas);
         let way = settings.and_then(|nas| Some((nas.disconnect_style, self.way(&live, nas, session.contact.router)?)));
         let Some((style, way)) = way else {
-            tracing::debug!(%nas, session = %session.id, "no router of this name and address can be told any more, or now");
-            return Told::Unanswered;
+            self.say_unknown(session);
+            return Told::Unsendable;
         };
         let mut outcome = self.exchange(&way, style, session, order, attributes).await;
         if is_gone(outcome) && attributes == Attributes::Full && style == DisconnectStyle::Rfc5176 {
@@ -97,7 +97,8 @@ impl Teller for Orders {
         match outcome {
             Outcome::Ack => Told::Acked,
             Outcome::Nak(cause) => Told::Refused(cause.map_or(0, |cause| cause.0)),
-            Outcome::NoAnswer | Outcome::Unsendable(_) => Told::Unanswered,
+            Outcome::NoAnswer => Told::Unanswered,
+            Outcome::Unsendable(_) => Told::Unsendable,
         }
     }
 }
@@ -126,6 +127,19 @@ impl Orders {
                 let target = Target { address, secret: &client.secret, style };
                 tell(&target, &subject, order, attributes, now).await
             }
+        }
+    }
+
+    /// There is nobody to tell: the `[[nas]]` has another name or address by now, or its `disconnect_port` is 0.
+    fn say_unknown(&self, session: &Session) {
+        let (nas, result) = (&session.contact.nas, Told::Unsendable.as_str());
+        match session.ending.as_deref() {
+            Some(ending) => {
+                self.gate.metrics.disconnect(nas.as_str(), result);
+                tracing::warn!(%nas, session = %session.id, cause = ending.cause.as_str(), tries = ending.tries,
+                    "disconnect: not sent; no [[nas]] of this name and address can be told any more, or one has no RadSec connection now");
+            }
+            None => self.gate.metrics.extension(nas.as_str(), result),
         }
     }
 

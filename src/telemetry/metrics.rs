@@ -335,8 +335,8 @@ impl Metrics {
         self.accounting.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Counts what came of telling a router to end a session: `acked`, `refused`, `unanswered`; or that the end is known:
-    /// `proven` by a Stop, `gone` by Error-Cause 503; or that no Stop came after an acknowledgement: `unproven`.
+    /// Counts what came of telling a router to end a session: `acked`, `refused`, `unanswered`, `unsendable`; or that the
+    /// end is known: `proven` by a Stop, `gone` by Error-Cause 503; or that no Stop came after an acknowledgement: `unproven`.
     pub fn disconnect(&self, nas: &str, result: &'static str) {
         self.disconnects.get_or_create(&DisconnectLabels { nas: nas.to_owned(), result }).inc();
     }
