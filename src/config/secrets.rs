@@ -95,7 +95,7 @@ impl Given<'_> {
                         "create it with nothing but the secret in it; {relative}\n(the secret itself would go to `{key}`)"
                     ),
                     Unreadable::Forbidden => "let the user that runs spotgate read it, e.g. with chown".to_owned(),
-                    Unreadable::NoText | Unreadable::Other => {
+                    Unreadable::NoFile | Unreadable::NoText | Unreadable::Other => {
                         format!("name a text file that holds nothing but the secret; {relative}")
                     }
                 };
@@ -124,6 +124,7 @@ impl Given<'_> {
 enum Unreadable {
     Missing,
     Forbidden,
+    NoFile,
     NoText,
     Other,
 }
@@ -133,6 +134,7 @@ impl Unreadable {
         match self {
             Self::Missing => "does not exist",
             Self::Forbidden => "may not be read",
+            Self::NoFile => "is no regular file",
             Self::NoText => "is no text",
             Self::Other => "cannot be read",
         }
@@ -146,6 +148,10 @@ fn read(path: &Path) -> Result<String, Unreadable> {
         ErrorKind::InvalidData => Unreadable::NoText,
         _ => Unreadable::Other,
     };
+    // Before it is opened: opening a pipe waits for somebody to write.
+    if !fs::metadata(path).map_err(reason)?.is_file() {
+        return Err(Unreadable::NoFile);
+    }
     let mut text = String::new();
     fs::File::open(path).map_err(reason)?.take(MOST_BYTES).read_to_string(&mut text).map_err(reason)?;
     Ok(text)

@@ -611,6 +611,18 @@ fn a_secret_without_its_file() {
 }
 
 #[test]
+fn a_secret_in_what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("bar.secret");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in [".", "bar.secret"] {
+        let text = format!("[[nas]]\nname = \"bar\"\naddress = \"10.0.0.1\"\nsecret_file = \"{file}\"");
+        let said = from_str(&text, &folder.path().join("spotgate.toml"), &no_env).unwrap_err().to_string();
+        assert!(said.contains("the file of `nas.secret_file` is no regular file"), "{said}");
+    }
+}
+
+#[test]
 fn a_hotspot_host_with_scheme() {
     let text = "\
         [[nas]]\n\
