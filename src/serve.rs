@@ -1,22 +1,23 @@
 //! The daemon, wired in reading order: state, source, gate, sockets, tasks, ready; then reload, and drain.
 
+mod reload;
 mod sockets;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use reload::Readings;
 pub use sockets::Sockets;
 use sockets::addresses;
 
@@ -39,7 +40,6 @@ use crate::radius::orders::Orders;
 use crate::radius::radsec::Links;
 use crate::source;
 use crate::state::StateFile;
-use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
 /// How long requests under way may take to end once the daemon is told to stop.
@@ -79,6 +79,14 @@ pub enum Fatal {
     /// The ledger's disk failed.
     #[error("{0}")]
     Lost(Lost),
+    /// A file hangs: it may be on a mount that is lost.
+    #[error("{what} took too long to read, more than {} s: a disk or a mount may hang", .within.as_secs())]
+    Late {
+        /// What was read.
+        what: &'static str,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// Something else of the system failed.
     #[error("{what}: {error}")]
     Io {
@@ -105,7 +113,7 @@ impl Fatal {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
-            Self::Listen { .. } | Self::Ledger(_) | Self::Lost(_) | Self::Io { .. } => 74,
+            Self::Listen { .. } | Self::Ledger(_) | Self::Late { .. } | Self::Lost(_) | Self::Io { .. } => 74,
         }
     }
 }
@@ -132,10 +140,11 @@ pub struct Daemon {
     pub addresses: Addresses,
     /// Where it decides.
     pub gate: Arc<Gate>,
-    feed: Mutex<Feed>,
+    feed: Mutex<Arc<Feed>>,
     state: Arc<StateFile>,
     live: watch::Sender<Arc<Live>>,
     lost: watch::Sender<Option<Lost>>,
+    readings: Readings,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -166,7 +175,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
         if is_file {
-            feed.start(&tasks, None).await;
+            feed.start(None, &tasks, None).await;
         }
     };
     let (ledger, ()) = tokio::join!(opening, reading);
@@ -202,7 +211,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         tracing::error!(%error, "what was read of the ledger could not be written down");
     }
     if !is_file {
-        feed.start(&tasks, Some(&ledger)).await;
+        feed.start(None, &tasks, Some(&ledger)).await;
         feed.settle(&ledger, &current, &tasks);
     }
     let links = Arc::new(Links::default());
@@ -220,7 +229,8 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         auth = ?addresses.auth, accounting = ?addresses.accounting, radsec = ?addresses.radsec, http = ?addresses.http, metrics = ?addresses.metrics,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
-    Ok(Daemon { addresses, gate, feed: Mutex::new(feed), state, live, lost, stop, tasks })
+    let (feed, readings) = (Mutex::new(Arc::new(feed)), Readings::default());
+    Ok(Daemon { addresses, gate, feed, state, live, lost, readings, stop, tasks })
 }
 
 /// What guests' badges are signed with: as before, else a new key from now on.
@@ -441,60 +451,6 @@ impl OnLearnt for Keep {
 }
 
 impl Daemon {
-    /// Puts other settings in force for every request from now on, and says what needs a restart. If they cannot be used
-    /// after all, nothing changes.
-    pub async fn reload(&self, settings: Settings) -> Result<(), Fatal> {
-        let former = Arc::clone(&self.live.borrow());
-        for key in needs_restart(&former.settings, &settings) {
-            tracing::warn!(key, "changed in the file; it takes effect with the next restart");
-        }
-        let other_feed = feeds_differ(&former.settings, &settings);
-        let live = Arc::new(Live::after(Some(&former), settings).map_err(Fatal::Certificate)?);
-        if other_feed {
-            let stop = self.stop.child_token();
-            let gate = &self.gate;
-            let is_file = matches!(live.settings.source, config::Source::File(_));
-            let feed = {
-                let former = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-                let feed = Feed::new(&live.settings, &self.state, &gate.metrics, &gate.clock, stop, Some(&former));
-                feed.map_err(Fatal::Source)?
-            };
-            // A file is only read: the former serves until this one can, and stays if it cannot.
-            if is_file {
-                feed.start(&self.tasks, None).await;
-                if !feed.supply().catalogue.is_usable() {
-                    feed.stop();
-                    return Err(match feed.supply().health.last() {
-                        Some(Err(error)) => Fatal::Source(error),
-                        _ => Fatal::Io {
-                            what: "source.path",
-                            error: io::Error::other("it takes long to read; try again"),
-                        },
-                    });
-                }
-            }
-            let over = {
-                let former = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-                former.stop();
-                former.over()
-            };
-            // Two at once would write the same files, and the same minutes. Copies at hand serve meanwhile.
-            over.await;
-            if !is_file {
-                feed.start(&self.tasks, Some(&gate.ledger)).await;
-            }
-            gate.resupply(Arc::clone(feed.supply()));
-            feed.settle(&gate.ledger, &self.live.subscribe(), &self.tasks);
-            *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = feed;
-        }
-        telemetry::log::set_level(&live.settings.telemetry);
-        self.live.send_replace(Arc::clone(&live));
-        self.gate.ledger.reckon(&live.settings.policy);
-        self.gate.metrics.reloaded(true);
-        tracing::info!("reloaded");
-        Ok(())
-    }
-
     /// Whether what logins need goes on: tasks are run, and no account is held by somebody who does not let go of it. It
     /// waits for that as long as it takes.
     pub async fn is_alive(&self) -> bool {
@@ -533,25 +489,6 @@ impl Daemon {
             Err(_) => false,
         }
     }
-}
-
-/// Whether tokens come from elsewhere, or are kept otherwise.
-fn feeds_differ(former: &Settings, new: &Settings) -> bool {
-    let secrets = |settings: &Settings| match &settings.source {
-        config::Source::File(_) => None,
-        config::Source::Nexudus(nexudus) => Some((
-            nexudus.password.expose_secret().to_owned(),
-            nexudus.totp_secret.as_ref().map(|secret| secret.expose_secret().to_owned()),
-        )),
-    };
-    // Webhooks are a door's affair.
-    let source = |settings: &Settings| match settings.source.clone() {
-        config::Source::Nexudus(nexudus) => {
-            config::Source::Nexudus(config::Nexudus { webhook_secret: None, ..nexudus })
-        }
-        file @ config::Source::File(_) => file,
-    };
-    differs(&source(former), &source(new)) || differs(&former.cache, &new.cache) || secrets(former) != secrets(new)
 }
 
 /// Whether two settings differ in anything but secrets, which do not print.

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::serve::{self, Daemon, Fatal, Sockets};
 use crate::telemetry;
+use crate::telemetry::log::OPERATOR;
 
 /// SIGTERM drains within this, so that everything has ended within 10 s.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
@@ -87,16 +88,19 @@ async fn reload(path: &Path, daemon: &Daemon) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
-    let outcome = match load(path) {
-        Ok(loaded) => {
+    let path = path.to_owned();
+    // Files may hang, and this task tells the watchdog and heeds signals.
+    let outcome = match daemon.read(move || load(&path)).await {
+        Ok(Ok(loaded)) => {
             warn(&loaded);
             daemon.reload(loaded.settings).await
         }
-        Err(report) => Err(Fatal::Config(report)),
+        Ok(Err(report)) => Err(Fatal::Config(report)),
+        Err(late) => Err(late),
     };
     if let Err(error) = outcome {
+        tracing::error!(target: OPERATOR, "not reloaded, nothing has changed:\n{error}");
         daemon.gate.metrics.reloaded(false);
-        tracing::error!("not reloaded, nothing has changed:\n{error}");
     }
     notify(&[NotifyState::Ready]);
 }

@@ -17,6 +17,9 @@ use crate::config::{LogForm, Telemetry};
 /// says.
 const HUSHED: [&str; 6] = ["hyper", "hyper_util", "reqwest", "rustls", "h2", "tower_http"];
 
+/// Whose lines pass whatever `telemetry.level` says: the answers to what an operator asked for by a signal.
+pub const OPERATOR: &str = "spotgate::operator";
+
 /// Levels as syslog(3) has them: what is said of each login is no notice.
 const PRIORITIES: PriorityMappings = PriorityMappings {
     error: Priority::Error,
@@ -63,9 +66,12 @@ pub fn set_level(telemetry: &Telemetry) {
 }
 
 fn filter(telemetry: &Telemetry) -> EnvFilter {
-    HUSHED.iter().fold(EnvFilter::new(&telemetry.level), |filter, library| match format!("{library}=warn").parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
+    let hushed = HUSHED.iter().map(|library| format!("{library}=warn"));
+    hushed.chain([format!("{OPERATOR}=info")]).fold(EnvFilter::new(&telemetry.level), |filter, directive| {
+        match directive.parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_) => filter,
+        }
     })
 }
 

@@ -25,6 +25,7 @@ mod nexudus;
 mod openapi;
 mod peers;
 mod radsec;
+mod reload;
 mod restart;
 mod sessions;
 mod shipped;
