@@ -728,7 +728,7 @@ async fn a_router_is_told_over_its_own_connection_and_by_nothing_else() {
     router.receive().await.unwrap();
     drop((router, idle));
     world.spotgate.until("unanswered", async || told(&world, "unanswered").await == 1.0).await;
-    world.logged(&["no router of this name and address can be told"]).await;
+    world.logged(&["no [[nas]] of this name and address can be told"]).await;
     udp.set_nonblocking(true).unwrap();
     assert!(udp.recv(&mut [0; 64]).is_err(), "never by UDP");
 
