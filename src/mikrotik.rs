@@ -46,6 +46,12 @@ pub enum Error {
     /// There is no key that may do both.
     #[error("the router needs a key: a [[http.api_key]] with `scopes = [\"authorize\", \"accounting\"]`")]
     NoKeyAtAll,
+    /// Time would be counted as of a router that reports it.
+    #[error(
+        "these scripts need a [[nas]] of their own, with `accounting = false` and `disconnect_port = 0`: time counts from the login, and nobody \
+         can tell the router to end a session of theirs"
+    )]
+    NotForScripts,
     /// A template is wrong, which tests rule out.
     #[error("a page could not be made: {0}")]
     Template(#[from] minijinja::Error),

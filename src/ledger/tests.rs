@@ -378,6 +378,21 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
     assert_eq!(world.admit_login(&one, &other, "2026-11-23T13:00:00Z").unwrap().renews, None);
 }
 
+#[test]
+fn an_end_without_a_time_counts_what_has_passed() {
+    let world = World { nas: NasRules { accounting: false, can_disconnect: false, ..nas("scripts") }, ..World::new() };
+    let one = limited(1, 1);
+    let login = Login { nas_session: Some("lease-1"), ..by(mac(1)) };
+    assert_eq!(world.admit_login(&one, &login, NOON).unwrap().session_timeout, Seconds(3600));
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let now = at("2026-11-23T12:10:00Z");
+    let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: None, news: News::Stop, report, unmeasured: true };
+    assert!(world.ledger.report(one.id, &question, &progress, now).is_some());
+    assert_eq!(world.sessions(1), []);
+    assert_eq!(world.judge(&one, mac(2), "2026-11-23T12:10:00Z").unwrap().session_timeout, Seconds(3000));
+}
+
 /// What a router says of a session that it names `name`.
 fn says(world: &World, token: &AccessToken, name: &str, news: News, seconds: u64, now: &str) {
     let login = Login { nas_session: Some(name), ..by(mac(1)) };

@@ -3,7 +3,8 @@
 //! are for where it is not.
 //!
 //! What holds for each: an answer counts only if it says `allow` or `deny` itself; if none comes, everything stays as it is, but for
-//! what was granted and is over.
+//! what was granted and is over. No time is measured by the router's clock, which jumps when it boots: time counts at spotgate, from the
+//! admission (`accounting = false`), and a name of a session is used once.
 
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
@@ -13,12 +14,12 @@ use super::script::{Object, Script, quoted, text, word};
 use super::setup::Setup;
 use crate::config::{ApiKey, Nas, Scope, Settings};
 
-/// How the comments of ip-bindings that are ours begin; after commas come the session's name, when it began and until when it may
-/// last, in seconds since 1970.
+/// How the comments of ip-bindings that are ours begin; after commas come the session's name, and the seconds that it may still last.
 const MARK: &str = "spotgate-lease";
 
-/// How often the router looks after its ip-bindings.
-const EVERY: &str = "1m";
+/// How often the router looks after its ip-bindings, and after devices that have a lease and none.
+const EVERY: (&str, u32) = ("1m", 60);
+const AGAIN: &str = "10m";
 
 /// How long the router waits for an answer, in all, and for its next part.
 const WAIT: &str = "idle-timeout=3s duration=5s";
@@ -40,6 +41,9 @@ pub struct CallOut {
 pub fn scripts(settings: &Settings, nas: &Nas, call_out: &CallOut) -> Result<Setup, Error> {
     let public = || settings.portal.public_url.as_deref().and_then(|url| Url::parse(url).ok());
     let url = call_out.url.clone().or_else(public).ok_or(Error::NoUrl)?;
+    if nas.rules.accounting || nas.rules.can_disconnect {
+        return Err(Error::NotForScripts);
+    }
     let key = key(settings, call_out)?;
     let inner = Inner { url: &url, key, nas };
     let mut script = Script::default();
@@ -70,34 +74,22 @@ pub fn scripts(settings: &Settings, nas: &Nas, call_out: &CallOut) -> Result<Set
         "Ask about a device when it gets its lease, and end what it has when it loses it.",
         &format!("/ip dhcp-server set [find where name=$sgDhcp] lease-script={}", quoted(&inner.lease())),
     );
-    script.ensure(
-        "Look after the devices that go around the login page: report them, ask again, and end what is over.",
-        &Object {
-            menu: "/system script",
-            known_by: &[text("name", "spotgate-leases")],
-            at_first: &[],
-            properties: &[
-                text("comment", "spotgate"),
-                word("policy", "read,write,test"),
-                word("dont-require-permissions", "no"),
-                text("source", &inner.leases()),
-            ],
-        },
-    );
-    script.ensure(
-        "Do so once a minute.",
-        &Object {
-            menu: "/system scheduler",
-            known_by: &[text("name", "spotgate-leases")],
-            at_first: &[],
-            properties: &[
-                text("comment", "spotgate"),
-                word("interval", EVERY),
-                word("policy", "read,write,test"),
-                text("on-event", "/system script run spotgate-leases"),
-            ],
-        },
-    );
+    for (name, why, source, every) in [
+        (
+            "spotgate-leases",
+            "Look after the devices that go around the login page: ask again, and end what is over.",
+            inner.leases(),
+            EVERY.0,
+        ),
+        (
+            "spotgate-again",
+            "Ask about devices that have a lease and were not let in, now and then.",
+            inner.again(),
+            AGAIN,
+        ),
+    ] {
+        scheduled(&mut script, name, why, &source, every);
+    }
     script.statement(
         "Ask when a guest logs in without RADIUS, and report when one is gone.",
         &format!(
@@ -109,20 +101,25 @@ pub fn scripts(settings: &Settings, nas: &Nas, call_out: &CallOut) -> Result<Set
     let mut notes = vec![
         "These scripts need RouterOS 7.17 or newer, and hold the key in clear: anybody who may read the configuration of the router has it."
             .to_owned(),
-        "Give them a [[nas]] of their own with disconnect_port = 0: a device that goes around the login page cannot be disconnected, and is \
-         gone a minute after it may no longer stay."
-            .to_owned(),
     ];
     if url.scheme() != "https" {
         notes.push(format!("{url} is not encrypted: anybody on the way can read the key and the codes."));
     }
-    if nas.rules.can_disconnect {
-        notes.push(format!("{} can be told to disconnect; the sessions of these scripts cannot.", nas.name()));
-    }
-    if !nas.rules.accounting {
-        notes.push(format!("{} has accounting = false; these scripts report sessions.", nas.name()));
-    }
     Ok(Setup { script: script.finished(&head(nas)), notes })
+}
+
+/// A script that is run by itself.
+fn scheduled(script: &mut Script, name: &'static str, why: &str, source: &str, every: &'static str) {
+    let (of_ours, policy) = (text("comment", "spotgate"), word("policy", "read,write,test"));
+    let properties = [of_ours.clone(), policy.clone(), word("dont-require-permissions", "no"), text("source", source)];
+    let known_by = [text("name", name)];
+    script.ensure(why, &Object { menu: "/system script", known_by: &known_by, at_first: &[], properties: &properties });
+    let event = text("on-event", &format!("/system script run {name}"));
+    let properties = [of_ours, word("interval", every), policy, event];
+    script.ensure(
+        "Do so by itself.",
+        &Object { menu: "/system scheduler", known_by: &known_by, at_first: &[], properties: &properties },
+    );
 }
 
 fn head(nas: &Nas) -> Script {
@@ -183,91 +180,105 @@ impl Inner<'_> {
         self.post("/v1/authorize", &body, &then)
     }
 
-    /// Reports `event` of session `$sgName` of `$sgMac`.
-    fn report(&self, event: &str, more: &str) -> String {
-        let body = format!("\"nas\"={};\"event\"=\"{event}\";\"mac\"=$sgMac;\"session_id\"=$sgName{more}", self.nas());
-        self.post("/v1/accounting", &body, "")
+    /// Reports the end of session `$sgName` of `$sgMac`.
+    fn stop(&self, more: &str) -> String {
+        let body = format!("\"nas\"={};\"event\"=\"stop\";\"mac\"=$sgMac;\"session_id\"=$sgName{more}", self.nas());
+        caught(&self.post("/v1/accounting", &body, ""))
+    }
+
+    /// Asks for `$sgMac` at `$sgIp`, which has no ip-binding, and makes one.
+    fn begin(&self) -> String {
+        let bind = format!(
+            "/ip hotspot ip-binding add mac-address=$sgMac type=bypassed comment=(\"{MARK},\" . $sgName . \",\" . $sgSeconds)\n"
+        );
+        let ask = caught(&self.ask("", &bind, ""));
+        format!(":local sgName (\"lease-\" . $sgMac . \"-\" . [:tonum [:timestamp]])\n{ask}")
     }
 
     /// Of the DHCP server: `leaseBound`, `leaseActMAC` and `leaseActIP` are given.
     fn lease(&self) -> String {
-        let begin = format!(
-            "/ip hotspot ip-binding add mac-address=$sgMac type=bypassed comment=(\"{MARK},\" . $sgName . \",\" . $sgNow . \",\" . \
-             ($sgNow + $sgSeconds))\n{}",
-            self.report("start", "")
-        );
-        let ask = self.ask("", &begin, "");
-        let end = self.report("stop", ";\"session_seconds\"=($sgNow - $sgSince)");
+        let (begin, end) = (self.begin(), self.stop(""));
         format!(
             "# spotgate\n\
-             :local sgMac [:tostr $leaseActMAC]\n:local sgIp [:tostr $leaseActIP]\n:local sgNow [:tonum [:timestamp]]\n\
-             :local sgOurs [/ip hotspot ip-binding find where mac-address=$sgMac and comment~\"^{MARK},\"]\n\
-             :if ($leaseBound = 1 and [:len $sgOurs] = 0 and [:len [/ip hotspot ip-binding find where mac-address=$sgMac]] = 0) do={{\n\
-             :local sgName (\"lease-\" . $sgMac . \"-\" . $sgNow)\n\
-             :onerror sgError in={{\n{ask}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n}}\n\
-             :if ($leaseBound = 0) do={{\n:foreach sgBinding in=$sgOurs do={{\n{READ}\
-             /ip hotspot ip-binding remove $sgBinding\n\
-             :onerror sgError in={{\n{end}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n}}\n}}\n"
+             :local sgMac [:tostr $leaseActMAC]\n:local sgIp [:tostr $leaseActIP]\n\
+             :if ($leaseBound = 1 and [:len [/ip hotspot ip-binding find where mac-address=$sgMac]] = 0) do={{\n{begin}}}\n\
+             :if ($leaseBound = 0) do={{\n\
+             :foreach sgBinding in=[/ip hotspot ip-binding find where mac-address=$sgMac and comment~\"^{MARK},\"] do={{\n{READ}\
+             /ip hotspot ip-binding remove $sgBinding\n{end}}}\n}}\n"
         )
     }
 
-    /// Of the scheduler.
+    /// Of the scheduler: each ip-binding of ours.
     fn leases(&self) -> String {
-        let interim = self.report("interim", ";\"session_seconds\"=($sgNow - $sgSince)");
-        let stop = self.report("stop", ";\"session_seconds\"=($sgNow - $sgSince)");
-        let longer = format!(
-            "/ip hotspot ip-binding set $sgBinding comment=(\"{MARK},\" . $sgName . \",\" . $sgSince . \",\" . ($sgNow + $sgSeconds))\n\
-             :set sgUntil ($sgNow + $sgSeconds)\n"
-        );
-        let ask = self.ask("", &longer, ":set sgUntil 0\n");
+        let ask = caught(&self.ask("", ":set sgLeft $sgSeconds\n", ":set sgLeft 0\n"));
+        let (every, end) = (EVERY.1, self.stop(""));
         format!(
             "# spotgate\n\
-             :local sgNow [:tonum [:timestamp]]\n\
              :foreach sgBinding in=[/ip hotspot ip-binding find where comment~\"^{MARK},\"] do={{\n{READ}\
+             :local sgLeft ([:tonum ($sgWords->2)] - {every})\n\
              :local sgMac [:tostr [/ip hotspot ip-binding get $sgBinding mac-address]]\n\
-             :local sgUntil [:tonum ($sgWords->3)]\n\
              :local sgIp \"\"\n\
-             :local sgLeases [/ip dhcp-server lease find where active-mac-address=$sgMac and status=bound]\n\
-             :if ([:len $sgLeases] > 0) do={{\n\
-             :set sgIp [:tostr [/ip dhcp-server lease get [:pick $sgLeases 0] active-address]]\n}}\n\
-             :if ([:len $sgIp] > 0) do={{\n:onerror sgError in={{\n{ask}{interim}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n}}\n\
-             :if ([:len $sgIp] = 0 or $sgNow >= $sgUntil) do={{\n\
-             /ip hotspot ip-binding remove $sgBinding\n\
-             :onerror sgError in={{\n{stop}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n}}\n}}\n"
+             :foreach sgLease in=[/ip dhcp-server lease find where active-mac-address=$sgMac and status=bound] do={{\n\
+             :set sgIp [:tostr [/ip dhcp-server lease get $sgLease active-address]]\n}}\n\
+             :if ([:len $sgIp] > 0) do={{\n{ask}}}\n\
+             :if ([:len $sgIp] = 0 or $sgLeft <= 0) do={{\n\
+             /ip hotspot ip-binding remove $sgBinding\n{end}}} else={{\n\
+             /ip hotspot ip-binding set $sgBinding comment=(\"{MARK},\" . $sgName . \",\" . $sgLeft)\n}}\n}}\n"
         )
     }
 
-    /// Of the user profile: `user`, `address`, `mac-address` are given. It runs after the login, which it can only undo.
-    fn on_login(&self) -> String {
-        let undo = "/ip hotspot active remove [find where mac-address=$sgMac]\n";
-        let start = self.report("start", ";\"access_code\"=$sgUser");
-        let ask = self.ask(";\"access_code\"=$sgUser", &start, undo);
+    /// Of the other scheduler: devices that could not be asked about when they got their lease, or may only now.
+    fn again(&self) -> String {
+        let begin = self.begin();
         format!(
-            "# spotgate\n{GUEST}:onerror sgError in={{\n{ask}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n"
+            "# spotgate\n\
+             :foreach sgServer in=[/ip dhcp-server find where lease-script~\"^# spotgate\"] do={{\n\
+             :local sgDhcp [/ip dhcp-server get $sgServer name]\n\
+             :foreach sgLease in=[/ip dhcp-server lease find where server=$sgDhcp and status=bound] do={{\n\
+             :local sgMac [:tostr [/ip dhcp-server lease get $sgLease active-mac-address]]\n\
+             :local sgIp [:tostr [/ip dhcp-server lease get $sgLease active-address]]\n\
+             :if ([:len [/ip hotspot ip-binding find where mac-address=$sgMac]] = 0 and \
+             [:len [/ip hotspot active find where mac-address=$sgMac]] = 0) do={{\n{begin}}}\n}}\n}}\n"
         )
+    }
+
+    /// Of the user profile: `user`, `address`, `mac-address` are given. It runs after the login, which it can only undo. A scheduler
+    /// of the guest's own ends the session when its time is over, and keeps its name.
+    fn on_login(&self) -> String {
+        let timer = "/system scheduler add name=$sgTimer interval=[:totime $sgSeconds] policy=read,write,test comment=$sgName \
+                     on-event=(\"/ip hotspot active remove [find where mac-address=\" . $sgMac . \"]; \
+                     /system scheduler remove [find where name=\\\"\" . $sgTimer . \"\\\"]\")\n";
+        let undo = "/ip hotspot active remove [find where mac-address=$sgMac]\n";
+        let ask = caught(&self.ask(";\"access_code\"=$sgUser", timer, undo));
+        format!("# spotgate\n{GUEST}/system scheduler remove [find where name=$sgTimer]\n{ask}")
     }
 
     /// The same; `uptime-secs`, `bytes-in` and `bytes-out` too.
     fn on_logout(&self) -> String {
-        let stop = self.report(
-            "stop",
+        let stop = self.stop(
             ";\"access_code\"=$sgUser;\"session_seconds\"=[:tonum $\"uptime-secs\"];\"input_octets\"=[:tonum $\"bytes-in\"];\
              \"output_octets\"=[:tonum $\"bytes-out\"]",
         );
         format!(
-            "# spotgate\n{GUEST}:onerror sgError in={{\n{stop}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n"
+            "# spotgate\n{GUEST}:foreach sgFound in=[/system scheduler find where name=$sgTimer] do={{\n\
+             :set sgName [:tostr [/system scheduler get $sgFound comment]]\n/system scheduler remove $sgFound\n}}\n{stop}"
         )
     }
 }
 
+/// What fails is said, and does no harm.
+fn caught(statements: &str) -> String {
+    format!(":onerror sgError in={{\n{statements}}} do={{\n:log warning (\"spotgate: \" . $sgError)\n}}\n")
+}
+
 /// What an ip-binding's comment says.
 const READ: &str = ":local sgWords [:toarray [/ip hotspot ip-binding get $sgBinding comment]]\n\
-                    :local sgName [:tostr ($sgWords->1)]\n\
-                    :local sgSince [:tonum ($sgWords->2)]\n";
+                    :local sgName [:tostr ($sgWords->1)]\n";
 
-/// Who logs in at the hotspot. A device has one session there at a time.
+/// Who logs in or out at the hotspot.
 const GUEST: &str = ":local sgMac [:tostr $\"mac-address\"]\n:local sgIp [:tostr $address]\n:local sgUser [:tostr $user]\n\
-                     :local sgName (\"hotspot-\" . $sgMac)\n";
+                     :local sgTimer (\"spotgate-\" . $sgMac)\n\
+                     :local sgName (\"hotspot-\" . $sgMac . \"-\" . [:tonum [:timestamp]])\n";
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ const KEYS: &str = "[[http.api_key]]\nname = \"router\"\nkey = \"key-of-the-rout
 fn made(nas: &str, more: &str, call_out: &CallOut) -> Result<Setup, Error> {
     let text = format!(
         "[source]\nkind = \"file\"\npath = \"tokens.json\"\n[[nas]]\nname = \"{nas}\"\naddress = \"10.5.0.1\"\n\
-         secret = \"0123456789abcdef\"\n{more}\n"
+         secret = \"0123456789abcdef\"\naccounting = false\ndisconnect_port = 0\n{more}\n"
     );
     let loaded = crate::config::from_str(&text, Path::new("/etc/spotgate/spotgate.toml"), &|_| None);
     let settings = loaded.unwrap_or_else(|report| panic!("{report}")).settings;
@@ -49,9 +49,10 @@ fn each_is_whole_and_names_nothing_that_is_not_there() {
     let script = made("fr\\\"ont $desk", KEYS, &at("https://wifi.example.org/x")).unwrap().script;
     assert!(read(&script).code.starts_with("{\n"));
     let inner = inner(&script);
-    assert_eq!(inner.len(), 4, "lease, leases, on-login, on-logout");
-    let given: [&[&str]; 4] = [
+    assert_eq!(inner.len(), 5, "lease, leases, again, on-login, on-logout");
+    let given: [&[&str]; 5] = [
         &["leaseBound", "leaseActMAC", "leaseActIP"],
+        &[],
         &[],
         &["user", "address", "mac-address"],
         &["user", "address", "mac-address", "uptime-secs", "bytes-in", "bytes-out"],
@@ -110,7 +111,9 @@ fn each_call_checks_the_certificate_waits_not_long_and_fails_without_harm() {
         }
         assert!(calls > 0);
         // What lets in or throws out hangs on a word of the answer's.
-        for (act, word) in [("ip-binding add", "\"allow\""), ("active remove", "\"deny\"")] {
+        for (act, word) in
+            [("ip-binding add", "\"allow\""), ("active remove [find where mac-address=$sgMac]", "\"deny\"")]
+        {
             if let Some(at) = script.find(act) {
                 assert!(script[..at].contains(&format!("($sgAnswer->\"decision\") = {word}")), "{act} in {script}");
             }
@@ -123,8 +126,29 @@ fn each_call_checks_the_certificate_waits_not_long_and_fails_without_harm() {
 }
 
 #[test]
+fn no_session_is_named_twice_and_none_outlasts_what_was_granted() {
+    let script = made("front-desk", KEYS, &at("https://wifi.example.org")).unwrap().script;
+    let inner = inner(&script);
+    let [lease, leases, again, login, logout] = &inner[..] else { panic!("five") };
+    for script in [lease, again, login, logout] {
+        assert!(script.contains("\"-\" . [:tonum [:timestamp]])"), "{script}");
+    }
+    // What is left shrinks with each look unless spotgate says how long.
+    assert!(leases.contains("- 60)") && leases.contains("$sgLeft <= 0") && leases.contains(":set sgLeft $sgSeconds"));
+    assert!(login.contains("interval=[:totime $sgSeconds]"), "{login}");
+    for script in &inner {
+        assert!(!script.contains("sgNow"), "no difference of clock readings: {script}");
+    }
+}
+
+#[test]
 fn who_would_ask_nobody_or_with_nothing_is_told() {
     let error = |more: &str, call_out: &CallOut| made("front-desk", more, call_out).unwrap_err().to_string();
+    let accounted = format!("{KEYS}[[nas]]\nname = \"other\"\naddress = \"10.5.0.2\"\nsecret = \"0123456789abcdef\"\n");
+    let text = format!("[source]\nkind = \"file\"\npath = \"tokens.json\"\n{accounted}");
+    let settings = crate::config::from_str(&text, Path::new("spotgate.toml"), &|_| None).unwrap().settings;
+    let refused = scripts(&settings, &settings.nas[0], &at("https://wifi.example.org")).unwrap_err();
+    assert!(refused.to_string().contains("a [[nas]] of their own"));
     assert!(error(KEYS, &CallOut::default()).contains("--url"));
     assert!(error("", &at("https://wifi.example.org")).contains("needs a key"));
     let named = |name: &str| CallOut { key: Some(name.to_owned()), ..at("https://wifi.example.org") };
