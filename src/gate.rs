@@ -365,8 +365,8 @@ impl Gate {
             Find::Here(tokens) | Find::Ask { stale: Some(tokens) } => tokens,
             Find::Ask { stale: None } | Find::Nothing => Tokens::default(),
         };
-        let remembered = question.login.device.map(|device| self.ledger.remembered(device)).unwrap_or_default();
-        let tokens = at_hand.iter().map(|token| token.id).chain(remembered.iter().map(|known| known.token));
+        let of_device = question.login.device.map(|device| self.ledger.tokens_of(device)).unwrap_or_default();
+        let tokens = at_hand.iter().map(|token| token.id).chain(of_device);
         for token in tokens {
             if let Some(reported) = report(token, progress) {
                 return self.accounted(Some(token), "recorded", reported, visit, progress);

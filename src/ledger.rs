@@ -45,6 +45,8 @@ const DUE_AT_MOST: usize = 3;
 pub struct Ledger {
     shards: Shards,
     devices: Devices,
+    /// Those that are not let in by their address alone any more: what is reported of them is still theirs.
+    parted: Devices,
     book: Book,
     /// What was read at the start is not all on disk: a snapshot makes it good.
     behind: AtomicBool,
@@ -133,6 +135,7 @@ impl Ledger {
         Self {
             shards: Shards::default(),
             devices: Devices::default(),
+            parted: Devices::default(),
             book,
             behind: AtomicBool::new(false),
             sooner: Notify::new(),
@@ -328,12 +331,21 @@ impl Ledger {
     /// This device logs in on this token by its code alone from now on, until it has done so. A restart forgets that.
     pub fn forget_device(&self, device: Mac, token: TokenId) {
         self.devices.forget(device, token);
+        self.parted.remember(device, token);
     }
 
     /// When the token was last used.
     #[must_use]
     pub fn last_used(&self, token: TokenId) -> Option<Timestamp> {
         self.shards.of(token).account(token)?.last_used()
+    }
+
+    /// The tokens that a session of this device may be on.
+    #[must_use]
+    pub fn tokens_of(&self, device: Mac) -> Vec<TokenId> {
+        let mut tokens = self.devices.of(device);
+        tokens.extend(self.parted.of(device));
+        tokens
     }
 
     /// The codes a device logged in with, latest first.

@@ -16,10 +16,13 @@ use super::*;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config;
+use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::ending::Cause;
+use crate::core::event::{News, Progress};
 use crate::core::ident::{BusinessId, Code, Mac, TokenId};
 use crate::core::login::{Claim, Login, Proof};
+use crate::core::session::Report;
 use crate::core::token::AccessToken;
 use crate::gate::{Gate, Step, Supply, Via};
 use crate::http::routes::router;
@@ -304,6 +307,30 @@ async fn a_router_that_challenges_gets_its_answer() {
     assert!(page.text.contains("name=\"username\" value=\"kx7q-91mp\""), "{}", page.text);
     assert!(page.text.contains("name=\"password\" value=\"33b1ec440cdbb48a28ca00096f49aaff\""), "{}", page.text);
     assert!(page.header("content-security-policy").contains("form-action 'self' http://annex.example.net"));
+}
+
+#[tokio::test]
+async fn what_is_reported_of_a_device_that_is_forgotten_still_counts_for_its_session() {
+    let world = World::new(vec![token(1, "kx7q-91mp")]);
+    world.goes_online("kx7q-91mp", PHONE, "10.5.88.41").await;
+    let session = world.gate.ledger.sessions().pop().unwrap().1;
+    world.gate.ledger.forget_device(PHONE, TokenId(1));
+    assert!(matches!(world.comes_back(PHONE, "10.5.88.41"), Decision::Deny(_)), "it types its code again");
+    let login = Login {
+        claim: Claim::Device(PHONE),
+        typed: b"",
+        proof: Proof::NotAsked,
+        device: Some(PHONE),
+        ip: None,
+        router: None,
+        nas_session: session.contact.nas_session.as_deref(),
+    };
+    let live = Arc::clone(&world.live.borrow());
+    let visit = live.visit(&login, live.nas("front-desk").unwrap(), Via::Http, world.clock.now().mono);
+    let report = Report { at: world.clock.now().wall, seconds: Seconds(0), input_octets: 0, output_octets: 0 };
+    let stop = Progress { session: None, news: News::Stop, report };
+    assert_eq!(world.gate.account(&visit, &stop).result, "recorded");
+    assert_eq!(world.gate.ledger.sessions().len(), 0);
 }
 
 #[tokio::test]
