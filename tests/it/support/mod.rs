@@ -4,6 +4,7 @@ pub mod authority;
 pub mod browser;
 pub mod ledger;
 pub mod pcap;
+pub mod places;
 pub mod process;
 pub mod wired;
 

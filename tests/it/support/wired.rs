@@ -2,12 +2,12 @@
 //! (hostapd), which asks FreeRADIUS, which asks spotgate. The switch reports to spotgate and takes its orders.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::places::{Places, ip};
 use super::process::{Process, place, until};
 use super::{KEY, Spotgate, printed, repository_file, run, tool};
 
@@ -37,7 +37,12 @@ impl Site {
         for needed in ["ip", "curl", "hostapd", "wpa_supplicant", "wpa_cli", "freeradius"] {
             tool(needed);
         }
-        let places = Places::new();
+        let places = Places::new(&["guest", "switch", "office"]);
+        places.wire(("switch", "port"), ("guest", "wire"));
+        places.wire(("switch", "uplink"), ("office", "lan"));
+        places.address("switch", "uplink", "192.0.2.1/24");
+        places.address("office", "lan", "192.0.2.2/24");
+        places.address("office", "lan", "192.0.2.3/24");
         let folder = tempfile::tempdir().unwrap();
         for file in ["hostapd.conf", "radiusd.conf"] {
             place("foreign", folder.path(), file, &[]);
@@ -165,63 +170,6 @@ impl Site {
         command.args(["-x", "-r", "1", "-t", "2", "-f"]).arg(file).args([server, kind, SWITCH_SECRET]);
         printed(&run(&mut command))
     }
-}
-
-/// Three namespaces and the cables between them; they go with the value.
-struct Places(String);
-
-impl Places {
-    const ALL: [&str; 3] = ["guest", "switch", "office"];
-
-    fn new() -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let uid = run(Command::new("id").arg("-u"));
-        assert!(printed(&uid).trim() == "0", "only root makes network namespaces; tests/run.sh sees to it");
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let places = Self(format!("spotgate-{}-{number}", std::process::id()));
-        for place in Self::ALL {
-            ip(&["netns", "add", &places.name(place)]);
-        }
-        for (one, at, other, there) in [("port", "switch", "wire", "guest"), ("uplink", "switch", "lan", "office")] {
-            let (at, there) = (places.name(at), places.name(there));
-            ip(&["link", "add", one, "netns", &at, "type", "veth", "peer", "name", other, "netns", &there]);
-        }
-        for (place, device) in
-            [("guest", "wire"), ("switch", "port"), ("switch", "uplink"), ("office", "lan"), ("office", "lo")]
-        {
-            ip(&["-n", &places.name(place), "link", "set", device, "up"]);
-        }
-        for (place, device, address) in
-            [("switch", "uplink", "192.0.2.1/24"), ("office", "lan", "192.0.2.2/24"), ("office", "lan", "192.0.2.3/24")]
-        {
-            ip(&["-n", &places.name(place), "address", "add", address, "dev", device]);
-        }
-        places
-    }
-
-    fn name(&self, place: &str) -> String {
-        format!("{}-{place}", self.0)
-    }
-
-    /// A program at this place. Its process is the very child: `ip` becomes it.
-    fn command(&self, place: &str, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(place), program]).stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        for place in Self::ALL {
-            let _ = Command::new("ip").args(["netns", "delete", &self.name(place)]).output();
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) {
-    let output = run(Command::new("ip").args(arguments));
-    assert!(output.status.success(), "ip {}: {}", arguments.join(" "), printed(&output));
 }
 
 /// A RADIUS packet as hostapd tells of it.

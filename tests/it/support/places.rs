@@ -1,0 +1,68 @@
+//! Machines and the cables between them, as network namespaces of a test's own.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{printed, run};
+
+/// The namespaces of a test; they go with the value.
+pub struct Places {
+    stem: String,
+    all: &'static [&'static str],
+}
+
+impl Places {
+    /// Makes them, each with its loopback.
+    pub fn new(all: &'static [&'static str]) -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let uid = run(Command::new("id").arg("-u"));
+        assert!(printed(&uid).trim() == "0", "only root makes network namespaces; tests/run.sh sees to it");
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let places = Self { stem: format!("spotgate-{}-{number}", std::process::id()), all };
+        for place in all {
+            ip(&["netns", "add", &places.name(place)]);
+            ip(&["-n", &places.name(place), "link", "set", "lo", "up"]);
+        }
+        places
+    }
+
+    /// Lays a cable from a device at one place to one at another.
+    pub fn wire(&self, one: (&str, &str), other: (&str, &str)) {
+        let (here, there) = (self.name(one.0), self.name(other.0));
+        ip(&["link", "add", one.1, "netns", &here, "type", "veth", "peer", "name", other.1, "netns", &there]);
+        for (place, device) in [one, other] {
+            ip(&["-n", &self.name(place), "link", "set", device, "up"]);
+        }
+    }
+
+    /// Gives a device an address, with the length of its network.
+    pub fn address(&self, place: &str, device: &str, address: &str) {
+        ip(&["-n", &self.name(place), "address", "add", address, "dev", device]);
+    }
+
+    /// The namespace of a place.
+    pub fn name(&self, place: &str) -> String {
+        format!("{}-{place}", self.stem)
+    }
+
+    /// A program at this place. Its process is the very child: `ip` becomes it.
+    pub fn command(&self, place: &str, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(place), program]).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        for place in self.all {
+            let _ = Command::new("ip").args(["netns", "delete", &self.name(place)]).output();
+        }
+    }
+}
+
+/// Has `ip` do this.
+pub fn ip(arguments: &[&str]) {
+    let output = run(Command::new("ip").args(arguments));
+    assert!(output.status.success(), "ip {}: {}", arguments.join(" "), printed(&output));
+}
