@@ -32,6 +32,9 @@ pub enum Error {
          on the router itself"
     )]
     NoPublicUrl,
+    /// It is none of MikroTik's.
+    #[error("this NAS is an openNDS (`hand_over = \"opennds\"`): docs/systems.md says how to connect one")]
+    OpenNds,
     /// The router would have no port to ask at.
     #[error(
         "there is nothing that the router could ask: `radius.auth_listen` and `radius.acct_listen` need a port each"
@@ -59,8 +62,10 @@ pub enum Error {
 
 /// The portal that guests of this router are sent to, if they are.
 fn portal(settings: &Settings, nas: &Nas) -> Result<Option<Url>, Error> {
-    if nas.hand_over == HandOver::Router {
-        return Ok(None);
+    match nas.hand_over {
+        HandOver::OneTime | HandOver::Form => {}
+        HandOver::Router => return Ok(None),
+        HandOver::OpenNds => return Err(Error::OpenNds),
     }
     if !settings.portal.enabled {
         return Err(Error::NoPortal);

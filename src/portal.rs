@@ -1,9 +1,9 @@
 //! The guest's door: the pages where a code is typed, and where the time left is read.
 //!
 //! A hotspot sends the browser of a guest who is not online to [`door`], with what [`arrival`] reads; the code is checked there,
-//! so that the guest reads the real reason, and the login goes back to the hotspot by way of [`handover`]. [`status`] shows the
-//! time left and logs out, and [`capport`] tells the same to a device's own software (RFC 8908). Nothing that comes from a
-//! browser is trusted: see each.
+//! so that the guest reads the real reason, and the login goes back to the hotspot by way of [`handover`], or of [`opennds`]
+//! where that is one. [`status`] shows the time left and logs out, and [`capport`] tells the same to a device's own software
+//! (RFC 8908). Nothing that comes from a browser is trusted: see each.
 
 pub mod address;
 pub mod arrival;
@@ -12,6 +12,7 @@ pub mod capport;
 pub mod door;
 pub mod handover;
 pub mod language;
+pub mod opennds;
 pub mod pages;
 pub mod status;
 

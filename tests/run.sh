@@ -6,10 +6,11 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd iproute2
-  openssl procps prometheus python3-venv radsecproxy sqlite3 systemd tshark wpasupplicant
+  build-essential busybox ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd
+  iproute2 iptables nftables opennds openssl procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd tshark wget
+  wpasupplicant
 )
-services=(freeradius hostapd prometheus radsecproxy wpa_supplicant)
+services=(freeradius hostapd nftables opennds prometheus radsecproxy wpa_supplicant)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
@@ -61,6 +62,7 @@ for component in rustfmt clippy; do
 done
 
 cargo fmt --check
+shellcheck docs/opennds/*.sh
 cargo deny --config .deny.toml --log-level error check bans licenses sources
 cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo doc --quiet --locked --no-deps
@@ -75,7 +77,7 @@ cargo test --locked --lib --bins
 if [ "$(id -u)" = 0 ]; then
   cargo test --locked --test it
 else
-  cargo test --locked --test it -- --skip foreign::
-  cargo test --locked --test it --config "target.'cfg(all())'.runner = 'sudo'" -- foreign::
+  cargo test --locked --test it -- --skip foreign:: --skip opennds::
+  cargo test --locked --test it --config "target.'cfg(all())'.runner = 'sudo'" -- foreign:: opennds::
 fi
 bash tests/package.sh

@@ -124,7 +124,7 @@ fn pages(arguments: &PagesArguments) -> ExitCode {
         }
     }
     let login = match hand_over {
-        HandOver::OneTime | HandOver::Form => "its login page sends guests to the portal",
+        HandOver::OneTime | HandOver::Form | HandOver::OpenNds => "its login page sends guests to the portal",
         HandOver::Router => "its login page takes the code itself",
     };
     print(&format!(

@@ -62,6 +62,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "extend_sessions",
             "accounting",
             "hand_over",
+            "fas_key",
+            "fas_key_file",
             "hotspot_hosts",
             "code_in",
             "certificate_name",
@@ -104,7 +106,10 @@ pub(super) fn is_section(name: &str) -> bool {
 
 /// Whether a key holds a secret, rather than something that may be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "secret" | "key" | "password" | "viewer_password" | "totp_secret" | "webhook_secret" | "url")
+    matches!(
+        key,
+        "secret" | "key" | "fas_key" | "password" | "viewer_password" | "totp_secret" | "webhook_secret" | "url"
+    )
 }
 
 /// A section as it is written: those of which there may be several have double brackets.

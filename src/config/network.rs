@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use rustls_pki_types::ServerName;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::bandwidth::Bandwidth;
 use super::file::{choice, duration, flag, number, or};
 use super::keys::nearest;
 use super::reader::Section;
-use super::secrets;
+use super::secrets::{self, Secret};
 use super::settings::{
     ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Ironwifi, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope,
     TlsFiles, ValidUntil,
@@ -132,9 +132,17 @@ fn nas(section: &Section<'_>, radsec: bool, taken: &mut Taken) -> Option<Nas> {
         ("no", RequireMessageAuthenticator::No),
     ];
     let styles = [("mikrotik", DisconnectStyle::Mikrotik), ("rfc5176", DisconnectStyle::Rfc5176)];
-    let ways = [("one-time", HandOver::OneTime), ("form", HandOver::Form), ("router", HandOver::Router)];
+    let ways = [
+        ("one-time", HandOver::OneTime),
+        ("form", HandOver::Form),
+        ("router", HandOver::Router),
+        ("opennds", HandOver::OpenNds),
+    ];
     let places = [("username", CodeIn::Username), ("password", CodeIn::Password)];
-    let disconnect_port: u16 = number(section, "disconnect_port", 0..=65_535, 3799);
+    let hand_over = choice(section, "hand_over", &ways, HandOver::OneTime);
+    // openNDS takes no orders.
+    let port = if hand_over == HandOver::OpenNds { 0 } else { 3799 };
+    let disconnect_port: u16 = number(section, "disconnect_port", 0..=65_535, port);
     let businesses = section.given("business_ids").and_then(|given| given.businesses()).unwrap_or_default();
     let host = "login.example.net";
     let hotspot_hosts =
@@ -164,7 +172,7 @@ fn nas(section: &Section<'_>, radsec: bool, taken: &mut Taken) -> Option<Nas> {
         choice(section, "require_message_authenticator", &require, RequireMessageAuthenticator::Auto);
     let extend_sessions = flag(section, "extend_sessions", false);
     let disconnect_style = choice(section, "disconnect_style", &styles, DisconnectStyle::Mikrotik);
-    let hand_over = choice(section, "hand_over", &ways, HandOver::OneTime);
+    let fas_key = fas_key(section, hand_over);
     let code_in = choice(section, "code_in", &places, CodeIn::Username);
     let rate_limit = section.given("rate_limit").and_then(|given| given.attribute("10M/10M"));
     let wispr = wispr(section, rate_limit.as_deref());
@@ -183,6 +191,7 @@ fn nas(section: &Section<'_>, radsec: bool, taken: &mut Taken) -> Option<Nas> {
         disconnect_port,
         disconnect_style,
         hand_over,
+        fas_key: fas_key?,
         hotspot_hosts: hotspot_hosts.unwrap_or_default(),
         code_in,
         certificate_name,
@@ -212,6 +221,35 @@ fn wispr(section: &Section<'_>, rate_limit: Option<&str>) -> Option<Bandwidth> {
             None
         }
     }
+}
+
+/// `fas_key`, which an openNDS has and nobody else; `None` if it is wrong or missing.
+fn fas_key(section: &Section<'_>, hand_over: HandOver) -> Option<Option<SecretString>> {
+    if hand_over != HandOver::OpenNds {
+        for key in ["fas_key", "fas_key_file"] {
+            if let Some(given) = section.concealed(key) {
+                let message = format!("`nas.{key}` has no effect without `hand_over = \"opennds\"`");
+                given.warn(message, "write that too, or remove the line");
+            }
+        }
+        return match section.secret("fas_key", "fas_key_file") {
+            Secret::Wrong => None,
+            Secret::Absent | Secret::Given(..) => Some(None),
+        };
+    }
+    let (key, at) = section.required_secret("fas_key", "fas_key_file")?;
+    // openNDS writes it into a command of a shell.
+    if !key.expose_secret().bytes().all(|octet| octet.is_ascii_alphanumeric()) {
+        let help = "make one with `openssl rand -hex 16`, and write the same as `faskey` of openNDS";
+        section.reader.error(Some(at), "the key of openNDS has something other than letters and digits in it", help);
+        return None;
+    }
+    if key.expose_secret().len() < SOUND_SECRET_BYTES {
+        let message = format!("the key of openNDS is shorter than {SOUND_SECRET_BYTES} characters and can be guessed");
+        let help = "make one with `openssl rand -hex 16`, and write the same as `faskey` of openNDS";
+        section.reader.warn(Some(at), message, help);
+    }
+    Some(Some(key))
 }
 
 /// `[http]` with its keys; `nases` are the names that a key may point to.

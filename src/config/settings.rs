@@ -185,6 +185,8 @@ pub struct Nas {
     pub disconnect_style: DisconnectStyle,
     /// How a guest's login gets to it.
     pub hand_over: HandOver,
+    /// What openNDS knows our word by; there where `hand_over` is [`HandOver::OpenNds`].
+    pub fas_key: Option<SecretString>,
     /// Hosts where `link-login-only` may point.
     pub hotspot_hosts: Vec<String>,
     /// Where the code stands in a request.
@@ -234,6 +236,8 @@ pub enum HandOver {
     OneTime,
     /// The portal's page sends the router's login form.
     Form,
+    /// The portal takes the code, and gives the guest its word for openNDS, with a password that is good for once.
+    OpenNds,
     /// The login page stands on the router itself.
     Router,
 }

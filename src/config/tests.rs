@@ -32,6 +32,7 @@ fn folder() -> tempfile::TempDir {
         ("nexudus-totp", "JBSW Y3DP EHPK 3PXP\n"),
         ("nexudus-webhook", "0123456789abcdef\n"),
         ("front-desk.secret", "0123456789abcdef\n"),
+        ("lobby.fas-key", "0123456789abcdef\n"),
         ("router-script.key", "kW2xPq8vTn4y"),
         ("admin-password", "  lemonade  \n"),
         ("viewer-password", "only looking"),
@@ -170,6 +171,7 @@ fn the_full_file_warns_only_of_what_cannot_go_together() {
         messages,
         [
             "`source.path` has no effect: it belongs to kind = \"file\"",
+            "`nas.fas_key_file` has no effect without `hand_over = \"opennds\"`",
             "`store.url_file` has no effect: `store.kind` is \"embedded\"",
         ]
     );
@@ -270,7 +272,25 @@ fn a_router_gets_logins_in_the_way_that_is_written() {
     }
     assert_eq!(minimal_and("").unwrap().settings.nas[0].hand_over, HandOver::OneTime);
     let report = minimal_and("hand_over = \"cookie\"").unwrap_err().to_string();
-    assert!(["one-time", "form", "router"].iter().all(|word| report.contains(word)), "{report}");
+    assert!(["one-time", "form", "router", "opennds"].iter().all(|word| report.contains(word)), "{report}");
+}
+
+#[test]
+fn opennds_needs_a_key_that_its_shell_can_take() {
+    let with = |lines: &str| minimal_and(&format!("hand_over = \"opennds\"\n{lines}"));
+    let loaded = with("fas_key = \"0123456789abcDEF\"").unwrap();
+    let nas = &loaded.settings.nas[0];
+    assert_eq!((nas.hand_over, loaded.warnings.problems().len()), (HandOver::OpenNds, 0));
+    assert!(nas.disconnect_port == 0 && !nas.rules.can_disconnect, "it takes no orders");
+    assert!(nas.fas_key.is_some() && !format!("{nas:?}").contains("abcDEF"));
+    for (lines, expected) in [
+        ("", "lacks `fas_key` or `fas_key_file`"),
+        ("fas_key = \"0123456789'abcdef\"", "something other than letters and digits"),
+        ("fas_key = \"\"", "`nas.fas_key` is empty"),
+    ] {
+        let report = with(lines).unwrap_err().to_string();
+        assert!(report.contains(expected) && !report.contains("'abc"), "{lines}: {report}");
+    }
 }
 
 #[test]
@@ -291,6 +311,8 @@ fn what_is_doubtful_is_a_warning() {
         ("[source.nexudus]\nmirror = true\ntime_zone = \"Europe/Madrid\"", "`source.nexudus.mirror` has no effect"),
         ("[store]\nurl = \"postgres://u:p@h/d\"", "`store.url` has no effect"),
         ("certificate_name = \"a\"", "`nas.certificate_name` has no effect"),
+        ("fas_key = \"0123456789abcdef\"", "`nas.fas_key` has no effect"),
+        ("hand_over = \"opennds\"\nfas_key = \"0123456789\"", "the key of openNDS is shorter than 16 characters"),
     ] {
         let loaded = minimal_and(more).unwrap_or_else(|report| panic!("{report}"));
         let warnings = loaded.warnings.to_string();

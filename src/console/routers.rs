@@ -224,7 +224,9 @@ fn cookies(nas: &Nas, seen: &Sightings, here: Here<'_>) -> Said {
             "{}, it brought a one-time password again. Take `cookie` and `mac-cookie` out of `login-by` in `/ip hotspot profile`",
             here.ago(at)
         )),
-        _ if nas.hand_over == HandOver::OneTime => good("none has brought a password again"),
+        _ if matches!(nas.hand_over, HandOver::OneTime | HandOver::OpenNds) => {
+            good("none has brought a password again")
+        }
         _ => unknown("cannot be told from guests who type their code; each login is checked anew"),
     }
 }

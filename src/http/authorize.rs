@@ -27,7 +27,7 @@ use crate::words;
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub struct AuthorizeRequest {
-    /// What the guest typed.
+    /// What the guest typed, or what the portal gave him for openNDS in its place.
     access_code: Option<String>,
     /// The device; alone, it asks for a MAC login.
     mac: Option<String>,
@@ -160,6 +160,8 @@ pub(super) async fn authorize(
         seen.asked_by_http.set(app.gate.clock.now().wall);
     }
     let purpose = if question.dry_run { Purpose::Explain } else { Purpose::Admit };
+    // A guest of an openNDS comes with a ticket of the portal's; to ask about it does not use it up.
+    let login = if question.dry_run { login } else { app.gate.redeemed(login, &question.nas.name) };
     let visit = caller.live.visit(&login, question.nas, Via::Http, received);
     Ok(Json(decide(&app, &caller, &Visit { purpose, ..visit }).await))
 }

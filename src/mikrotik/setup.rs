@@ -291,7 +291,7 @@ fn hotspot(script: &mut Script, settings: &Settings, nas: &Nas) {
 /// no longer lets in, until it is asked (facts/hotspot.md §8, 17).
 fn login_by(settings: &Settings, nas: &Nas) -> String {
     let form = match (nas.code_in, nas.hand_over) {
-        (CodeIn::Password, _) | (CodeIn::Username, HandOver::OneTime) => "http-pap",
+        (CodeIn::Password, _) | (CodeIn::Username, HandOver::OneTime | HandOver::OpenNds) => "http-pap",
         (CodeIn::Username, HandOver::Form | HandOver::Router) => "http-chap",
     };
     match settings.policy.mac_login {

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
+use secrecy::SecretString;
 
 use super::handover::{Chap, Destination, LoginLink, Refused};
 use super::language::Language;
-use crate::config::Nas;
+use super::opennds;
+use crate::config::{HandOver, Nas};
 use crate::core::ident::Mac;
 use crate::live::Live;
 
@@ -36,6 +38,17 @@ impl Given {
         let pairs = led.and_then(|query| reqwest::Url::parse(&format!("http://spotgate.invalid/?{query}")).ok());
         let pairs = pairs.iter().flat_map(reqwest::Url::query_pairs).map(|(name, value)| (name.into(), value.into()));
         Self(pairs.chain(self.0.iter().cloned()).collect())
+    }
+
+    /// As given, and before that what openNDS says in one value, by the names of the portal.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn unfolded(self, base: Option<&str>) -> Result<Self, Lost> {
+        let Some((_, fas)) = self.0.iter().find(|(name, _)| name == "fas") else { return Ok(self) };
+        let pairs = opennds::pairs(fas, base).ok_or(Lost::Garbled)?;
+        Ok(Self(pairs.into_iter().chain(self.0).collect()))
     }
 
     /// What it says of `name`; none if that is nothing, or too long to be anything.
@@ -94,6 +107,8 @@ pub struct Arrival<'a> {
     pub onward: Option<Destination>,
     /// The challenge of the router.
     pub chap: Option<Chap>,
+    /// What openNDS wants answered, and by which key.
+    pub asked: Option<(opennds::Hash, &'a SecretString)>,
     /// What went wrong before.
     pub says: Option<RouterSays>,
     /// The code, where the router has caught a link of ours with it.
@@ -140,6 +155,11 @@ impl<'a> Arrival<'a> {
         };
         let device: Option<Mac> = given.get("mac").and_then(|mac| mac.parse().ok());
         let ip: Option<IpAddr> = given.get("ip").and_then(|ip| ip.parse().ok());
+        let hash = || given.get("hid").and_then(opennds::Hash::parse).filter(|_| device.is_some());
+        let asked = match nas.hand_over {
+            HandOver::OpenNds => Some(hash().zip(nas.fas_key.as_ref()).ok_or(Lost::Garbled)?),
+            HandOver::OneTime | HandOver::Form | HandOver::Router => None,
+        };
         let base = live.settings.portal.public_url.as_deref();
         let orig = given.get("link-orig").or_else(|| given.get("dst"));
         let orig = orig.and_then(|orig| Destination::parse(orig).ok());
@@ -156,9 +176,11 @@ impl<'a> Arrival<'a> {
             onward.as_ref().map(|onward| ("link-orig", onward.as_str().to_owned())),
             text("chap-id"),
             text("chap-challenge"),
+            asked.as_ref().map(|(hash, _)| ("hid", hash.as_str().to_owned())),
         ];
         let again = again.into_iter().flatten().collect();
-        Ok(Self { nas, link, device, ip, onward, code, chap, says: given.get("error").map(router_says), again })
+        let says = given.get("error").map(router_says);
+        Ok(Self { nas, link, device, ip, onward, code, chap, asked, says, again })
     }
 
     /// What a form, or an address, must bring back to arrive the same way.

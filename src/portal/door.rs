@@ -13,6 +13,7 @@ use super::arrival::{Arrival, Given, Lost, RouterSays, language};
 use super::badge::{self, Badge, Proof};
 use super::handover::{Destination, LoginLink};
 use super::language::{Key, Language, Value, words};
+use super::opennds;
 use super::pages::{Here, Page, fields, query};
 use super::status::{badge as shown, cookie, is_of, is_online, router_login};
 use super::{COOKIE, In, answer, pages, see_other};
@@ -63,7 +64,15 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     pages(&live)?;
     let given = Given::new(given);
+    // So openNDS sends on who is online already, and opens the address again by which it let him in.
+    if given.get("tok").is_some() && given.get("status") == Some("authenticated") {
+        return Ok(see_other("status"));
+    }
     let door = Door::new(&app, &live, &given, &headers).await;
+    let given = match given.unfolded(live.settings.portal.public_url.as_deref()) {
+        Ok(given) => given,
+        Err(lost) => return Ok(door.lost(lost, None)),
+    };
     let Some(from) = from else { return Ok(door.lost(Lost::NotFromRouter, None)) };
     match Arrival::read(&given, &live, from) {
         Ok(arrival) => {
@@ -279,13 +288,17 @@ impl<'a> Door<'a> {
             let tickets = &self.app.gate.tickets;
             tickets.issue(code.clone(), device, arrival.nas.name().clone(), now.mono)
         };
-        let ticket = arrival.device.filter(|_| arrival.nas.hand_over == HandOver::OneTime).map(issue);
+        let by_ticket = matches!(arrival.nas.hand_over, HandOver::OneTime | HandOver::OpenNds);
+        let ticket = arrival.device.filter(|_| by_ticket).map(issue);
         // Only who is let in on the ticket is on the device that he says.
         let proof = ticket.iter().flatten().map(|ticket| Proof::of(ticket.reveal())).next().unwrap_or_default();
         let badge = arrival.device.map(|device| Badge { token, device, proof });
         let signed = |seconds| badge.map(|badge| badge.signed(&self.app.portal.key, now.wall, seconds));
         let then = self.then(arrival, signed(badge::SHOWN_FOR).as_deref());
         let mut response = match ticket {
+            Some(Some(ticket)) if let Some((hash, key)) = &arrival.asked => {
+                see_other(&opennds::login(&arrival.link, hash, key, &ticket, then.as_deref()))
+            }
             Some(Some(ticket)) => {
                 let chap = arrival.chap.as_ref();
                 let password = chap.map_or_else(|| ticket.reveal().to_owned(), |chap| chap.response(ticket.reveal()));

@@ -82,6 +82,14 @@ impl LoginLink {
         self.0.as_str()
     }
 
+    /// Another place on the same hotspot.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        url
+    }
+
     /// Where the hotspot logs out.
     #[must_use]
     pub fn logout(&self) -> String {

@@ -16,10 +16,11 @@ use super::badge::{self, Badge, Proof};
 use super::door::set_badge;
 use super::handover::{Destination, LoginLink};
 use super::language::{Key, Value, words};
+use super::opennds;
 use super::pages::{Here, Page, query};
 use super::{COOKIE, In, answer, pages, see_other};
 use crate::catalogue::{Find, Tokens};
-use crate::config::Nas;
+use crate::config::{HandOver, Nas};
 use crate::core::budget::{Pool, Seconds};
 use crate::core::ending::Cause;
 use crate::core::ident::TokenId;
@@ -248,9 +249,12 @@ pub(super) async fn logout(
         }
     }
     // A router that cannot be told, or does not answer, logs out by its own page.
-    let own = nas.and_then(|nas| login_of(&given, nas));
+    let own = nas.and_then(|nas| {
+        let login = login_of(&given, nas)?;
+        Some(if nas.hand_over == HandOver::OpenNds { opennds::logout(&login) } else { login.logout() })
+    });
     if let Some(own) = own.filter(|_| !gone) {
-        return Ok(see_other(&own.logout()));
+        return Ok(see_other(&own));
     }
     let said = match (told, gone, policy.counting) {
         (true, true, Counting::Connected) => words.say(language, Key::LogoutKept, &[]),

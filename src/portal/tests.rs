@@ -328,8 +328,96 @@ async fn what_is_reported_of_a_device_that_is_forgotten_still_counts_for_its_ses
     let live = Arc::clone(&world.live.borrow());
     let visit = live.visit(&login, live.nas("front-desk").unwrap(), Via::Http, world.clock.now().mono);
     let report = Report { at: world.clock.now().wall, seconds: Seconds(0), input_octets: 0, output_octets: 0 };
-    let stop = Progress { session: None, news: News::Stop, report };
+    let stop = Progress { session: None, news: News::Stop, report, unmeasured: false };
     assert_eq!(world.gate.account(&visit, &stop).result, "recorded");
+    assert_eq!(world.gate.ledger.sessions().len(), 0);
+}
+
+const OPENNDS: &str = r#"
+[[nas]]
+name = "lobby"
+address = "10.7.0.1"
+secret = "correct horse battery"
+disconnect_port = 0
+hand_over = "opennds"
+fas_key = "0123456789abcdef"
+hotspot_hosts = ["10.5.50.1:2050"]
+[http]
+"#;
+
+const HID: &str = "9c52a4f3e7d2e05d1a0dcfd2f8db8d7d8a4d1d0b7b2f54e4b3b1f1a7f8f7d5c4";
+
+/// What openNDS says of a guest of its.
+fn fas(hid: &str, device: &str, gateway: &str) -> String {
+    data_encoding::BASE64.encode(
+        format!(
+            "hid={hid}, clientip=10.5.50.9, clientmac={device}, gatewayname=x, gatewayaddress={gateway}, \
+             originurl=http%3a%2f%2fa.example%2f, clientif=lan"
+        )
+        .as_bytes(),
+    )
+}
+
+#[tokio::test]
+async fn a_guest_of_opennds_goes_back_with_our_word_for_his_device_and_a_ticket() {
+    let world = World::with(&CONFIGURATION.replace("[http]", OPENNDS), vec![token(1, "kx7q-91mp")]);
+    let page = world.get("/login", &[("fas", &fas(HID, "02:00:5e:10:00:01", "10.5.50.1:2050"))], "").await;
+    for field in [
+        format!("name=\"hid\" value=\"{HID}\""),
+        "name=\"link-orig\" value=\"http:&#x2f;&#x2f;a.example&#x2f;\"".to_owned(),
+        "name=\"mac\" value=\"02:00:5E:10:00:01\"".to_owned(),
+    ] {
+        assert!(page.status == 200 && page.text.contains(&field), "{field}: {}", page.text);
+    }
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("form-action 'self' http://10.5.50.1:2050 "), "{policy}");
+    let arrival = [
+        ("hid", HID),
+        ("mac", "02:00:5E:10:00:01"),
+        ("link-login-only", "http://10.5.50.1:2050/login"),
+        ("link-orig", "http://a.example/"),
+    ];
+    let denied = world.post("/login", &[&arrival[..], &[("code", "nobody")]].concat(), "").await;
+    assert!(denied.status == 200 && denied.text.contains("not known"), "{}", denied.text);
+    let answer = world.post("/login", &[&arrival[..], &[("code", "kx7q-91mp")]].concat(), "").await;
+    let location = answer.location();
+    assert!(location.as_str().starts_with("http://10.5.50.1:2050/opennds_auth/?tok="), "{location}");
+    assert!(!location.as_str().contains("kx7q"), "{location}");
+    assert!(answer.leads_with("custom").unwrap().starts_with("sg-"));
+    let then = answer.leads_with("redir").unwrap();
+    assert!(then.starts_with("https://wifi.example.org/status?nas=lobby&lang=en&t="), "{then}");
+    assert!(then.ends_with("&link-orig=http%3A%2F%2Fa.example%2F"), "{then}");
+    assert_eq!(world.gate.ledger.sessions().len(), 0, "openNDS has yet to ask");
+    // Who is online and opens that address again is sent here without what a login takes.
+    let again = world.get("/login", &[("tok", "x"), ("status", "authenticated")], "").await;
+    assert_eq!((again.status, again.header("location")), (303, "status"));
+}
+
+#[tokio::test]
+async fn what_opennds_does_not_say_so_is_answered_by_a_page_and_nobody_goes_on() {
+    let world = World::with(&CONFIGURATION.replace("[http]", OPENNDS), vec![token(1, "kx7q-91mp")]);
+    let device = "02:00:5e:10:00:01";
+    for bad in [
+        "x".to_owned(),
+        "\0".to_owned(),
+        fas("", device, "10.5.50.1:2050"),
+        fas("abc", device, "10.5.50.1:2050"),
+        fas(HID, "phone", "10.5.50.1:2050"),
+        fas(HID, device, "10.5.50.1"),
+        fas(HID, device, "evil.example"),
+        fas(HID, device, "10.5.50.1:2050@evil.example"),
+        fas(HID, device, "evil.example/10.5.50.1:2050"),
+        fas(HID, device, ""),
+    ] {
+        let page = world.get("/login", &[("fas", &bad), ("code", "kx7q-91mp")], "").await;
+        assert!(page.status == 400 && page.text.contains("<h1>"), "{bad}: {} {}", page.status, page.text);
+    }
+    let link = ("link-login-only", "http://10.5.50.1:2050/login");
+    let (mac, code) = (("mac", device), ("code", "kx7q-91mp"));
+    for bad in [&[link, mac, code][..], &[link, mac, code, ("hid", "abc")], &[link, code, ("hid", HID)]] {
+        let page = world.post("/login", bad, "").await;
+        assert!(page.status == 400 && page.text.contains("<h1>"), "{bad:?}: {} {}", page.status, page.text);
+    }
     assert_eq!(world.gate.ledger.sessions().len(), 0);
 }
 

@@ -17,8 +17,8 @@ use spotgate::words;
 use crate::support::{KEY, Spotgate, client, mac, printed, record, repository_file, run, spotgate, tool, with};
 
 /// What may stand first in a line of a `console` block, which is not run: it needs a root shell, systemd, apt or a router.
-const OF_A_CONSOLE: [&str; 11] =
-    ["apt", "cat", "chown", "cp", "df", "journalctl", "rm", "scp", "ssh", "systemctl", "timedatectl"];
+const OF_A_CONSOLE: [&str; 12] =
+    ["apt", "cat", "chown", "cp", "df", "journalctl", "rm", "scp", "sed", "ssh", "systemctl", "timedatectl"];
 
 /// The code that the pages use.
 const CODE: &str = "kx7q-91mp";
@@ -207,7 +207,7 @@ fn every_configuration_is_one() {
             let content = match name {
                 "certificate" => certificate.pem(),
                 "private_key" => key.serialize_pem(),
-                name if name.ends_with("_file") => format!("a-secret-of-line-{number}"),
+                name if name.ends_with("_file") => format!("secretofline{number:04}"),
                 _ => continue,
             };
             let path = home.path().join(file.trim_start_matches("$CREDENTIALS_DIRECTORY/"));

@@ -1,4 +1,5 @@
-//! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, radsecproxy, systemd, hostapd behind FreeRADIUS.
+//! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, radsecproxy, systemd, hostapd behind FreeRADIUS,
+//! openNDS.
 
 // What clippy asks of code that serves strangers does not bind tests; and nothing here is anybody's interface.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -23,6 +24,7 @@ mod mikrotik;
 mod mirror;
 mod nexudus;
 mod openapi;
+mod opennds;
 mod peers;
 mod radsec;
 mod reload;

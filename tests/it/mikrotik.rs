@@ -68,6 +68,7 @@ fn what_cannot_be_is_said() {
         ("", "kitchen", 2, "no NAS is called kitchen; there are: front-desk"),
         ("", "front-desk", 2, "`portal.public_url` is not set"),
         ("hand_over = \"cookie\"", "front-desk", 2, "hand_over"),
+        ("hand_over = \"opennds\"\nfas_key = \"0123456789abcdef\"", "front-desk", 2, "docs/systems.md"),
     ] {
         let output = mikrotik(folder.path(), extra, &["pages", "--nas", nas, "--out", "pages"]);
         assert_eq!(output.status.code(), Some(code), "{}", printed(&output));

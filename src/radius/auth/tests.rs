@@ -32,6 +32,7 @@ fn client(code_in: CodeIn) -> Client {
             disconnect_port: 3799,
             disconnect_style: DisconnectStyle::Mikrotik,
             hand_over: HandOver::OneTime,
+            fas_key: None,
             hotspot_hosts: Vec::new(),
             code_in,
             certificate_name: None,

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod browser;
+pub mod gateway;
 pub mod ledger;
 pub mod pcap;
 pub mod places;

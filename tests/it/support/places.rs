@@ -40,6 +40,11 @@ impl Places {
         ip(&["-n", &self.name(place), "address", "add", address, "dev", device]);
     }
 
+    /// Has a place send all else by way of this address.
+    pub fn gateway(&self, place: &str, address: &str) {
+        ip(&["-n", &self.name(place), "route", "add", "default", "via", address]);
+    }
+
     /// The namespace of a place.
     pub fn name(&self, place: &str) -> String {
         format!("{}-{place}", self.stem)

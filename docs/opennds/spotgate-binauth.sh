@@ -1,0 +1,157 @@
+#!/bin/sh
+# BinAuth script of openNDS 9 for spotgate: asks whether a guest goes online and for how long, and reports how long it was.
+# It goes to /usr/lib/opennds, mode 755; `binauth` of openNDS names it. /etc/opennds/spotgate, mode 600, says whom it asks:
+#
+#   SPOTGATE_URL=http://192.168.1.2:8080
+#   SPOTGATE_KEY=...
+#
+# With the argument `report`, once a minute by cron or a timer, it tells of everybody who is online, and of ends that it could not
+# report when they came.
+#
+# openNDS 9 lets a guest in whatever this exits with, and also where it could not run it: only to print nothing and exit 0 is a
+# no. So whoever is online and not known to spotgate is put out again.
+
+LC_ALL=C
+SPOTGATE_URL=
+SPOTGATE_KEY=
+# shellcheck source=/dev/null
+[ -r /etc/opennds/spotgate ] && . /etc/opennds/spotgate
+
+# What spotgate answered last: status and body.
+status=
+answer=
+
+# How long an answer is waited for, in seconds. openNDS does nothing else meanwhile.
+patience=4
+
+# Ends that could not be reported.
+ends=/var/run/spotgate-ends
+umask 077
+
+# Whether the second is something, of the characters in the first alone.
+is_of() {
+	case $2 in
+	'' | *[!$1]*) return 1 ;;
+	esac
+}
+
+are_numbers() {
+	for number; do is_of 0-9 "$number" || return 1; done
+}
+
+say() { logger -t spotgate -p daemon.notice "$1" 2>/dev/null; }
+
+# Asks spotgate; sets status (000: no answer) and answer. Commands can be seen by others: curl reads all of it instead.
+ask() {
+	status=000
+	if ! is_of 'A-Za-z0-9._~+/=-' "$SPOTGATE_KEY" || ! is_of 'A-Za-z0-9.:/-' "$SPOTGATE_URL"; then
+		say '/etc/opennds/spotgate does not say where spotgate is, or with which key it is asked'
+		return
+	fi
+	answer=$(
+		curl -q --config - 2>/dev/null <<-END
+			url = "$SPOTGATE_URL$1"
+			header = "Authorization: Bearer $SPOTGATE_KEY"
+			data = "$(printf '%s' "$2" | sed 's/"/\\"/g')"
+			max-time = $patience
+			max-filesize = 16384
+			noproxy = "*"
+			silent
+			write-out = "\n%{http_code}"
+		END
+	) && status=${answer##*"
+"}
+	is_of 0-9 "$status" || status=000
+}
+
+# Asks whether this device goes online on the ticket that spotgate's page gave it; prints for how many seconds, or nothing.
+admit() {
+	is_of 0-9A-Fa-f: "$mac" && is_of 0-9A-Fa-f.: "$ip" && is_of 0-9A-Za-z "$token" && is_of a-z0-9- "$ticket" || return
+	ask /v1/authorize "{\"access_code\":\"$ticket\",\"mac\":\"$mac\",\"ip\":\"$ip\",\"session_id\":\"$token\"}"
+	[ "$status" = 200 ] || say "spotgate does not decide ($status): a guest is not let in"
+	case $status$answer in
+	'200{"decision":"allow",'*)
+		# The rest: no limits of rate and quota from here.
+		printf '%s' "$answer" | sed -n 's/.*"session_timeout":\([1-9][0-9]\{0,8\}\)[,}].*/\1 0 0 0 0/p'
+		;;
+	esac
+}
+
+# Reports an event of this device's session: seconds so far, octets from the device, octets to it. Whether it is written down.
+report() {
+	status=
+	is_of 0-9A-Fa-f: "$mac" && is_of 0-9A-Za-z "$token" && are_numbers "$2" "$3" "$4" || return
+	ask /v1/accounting "{\"event\":\"$1\",\"mac\":\"$mac\",\"session_id\":\"$token\",\"session_seconds\":$2,\"input_octets\":$3,\"output_octets\":$4}"
+	[ "$status" = 204 ]
+}
+
+# Whether spotgate was asked and could not take it.
+is_away() {
+	case $status in
+	000 | 5??) ;;
+	*) return 1 ;;
+	esac
+}
+
+# Reports an end: seconds, octets from the device, octets to it. What spotgate cannot take now is kept for the next minute: nothing
+# is tried again from beside openNDS, whose connections would stay open for as long.
+report_end() {
+	is_away || report stop "$@"
+	is_away || return
+	lines=$(sed -n '$=' "$ends" 2>/dev/null)
+	if [ "${lines:-0}" -lt 1000 ]; then
+		printf '%s\n' "$mac $token $*" >>"$ends"
+	else
+		say "the end of the session of $mac could not be reported"
+	fi
+}
+
+# Puts this device out. openNDS takes no orders while it runs this, so they are given from beside it.
+put_out() {
+	say "$mac is online and not known to spotgate ($status): it is put out"
+	(
+		for pause in 1 1 1 2 2 5 5 10; do
+			sleep "$pause"
+			case $(ndsctl deauth "$mac" 2>/dev/null) in
+			*deauthenticated* | *'not found'*) exit ;;
+			esac
+		done
+	) </dev/null >/dev/null 2>&1 &
+}
+
+# A line for each device that is online: address, token, seconds, octets from it and to it. openNDS writes a fact a line.
+online() {
+	ndsctl json 2>/dev/null | awk -F'"' -v now="$(date +%s)" '
+		{ fact[$2] = $4 }
+		$2 == "upload_this_session" && fact["state"] == "Authenticated" {
+			up = sprintf("%.0f", $4 * 1024); down = sprintf("%.0f", fact["download_this_session"] * 1024)
+			print fact["mac"], fact["token"], now - fact["session_start"], up, down
+		}'
+}
+
+case $1 in
+auth_client)
+	mac=$2 ip=$5 token=$6 ticket=$7
+	admit
+	;;
+client_auth)
+	mac=$2 token=$7
+	report start 0 0 0 || put_out
+	;;
+*_deauth)
+	mac=$2 token=$7 patience=2
+	are_numbers "$5" "$6" && report_end $(($6 - $5)) "$4" "$3"
+	;;
+report)
+	if mv "$ends" "$ends.$$" 2>/dev/null; then
+		while read -r mac token seconds up down; do report_end "$seconds" "$up" "$down"; done <"$ends.$$"
+		rm "$ends.$$"
+	fi
+	online | while read -r mac token seconds up down; do
+		report interim "$seconds" "$up" "$down" && continue
+		is_away && break
+		[ "$status" = 404 ] && put_out
+	done
+	;;
+esac
+exit 0

@@ -1,0 +1,197 @@
+//! Debian's openNDS, with the script and the settings that are shipped: how its guests come online and leave.
+
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+
+use crate::support::gateway::{ASKER, INTERNET, PHONE, Site};
+use crate::support::process::until;
+use crate::support::{record, with};
+
+const CODE: &str = "kx7q-91mp";
+
+/// Types the code and goes where that leads.
+fn comes_online(site: &Site) {
+    let sent = site.types(CODE);
+    assert_eq!(sent.status, 303, "{sent:?}");
+    let page = site.follow(&sent.onward);
+    assert!(page.text.contains("You are online"), "{page:?}");
+}
+
+/// What the address by which openNDS lets the guest in says of a name.
+fn said(address: &str, name: &str) -> String {
+    let url = reqwest::Url::parse(address).unwrap();
+    url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
+}
+
+fn number(of: &Value) -> i64 {
+    of.as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_guest_of_opennds_is_online_from_the_code_to_the_logout() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    assert!(!site.is_online());
+    let page = site.types("no-such-code");
+    assert!(page.status == 200 && page.text.contains("This code is not known"), "{page:?}");
+    assert!(!site.is_online());
+
+    comes_online(&site);
+    assert!(site.is_online());
+    let known = site.known();
+    assert_eq!(known["state"], "Authenticated");
+    assert_eq!(number(&known["session_end"]) - number(&known["session_start"]), 3600, "{known}");
+    let [session] = &site.sessions()[..] else { panic!("{:?}", site.sessions()) };
+    assert_eq!((&session["state"], &session["nas"]), (&json!("online"), &json!("lobby")));
+    assert_eq!((&session["mac"], &session["ip"]), (&json!(PHONE), &json!("10.5.50.9")));
+    assert_eq!(session["session_timeout"], 3600);
+    // Once a minute, where it is set up as described.
+    until("openNDS has counted what the guest has read", || number(&site.known()["download_this_session"]) > 0).await;
+    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()));
+    assert!(site.sessions()[0]["output_octets"].as_u64().unwrap() >= 1024, "{:?}", site.sessions());
+    // The address that let him in is good for nobody who is in, and shows him his time.
+    let again = site.follow("http://10.5.50.1:2050/opennds_auth/?tok=123456789&redir=x&custom=y");
+    assert!(again.text.contains("You are online"), "{again:?}");
+
+    let id = session["session"].as_str().unwrap();
+    let page = site.follow("http://192.0.2.2:8080/status");
+    let sent = site.send(&page, "logout", &[]);
+    assert_eq!(sent.onward, "http://10.5.50.1:2050/opennds_deny/");
+    site.open(&sent.onward);
+    assert!(!site.is_online());
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    let ended = site.ask(&format!("/v1/sessions/{id}"));
+    assert!(ended["input_octets"].as_u64().unwrap() > 0 && ended["output_octets"].as_u64().unwrap() > 0, "{ended}");
+
+    // openNDS tells of those it puts out when it is stopped.
+    comes_online(&site);
+    assert_eq!(site.sessions().len(), 1);
+    site.shut_down().await;
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    for (whose, said) in [("openNDS", site.said()), ("spotgate", site.spotgate.as_ref().unwrap().log())] {
+        assert!(!said.contains(CODE) && !said.contains(ASKER), "{whose}: {said}");
+    }
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn opennds_ends_a_session_when_its_time_is_over() {
+    let mut site = Site::start(&[]).await;
+    let end = spotgate::clock::Clock::system().now().wall + 10.seconds();
+    site.issue(&[with(record(1, CODE), json!({"ValidTo": end.to_string()}))]);
+    until("the token is known", || site.spotgate.as_ref().unwrap().log().contains("\"tokens\":1")).await;
+    comes_online(&site);
+    let known = site.known();
+    let (began, ends) = (number(&known["session_start"]), number(&known["session_end"]));
+    let session = site.sessions()[0].clone();
+    assert_eq!(session["session_timeout"], ends - began);
+    assert!(began < ends && Timestamp::from_second(ends).unwrap() <= end, "{ends} and {end}");
+    until("its time is over", || !site.is_online()).await;
+    until("its end is reported", || site.sessions().is_empty()).await;
+    let ended = site.ask(&format!("/v1/sessions/{}", session["session"].as_str().unwrap()));
+    let used = ended["seconds_used"].as_i64().unwrap();
+    assert!((ends - began..ends - began + 5).contains(&used), "{known}: {ended}");
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn without_spotgate_nobody_comes_in_who_is_in_stays_and_the_end_is_reported_later() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let address = site.types(CODE).onward;
+    site.spotgate.take().unwrap().kill();
+    let refused = site.open(&address);
+    assert!(refused.onward.starts_with("http://192.0.2.2:8080/login?fas="), "{refused:?}");
+    assert!(!site.is_online());
+    site.start_spotgate();
+    let page = site.follow(&refused.onward);
+    assert!(page.text.contains("did not accept the login"), "{page:?}");
+
+    comes_online(&site);
+    let session = site.sessions()[0]["session"].as_str().unwrap().to_owned();
+    site.spotgate.take().unwrap().kill();
+    assert!(site.is_online());
+    site.open("http://10.5.50.1:2050/opennds_deny/");
+    assert!(!site.is_online());
+    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()), "it is kept while nobody takes it");
+    site.start_spotgate();
+    assert_eq!(site.sessions()[0]["state"], "online");
+    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()));
+    assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["state"], "ended");
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn whom_opennds_lets_in_without_asking_is_put_out() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let address = site.types(CODE).onward;
+    // openNDS does not run the script while somebody else has its lock, and takes that for a yes.
+    let lock = site.locked().await;
+    let page = site.open(&address);
+    assert!(page.onward.starts_with("http://192.0.2.2:8080/status?"), "{page:?}");
+    assert!(site.is_online(), "this is what is to be undone");
+    drop(lock);
+    until("he is put out", || !site.is_online()).await;
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    // Whom `ndsctl` lets in, the next report puts out.
+    until("openNDS sees him as one who is out", || site.open(INTERNET).onward.contains("/login?fas=")).await;
+    let output = site.at_gateway("ndsctl").args(["auth", PHONE]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(site.script(&["sh"], &["report"]).0, Some(0));
+    until("he is put out again", || !site.is_online()).await;
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn the_script_answers_by_every_shell_and_lets_in_on_nothing_but_a_ticket() {
+    let mut site = Site::start(&[record(1, CODE), with(record(2, "0042"), json!({"MinutesLeft": 0}))]).await;
+    let asks = |shell: &[&str], mac: &str, ip: &str, token: &str, custom: &str| {
+        site.script(shell, &["auth_client", mac, "http%3a%2f%2fexample.org", "curl", ip, token, custom])
+    };
+    let no = (Some(0), String::new());
+    for (mac, ip, token, custom) in [
+        (PHONE, "10.5.50.9", "0a1b2c3d", "bmE%3d"),
+        (PHONE, "10.5.50.9", "0a1b2c3d", ""),
+        (PHONE, "10.5.50.9", "0a1b2c3d", "0042"),
+        (PHONE, "10.5.50.9", "0a1b2c3d", "sg-aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        (PHONE, "10.5.50.9", "0a1b2c3d", "\",\"access_code\":\"kx7q-91mp"),
+        (PHONE, "10.5.50.9", "0a1b2c3d\"", CODE),
+        (PHONE, "10.5.50.9\n", "0a1b2c3d", CODE),
+        ("$(id)", "10.5.50.9", "0a1b2c3d", CODE),
+        ("02:00", "10.5.50.9", "0a1b2c3d", CODE),
+    ] {
+        assert_eq!(asks(&["sh"], mac, ip, token, custom), no, "{mac} {ip} {token} {custom}");
+    }
+    for arguments in
+        [&[][..], &["auth_client"], &["timeout_deauth"], &["client_deauth", PHONE, "x", "y", "1", "2", "z"]]
+    {
+        assert_eq!(site.script(&["sh"], arguments), no, "{arguments:?}");
+    }
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    for (number, shell) in [&["dash"][..], &["busybox", "sh"], &["bash", "--posix"]].iter().enumerate() {
+        let address = site.types(CODE).onward;
+        let (token, ticket) = (format!("0a1b2c3{number}"), said(&address, "custom"));
+        let (code, answer) = asks(shell, PHONE, "10.5.50.9", &token, &ticket);
+        assert_eq!(
+            (code, answer.split(' ').skip(1).collect::<Vec<_>>()),
+            (Some(0), vec!["0", "0", "0", "0\n"]),
+            "{shell:?}"
+        );
+        assert_eq!(answer.split(' ').next().unwrap(), (3600 - 60 * number).to_string());
+        assert_eq!(site.script(shell, &["client_auth", PHONE, "0", "0", "1", "2", &token, &ticket]), no);
+        assert_eq!(site.sessions()[0]["state"], "online", "{shell:?}");
+        assert_eq!(site.script(shell, &["shutdown_deauth", PHONE, "7", "5", "100", "160", &token, &ticket]), no);
+        assert_eq!(site.sessions(), [] as [Value; 0], "{shell:?}");
+        assert_eq!(asks(shell, PHONE, "10.5.50.9", "0a1b2c3f", &ticket), no, "a ticket is good once");
+    }
+    assert_eq!(site.ask(&format!("/v1/tokens/{CODE}"))["usage_seconds"], 180);
+
+    // Everybody on a machine sees the arguments of its programs.
+    site.place_program("curl", "printf '%s\\n' \"$*\" >/run/site/arguments\nexec /usr/bin/curl \"$@\"\n");
+    let ticket = said(&site.types(CODE).onward, "custom");
+    let (_, answer) = asks(&["PATH=/run/site/programs:/usr/bin:/bin", "sh"], PHONE, "10.5.50.9", "0a1b2c3e", &ticket);
+    assert!(answer.ends_with(" 0 0 0 0\n"), "{answer}");
+    let arguments = site.left("arguments");
+    assert!(arguments.contains("--config -"), "{arguments}");
+    assert!([ASKER, CODE, &ticket].iter().all(|secret| !arguments.contains(secret)), "{arguments}");
+    assert!(!site.open(INTERNET).text.contains("the internet"));
+    site.spotgate.take().unwrap().stop();
+}
