@@ -248,15 +248,15 @@ impl Spotgate {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Waits, at most ten seconds, until `met` holds; for effects that come on the daemon's own time.
+    /// Waits, at most thirty seconds, until `met` holds; for effects that come on the daemon's own time.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut met: impl FnMut() -> F) {
-        for _ in 0..200 {
+        for _ in 0..600 {
             if met().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("not in ten seconds: {what}\n{}", self.log());
+        panic!("not in thirty seconds: {what}\n{}", self.log());
     }
 
     /// Sends a signal by name.
