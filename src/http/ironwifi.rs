@@ -1,5 +1,5 @@
 //! `POST /v1/ironwifi/authenticate`: IronWifi asks, for a form of its splash page (REST API as authentication provider) or for a
-//! RADIUS login (REST API connector). See facts of IronWifi's documentation in docs/systems.md.
+//! RADIUS login (REST API connector), as facts/ironwifi.md has it; docs/systems.md says how it is set up.
 //!
 //! IronWifi's accounting goes to IronWifi: nobody reports these sessions here, so their time counts from the admission, and they
 //! cannot be told to end.
@@ -187,9 +187,16 @@ impl Wrong {
     }
 }
 
-/// The connector's question names the port, or the user without a device (facts/ironwifi.md).
+/// What the connector sends of an MS-CHAP login.
+const MSCHAP: [&str; 2] = ["mschap_challenge", "mschap_response"];
+
+/// The connector's question names the port of RADIUS, or is one of MS-CHAP (facts/ironwifi.md).
 fn is_connector(fields: &Fields) -> bool {
-    fields.get("auth_port").is_some() || fields.get("mschap_response").is_some()
+    fields.get("auth_port").is_some() || is_mschap(fields)
+}
+
+fn is_mschap(fields: &Fields) -> bool {
+    MSCHAP.iter().any(|name| fields.get(name).is_some_and(|value| !value.is_null()))
 }
 
 fn read(fields: &Fields, names: &Ironwifi) -> Result<Asked, Wrong> {
@@ -200,8 +207,7 @@ fn read(fields: &Fields, names: &Ironwifi) -> Result<Asked, Wrong> {
         tracing::debug!(fields = ?unknown, "fields from IronWifi that mean nothing here");
     }
     let typed = names.code_fields.iter().find_map(said);
-    let is_mschap = ["mschap_challenge", "mschap_response"].iter().any(|name| fields.word(name).is_some());
-    if is_mschap && fields.word("password").is_none_or(str::is_empty) {
+    if is_mschap(fields) && fields.word("password").is_none_or(str::is_empty) {
         return Err(Wrong::MsChap);
     }
     let typed = typed.ok_or(Wrong::NoCode)?;

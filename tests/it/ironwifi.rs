@@ -89,9 +89,11 @@ async fn the_connector_is_answered_as_documented() {
     let (_, sessions) = spotgate.read("/v1/sessions").await;
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "{sessions}");
     let mschap = json!({"login": "kx7q-91mp", "auth_port": "11111", "mschap_challenge": "99999999", "mschap_response": "888888888888888888"});
-    let (status, answer) = ask(&spotgate, mschap).await;
-    assert_eq!(status, 422);
-    assert!(answer["errors"][0].as_str().unwrap().contains("MS-CHAP"), "{answer}");
+    for mschap in [mschap, json!({"login": "kx7q-91mp", "mschap_response": ["888888888888888888"]})] {
+        let (status, answer) = ask(&spotgate, mschap).await;
+        assert_eq!(status, 422);
+        assert!(answer["errors"][0].as_str().unwrap().contains("MS-CHAP"), "{answer}");
+    }
     spotgate.stop();
 }
 
