@@ -339,6 +339,19 @@ impl Catalogue {
         if reliable { self.standing(id) } else { None }
     }
 
+    /// Whether this token is gone, and that may be relied on.
+    #[must_use]
+    pub fn is_surely_gone(&self, id: TokenId) -> bool {
+        let standing = if self.origin.is_none() { self.standing(id) } else { self.certain(id) };
+        standing == Some(Standing::Gone)
+    }
+
+    /// Every token of the copy of everything.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<AccessToken>> {
+        self.older(Duration::MAX)
+    }
+
     /// Whether there is a copy of everything of this location.
     #[must_use]
     pub fn is_whole(&self, business: Option<BusinessId>) -> bool {

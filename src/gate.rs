@@ -23,9 +23,9 @@ use crate::radius::sightings::Strangers;
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trouble::Trouble;
 use crate::throttle::{Throttle, Who};
 use crate::ticket::{self, Tickets};
-use crate::write_back::Trouble;
 
 /// Through which door a login came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +154,8 @@ pub struct Gate {
     pub strangers: Strangers,
     /// What was decided, for people.
     pub history: History,
+    /// Why IronWifi's users are not as they should be, if that is so.
+    pub ironwifi: Trouble,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -167,7 +169,8 @@ impl Gate {
         let supply = RwLock::new(supply);
         let (throttle, tickets) = (Throttle::default(), Tickets::default());
         let (strangers, history) = (Strangers::default(), History::absent());
-        Self { supply, ledger, throttle, tickets, strangers, history, metrics, clock }
+        let ironwifi = Trouble::default();
+        Self { supply, ledger, throttle, tickets, strangers, history, ironwifi, metrics, clock }
     }
 
     /// The same gate, of which this history is kept.

@@ -20,14 +20,16 @@
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
 //!   [`words`]: decisions in plain words. [`portal`]: the guest's door, and the pages behind it. [`console`]: the operator's
 //!   desk.
+//! - [`ironwifi`]: tokens as users of IronWifi, where that cannot ask.
 //! - [`mikrotik`]: what a router of theirs needs from us: the commands that connect it, and the pages that it shows.
 //! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
 //!   the process and is no account.
 //! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
 //!   place that reads a clock.
-//! - [`tls`]: certificates and keys out of files.
+//! - [`tls`]: certificates and keys out of files. `calls`: calls of other systems over HTTP.
 //! - [`sandbox`]: a Nexudus and a hotspot to try and to test against.
 
+mod calls;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
@@ -38,6 +40,7 @@ pub mod feed;
 pub mod gate;
 pub mod history;
 pub mod http;
+pub mod ironwifi;
 pub mod journal;
 pub mod ledger;
 pub mod live;

@@ -29,6 +29,7 @@ use crate::gate::Gate;
 use crate::history::History;
 use crate::http;
 use crate::http::routes::App;
+use crate::ironwifi;
 use crate::journal::{CLOSE_WITHIN, OpenError};
 use crate::ledger::{self, Ledger, Lost};
 use crate::live::{Current, Live, Unusable};
@@ -225,6 +226,9 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep(Arc::clone(&gate), current.clone(), lost.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(revise(Arc::clone(&gate), current.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
+    let folder = live.borrow().settings.store.path.clone();
+    let pushing = ironwifi::push(Arc::clone(&gate), live.subscribe(), folder);
+    tasks.spawn(stop.clone().run_until_cancelled_owned(pushing));
     tracing::info!(
         auth = ?addresses.auth, accounting = ?addresses.accounting, radsec = ?addresses.radsec, http = ?addresses.http, metrics = ?addresses.metrics,
         version = env!("CARGO_PKG_VERSION"), "ready"

@@ -38,7 +38,8 @@ use crate::sandbox::nexudus::{Options, Sandbox, Seen};
 use crate::source::nexudus::wire::Record;
 use crate::source::nexudus::{Nexudus, Observer};
 use crate::source::{Error, Origin};
-use crate::write_back::{Trouble, WriteBack};
+use crate::telemetry::trouble::Trouble;
+use crate::write_back::WriteBack;
 
 const WALL: &str = "2026-11-23T10:00:00Z";
 const SPEED: u32 = 60;

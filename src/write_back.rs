@@ -10,7 +10,7 @@
 mod resting;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::resting::{Closed, Failed, Unsettled};
@@ -26,6 +26,7 @@ use crate::source::alarm::Alarm;
 use crate::source::nexudus::wire::Record;
 use crate::source::nexudus::{Effort, Nexudus, Share, Wrote, edited};
 use crate::source::{Error, Version};
+use crate::telemetry::trouble::Trouble;
 
 /// How often it is looked who owes whole minutes, or each `mirror_interval` if that is less: they are to be written within a
 /// minute.
@@ -55,22 +56,6 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// Of so many writes in a row nothing came, for the same reason, before that is said.
 const IN_VAIN: u32 = 3;
-
-/// Why nothing is written back although it should be.
-#[derive(Debug, Default)]
-pub struct Trouble(Mutex<Option<String>>);
-
-impl Trouble {
-    /// In words; none: all is well.
-    #[must_use]
-    pub fn words(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, words: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
-    }
-}
 
 /// What writes back, for one source.
 pub struct WriteBack {

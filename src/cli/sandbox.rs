@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::cli::{block_on, complain, print};
 use crate::clock::Clock;
+use crate::sandbox::ironwifi;
 use crate::sandbox::nexudus::{Fail, Options, Sandbox, demo_tokens};
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,9 @@ pub(super) struct SandboxArguments {
     /// A fault: 500, 409, timeout, html, …; `500:3` three times, `500@0.1` one time in ten
     #[arg(long, value_name = "MODE", value_parser = NonEmptyStringValueParser::new())]
     fail: Option<String>,
+    /// Where a sandbox of IronWifi's management interface listens as well (base_url http://ADDR/api, API key demo)
+    #[arg(long, value_name = "ADDR")]
+    ironwifi: Option<SocketAddr>,
 }
 
 pub(super) fn run(arguments: SandboxArguments) -> ExitCode {
@@ -47,8 +51,11 @@ async fn serve(arguments: SandboxArguments) -> Result<(), String> {
         None => demo_tokens(clock.now().wall),
     };
     let fail = arguments.fail.map(|mode| mode.parse::<Fail>().map_err(|error| error.to_string())).transpose()?;
-    let listener = TcpListener::bind(arguments.listen).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
+    let listener = listen(arguments.listen).await?;
+    let ironwifi = match arguments.ironwifi {
+        Some(address) => Some(ironwifi::Sandbox::start(listen(address).await?).map_err(|error| error.to_string())?),
+        None => None,
+    };
     let count = tokens.len();
     let (faults, latency) = (fail.into_iter().collect(), Duration::from_millis(arguments.latency));
     let options = Options { tokens, faults, latency, ..Options::default() };
@@ -57,11 +64,18 @@ async fn serve(arguments: SandboxArguments) -> Result<(), String> {
         "sandbox Nexudus at {} with {count} tokens; user demo@example.org, password demo; stop with Ctrl-C\n",
         sandbox.base_url()
     ));
+    if let Some(ironwifi) = &ironwifi {
+        print(&format!("sandbox IronWifi at {}; API key {}\n", ironwifi.base_url(), ironwifi::KEY));
+    }
     tokio::select! {
         () = sandbox.wait() => {}
         () = super::interrupted() => {}
     }
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 fn read(path: &Path) -> Result<Vec<Value>, String> {

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::ironwifi;
 use super::network::{self, SOUND_SECRET_BYTES};
 use super::passwords::{self, SHORTEST, Written};
 use super::reader::{Reader, Section};
@@ -38,7 +39,13 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
     let radius = network::radius(&radius_section);
     let (nas, names) = network::nases(&root, radius_section.concealed("radsec").is_some());
     let http = network::http(&root.section("http"), &names);
-    let ironwifi = network::ironwifi(&root.section("ironwifi"));
+    let ironwifi_section = root.section("ironwifi");
+    let ironwifi = ironwifi::ironwifi(&ironwifi_section, &names);
+    let is_whole = |source: &Source| !matches!(source, Source::Nexudus(nexudus) if !nexudus.mirror);
+    if ironwifi.as_ref().is_some_and(|ironwifi| ironwifi.push.is_some()) && !source.as_ref().is_none_or(is_whole) {
+        let help = "write `mirror = true` below [source.nexudus], or remove [ironwifi.push]";
+        reader.error(ironwifi_section.at.clone(), "`ironwifi.push` needs the copy of every token", help);
+    }
     let portal_section = root.section("portal");
     let portal = portal(&portal_section);
     if portal.enabled && portal.public_url.is_some() {
@@ -80,7 +87,7 @@ pub(super) fn settings<'a>(reader: &'a Reader<'a>, table: &'a DeTable<'a>) -> Op
         radius: radius?,
         nas: nas?,
         http: http?,
-        ironwifi,
+        ironwifi: ironwifi?,
         portal,
         admin,
         store: store?,

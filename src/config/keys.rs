@@ -76,6 +76,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("http.api_key", &["name", "key", "key_file", "scopes", "nas"]),
     ("ironwifi", &["code_fields", "device_fields", "valid_until"]),
     (
+        "ironwifi.push",
+        &["base_url", "api_key", "api_key_file", "nas", "requests_per_minute", "request_timeout", "withdraw"],
+    ),
+    (
         "portal",
         &[
             "enabled",
@@ -108,7 +112,15 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn is_secret(key: &str) -> bool {
     matches!(
         key,
-        "secret" | "key" | "fas_key" | "password" | "viewer_password" | "totp_secret" | "webhook_secret" | "url"
+        "secret"
+            | "key"
+            | "api_key"
+            | "fas_key"
+            | "password"
+            | "viewer_password"
+            | "totp_secret"
+            | "webhook_secret"
+            | "url"
     )
 }
 

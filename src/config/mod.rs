@@ -1,11 +1,12 @@
 //! The configuration file: TOML as written, read into [`Settings`] or into a [`Report`] of every mistake.
 //!
 //! `reader.rs` gives typed access to the parsed text and notes mistakes; `values.rs` and `secrets.rs` know what values
-//! mean, `file.rs` and `network.rs` which keys there are; `excerpt.rs` decides which lines a report may show.
+//! mean, `file.rs`, `network.rs` and `ironwifi.rs` which keys there are; `excerpt.rs` decides which lines a report may show.
 
 mod bandwidth;
 mod excerpt;
 mod file;
+mod ironwifi;
 mod keys;
 mod network;
 pub mod passwords;

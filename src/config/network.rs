@@ -11,11 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::bandwidth::Bandwidth;
 use super::file::{choice, duration, flag, number, or};
 use super::keys::nearest;
-use super::reader::Section;
+use super::reader::{Given, Section};
 use super::secrets::{self, Secret};
 use super::settings::{
-    ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Ironwifi, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope,
-    TlsFiles, ValidUntil,
+    ApiKey, CodeIn, DisconnectStyle, HandOver, Http, Nas, Radius, Radsec, RequireMessageAuthenticator, Scope, TlsFiles,
 };
 use super::values::SECOND;
 use crate::core::ident::NasName;
@@ -271,29 +270,6 @@ pub(super) fn http(section: &Section<'_>, nases: &[Named]) -> Option<Http> {
     Some(Http { listen: listen?, tls, trusted_proxies, api_keys: api_keys? })
 }
 
-/// `[ironwifi]`.
-pub(super) fn ironwifi(section: &Section<'_>) -> Ironwifi {
-    let default = Ironwifi::default();
-    let fields = |key: &'static str, example: &str, default: Vec<String>| {
-        let names = section.given(key).and_then(|given| {
-            let names = given.list(example, |name| name.name("voucher", 64))?;
-            let help = format!("write `{key} = {example}`, or leave it out");
-            if names.is_empty() {
-                given.wrong(format!("`{}` is empty: no field would be read", given.name), help)
-            } else {
-                Some(names)
-            }
-        });
-        names.unwrap_or(default)
-    };
-    let ways = [("auto", ValidUntil::Auto), ("portal", ValidUntil::Portal), ("connector", ValidUntil::Connector)];
-    Ironwifi {
-        code_fields: fields("code_fields", "[\"voucher\"]", default.code_fields),
-        device_fields: fields("device_fields", "[\"client_mac\"]", default.device_fields),
-        valid_until: choice(section, "valid_until", &ways, default.valid_until),
-    }
-}
-
 fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     let path = |key: &'static str| section.given(key).map(|given| (given.at.clone(), given.path("FILE.pem")));
     let lacks = |at, has: &str, lacks: &str| {
@@ -351,18 +327,21 @@ fn api_key(section: &Section<'_>, nases: &[Named], before: &[Option<ApiKey>]) ->
             Some(scopes)
         }
     });
-    let nas = section.given("nas").and_then(|given| {
-        let name = given.text("front-desk")?;
-        if nases.iter().any(|nas| nas.name == name) {
-            return Some(NasName::new(&name));
-        }
-        let known: Vec<&str> = nases.iter().filter(|nas| nas.shown).map(|nas| &*nas.name).collect();
-        let near = nearest(&name, known.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
-        let known = || match &*known {
-            [] => "write the name of a [[nas]]".to_owned(),
-            names => format!("write the name of a [[nas]]: {}", names.join(", ")),
-        };
-        given.wrong("there is no [[nas]] of this name", near.unwrap_or_else(known))
-    });
+    let nas = section.given("nas").and_then(|given| nas_of_name(&given, nases));
     Some(ApiKey { name: name?, key: key?.0, scopes: scopes?, nas })
+}
+
+/// The [[nas]] that is meant.
+pub(super) fn nas_of_name(given: &Given<'_>, nases: &[Named]) -> Option<NasName> {
+    let name = given.text("front-desk")?;
+    if nases.iter().any(|nas| nas.name == name) {
+        return Some(NasName::new(&name));
+    }
+    let known: Vec<&str> = nases.iter().filter(|nas| nas.shown).map(|nas| &*nas.name).collect();
+    let near = nearest(&name, known.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+    let known = || match &*known {
+        [] => "write the name of a [[nas]]".to_owned(),
+        names => format!("write the name of a [[nas]]: {}", names.join(", ")),
+    };
+    given.wrong("there is no [[nas]] of this name", near.unwrap_or_else(known))
 }

@@ -265,7 +265,7 @@ pub struct Http {
 }
 
 /// `[ironwifi]`: how the forms of a splash page name things, which whoever made the page has chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ironwifi {
     /// The fields that may hold the code: the first that is not empty.
     pub code_fields: Vec<String>,
@@ -273,6 +273,25 @@ pub struct Ironwifi {
     pub device_fields: Vec<String>,
     /// How `valid_until` is written.
     pub valid_until: ValidUntil,
+    /// `[ironwifi.push]`.
+    pub push: Option<Push>,
+}
+
+/// `[ironwifi.push]`: tokens become users of IronWifi.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Its management interface, without a trailing slash.
+    pub base_url: String,
+    /// What it is called with.
+    pub api_key: SecretString,
+    /// Whose locations and rate limit they have.
+    pub nas: NasName,
+    /// Ceiling of calls in a minute; at least 1.
+    pub requests_per_minute: u32,
+    /// Deadline of one call.
+    pub request_timeout: Duration,
+    /// Whether all of them are to be deleted instead.
+    pub withdraw: bool,
 }
 
 impl Ironwifi {
@@ -290,6 +309,7 @@ impl Default for Ironwifi {
             code_fields: names(&["voucher", "voucher_code", "access_code", "password", "login", "username"]),
             device_fields: names(&["client_mac", "mac", "id"]),
             valid_until: ValidUntil::Auto,
+            push: None,
         }
     }
 }

@@ -34,6 +34,7 @@ fn folder() -> tempfile::TempDir {
         ("front-desk.secret", "0123456789abcdef\n"),
         ("lobby.fas-key", "0123456789abcdef\n"),
         ("router-script.key", "kW2xPq8vTn4y"),
+        ("ironwifi-api.key", "9f8e7d6c5b4a"),
         ("admin-password", "  lemonade  \n"),
         ("viewer-password", "only looking"),
         ("postgres-url", "postgres://spotgate:tonic@db.example.org/spotgate"),
@@ -116,7 +117,9 @@ fn the_full_file_shows_the_defaults() {
         |one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug| assert_eq!(format!("{one:?}"), format!("{other:?}"));
     same(&full.cache, &least.cache);
     same(&full.throttle, &least.throttle);
-    same(&full.ironwifi, &least.ironwifi);
+    let push = full.ironwifi.push.as_ref().unwrap();
+    assert_eq!((push.requests_per_minute, push.request_timeout, push.withdraw), (60, Duration::from_secs(10), false));
+    same(&Ironwifi { push: None, ..full.ironwifi }, &least.ironwifi);
     same(&full.store, &least.store);
     same(&full.telemetry, &least.telemetry);
     assert_eq!(least.policy, Policy::default());
@@ -391,7 +394,7 @@ fn secret_files_are_checked() {
 fn a_webhook_secret_is_of_ascii_and_long_or_it_is_said() {
     let folder = folder();
     let warned = |nexudus: &str| {
-        let text = FULL.replace("\n#base_url", &format!("\n{nexudus}\n#base_url"));
+        let text = FULL.replacen("\n#base_url", &format!("\n{nexudus}\n#base_url"), 1);
         read_in(folder.path(), &text).unwrap().warnings.to_string()
     };
     assert_eq!(warned("webhook_secret = \"0123456789abcdef\""), "");

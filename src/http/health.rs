@@ -72,6 +72,7 @@ pub(crate) fn state(app: &App) -> (bool, Vec<String>) {
         let (seconds, way) = (by.as_secs().unsigned_abs(), if by.is_negative() { "ahead" } else { "behind" });
         format!("clock: this machine's is {seconds} s {way}, and corrected for that; set it (timedatectl set-ntp true)")
     }));
+    degraded.extend(app.gate.ironwifi.words().map(|trouble| format!("ironwifi: {trouble}")));
     degraded.extend(supply.write_back.words().map(|trouble| format!("write_back: {trouble}")));
     degraded.extend(app.gate.history.trouble().map(|trouble| format!("history: {trouble}")));
     (ready, degraded)

@@ -39,7 +39,7 @@ pub struct PacketLabels {
     result: &'static str,
 }
 
-/// Labels of `spotgate_source_requests_total`.
+/// Labels of `spotgate_source_requests_total` and `spotgate_ironwifi_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceLabels {
     operation: &'static str,
@@ -113,6 +113,9 @@ pub struct Metrics {
     decision_seconds: Family<ViaLabel, Histogram, fn() -> Histogram>,
     packets: Family<PacketLabels, Counter>,
     source_requests: Family<SourceLabels, Counter>,
+    ironwifi_requests: Family<SourceLabels, Counter>,
+    /// `spotgate_ironwifi_users`: users that are kept at IronWifi.
+    pub ironwifi_users: Gauge,
     // Absent before the first answer.
     radsec_connections: Family<NasLabel, Gauge>,
     radsec_refused: Family<CauseLabel, Counter>,
@@ -158,6 +161,8 @@ impl Default for Metrics {
             radsec_connections: Family::default(),
             radsec_refused: Family::default(),
             source_requests: Family::default(),
+            ironwifi_requests: Family::default(),
+            ironwifi_users: Gauge::default(),
             source_up: OnceLock::new(),
             source_alarm: Family::default(),
             tokens: Gauge::default(),
@@ -186,6 +191,12 @@ impl Default for Metrics {
         );
         registry.register("radsec_connections", "RadSec connections that are open", this.radsec_connections.clone());
         registry.register("radsec_refused", "RadSec connections refused, by cause", this.radsec_refused.clone());
+        registry.register(
+            "ironwifi_requests",
+            "Calls of IronWifi's management interface by outcome",
+            this.ironwifi_requests.clone(),
+        );
+        registry.register("ironwifi_users", "Users kept at IronWifi", this.ironwifi_users.clone());
         registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
         registry.register(
             "source_alarm",
@@ -283,6 +294,11 @@ impl Metrics {
     /// Counts a request to the source.
     pub fn source_request(&self, operation: &'static str, status: &str) {
         self.source_requests.get_or_create(&SourceLabels { operation, status: status.to_owned() }).inc();
+    }
+
+    /// Counts a call of IronWifi's management interface.
+    pub fn ironwifi_request(&self, operation: &'static str, status: &str) {
+        self.ironwifi_requests.get_or_create(&SourceLabels { operation, status: status.to_owned() }).inc();
     }
 
     /// Notes whether the source's last answer was good.

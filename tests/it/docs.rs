@@ -24,13 +24,14 @@ const OF_A_CONSOLE: [&str; 12] =
 const CODE: &str = "kx7q-91mp";
 
 /// Metrics that appear only once something has happened, by their names in `src/telemetry/metrics.rs`.
-const WITH_EVENTS: [(&str, &str); 12] = [
+const WITH_EVENTS: [(&str, &str); 13] = [
     ("accounting_records", "counter"),
     ("decision_seconds", "histogram"),
     ("decisions", "counter"),
     ("disconnects", "counter"),
     ("extensions", "counter"),
     ("http_problems", "counter"),
+    ("ironwifi_requests", "counter"),
     ("radius_packets", "counter"),
     ("radsec_connections", "gauge"),
     ("radsec_refused", "counter"),

@@ -2,8 +2,9 @@
 //! user_Guide/Connectors/rest_api.md), and what is not as it should be. IronWifi itself was not there.
 
 use serde_json::{Value, json};
+use spotgate::sandbox::ironwifi::Sandbox;
 
-use crate::support::{FILE_SOURCE, KEY, Spotgate, client, configuration, record, with};
+use crate::support::{FILE_SOURCE, KEY, Spotgate, client, configuration, configured, record, with};
 
 const ASKER: &str = "ironwifi-for-tests";
 const KEYS: &str = "rate_limit = \"10M/5M\"\n[[nas]]\nname = \"lobby\"\naddress = \"192.0.2.1\"\nsecret = \"correct horse battery\"\n\
@@ -165,5 +166,48 @@ async fn its_webhook_is_a_sign_of_life_and_no_more() {
     let elsewhere = format!("http://{}/v1/ironwifi/authenticate", spotgate.http);
     assert_eq!(client().post(elsewhere).basic_auth("ironwifi", Some(ASKER)).send().await.unwrap().status(), 401);
     assert!(!spotgate.log().contains("kx7q-91mp"));
+    spotgate.stop();
+}
+
+#[tokio::test]
+async fn tokens_are_users_there_as_long_as_they_are_valid() {
+    let ironwifi = Sandbox::start_local().await.unwrap();
+    let push = |key: &str, more: &str| {
+        let url = ironwifi.base_url();
+        format!(
+            "{KEYS}[ironwifi.push]\nbase_url = \"{url}\"\napi_key = \"{key}\"\nnas = \"front-desk\"\nrequests_per_minute = 6000\n{more}"
+        )
+    };
+    let there = |names: &[&str]| {
+        let mut users: Vec<String> = ironwifi.users().into_values().map(|user| user.name).collect();
+        users.sort();
+        users == names
+    };
+    let other = ironwifi.put_user("staff");
+    let records = [
+        record(1, "kx7q-91mp"),
+        record(2, "0042"),
+        with(record(3, "old-77"), json!({"ValidTo": "2026-01-01T00:00:00Z"})),
+    ];
+    let spotgate = Spotgate::over_file_with(&records, &push("demo", ""));
+    spotgate.until("a user each", async || there(&["0042", "kx7q-91mp", "staff"])).await;
+    spotgate.until("they are counted", async || spotgate.metric("spotgate_ironwifi_users").await == 2.0).await;
+    let created = "spotgate_ironwifi_requests_total{operation=\"create\",status=\"201\"}";
+    assert_eq!(spotgate.metric(created).await, 2.0);
+
+    // A key that is refused is said, and a reload puts it right.
+    configured(&spotgate.folder, &configuration(FILE_SOURCE, &push("not-the-key", "")));
+    spotgate.signal("HUP");
+    let refused =
+        async || spotgate.get("/readyz").await.1["degraded"].to_string().contains("ironwifi.push.api_key_file");
+    spotgate.until("the key is refused", refused).await;
+    configured(&spotgate.folder, &configuration(FILE_SOURCE, &push("demo", "withdraw = true\n")));
+    spotgate.signal("HUP");
+    spotgate.until("ours are gone", async || there(&["staff"])).await;
+    assert_eq!(ironwifi.users().into_keys().collect::<Vec<_>>(), [other]);
+    let log = spotgate.log();
+    for secret in ["kx7q-91mp", "0042", "not-the-key"] {
+        assert!(!log.contains(secret), "{log}");
+    }
     spotgate.stop();
 }

@@ -28,6 +28,7 @@ pub use fail::{Fail, FailError, Mode, Often};
 use self::accounts::Accounts;
 use self::records::Records;
 use crate::clock::Clock;
+use crate::sandbox::listener as connections;
 
 /// What the sandbox starts with.
 #[derive(Clone, Debug)]
@@ -169,7 +170,7 @@ impl Sandbox {
         let state = State { options, records, accounts, recent: VecDeque::new(), seen: Vec::new() };
         let world = Arc::new(World { clock, state: Mutex::new(state) });
         let stop = CancellationToken::new();
-        tokio::spawn(server::serve(listener, Arc::clone(&world), stop.clone()));
+        tokio::spawn(connections::serve(listener, server::router(Arc::clone(&world)), stop.clone()));
         Ok(Self { world, address, stop })
     }
 

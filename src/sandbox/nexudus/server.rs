@@ -1,6 +1,5 @@
-//! The sandbox's connections, routes and faults.
+//! The sandbox's routes and faults.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,63 +11,15 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 use super::accounts;
 use super::fail::{Fail, Mode};
 use super::records::{Asked, Records, done, seconds_left};
 use super::{Seen, State, World};
+use crate::sandbox::listener;
 
-pub(super) async fn serve(listener: TcpListener, world: Arc<World>, stop: CancellationToken) {
-    let router = router(world);
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = connection(stream, router) => {}
-                    }
-                });
-            }
-            // Out of file descriptors, most likely: others close theirs.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-/// An answer that is none: the connection is closed instead.
-#[derive(Clone, Copy)]
-struct Hangup;
-
-async fn connection(stream: TcpStream, router: Router) {
-    let service = hyper::service::service_fn(move |request| {
-        let service = TowerToHyperService::new(router.clone());
-        async move {
-            let Ok(response) = hyper::service::Service::call(&service, request).await;
-            if response.extensions().get::<Hangup>().is_some() {
-                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            }
-            Ok(response)
-        }
-    });
-    // However a connection ends is its client's affair.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
-fn router(world: Arc<World>) -> Router {
+pub(super) fn router(world: Arc<World>) -> Router {
     let tokens = "/api/spaces/accesstokens";
     Router::new()
         .route("/api/token", post(sign_in))
@@ -127,7 +78,7 @@ async fn front(Shared(world): Shared<Arc<World>>, mut request: Request, next: Ne
     if let Some(date) = date(&world) {
         response.headers_mut().insert(DATE, date);
     }
-    if response.extensions().get::<Hangup>().is_none()
+    if !listener::is_hangup(&response)
         && let Some(seen) = world.state().seen.get_mut(number)
     {
         seen.status = Some(response.status().as_u16());
@@ -143,13 +94,6 @@ fn refusal(world: &World, status: StatusCode) -> Response {
     }
     let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
     (status, [(CONTENT_TYPE, kind)], body).into_response()
-}
-
-/// No answer: the connection is closed.
-fn hangup() -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.extensions_mut().insert(Hangup);
-    response
 }
 
 async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Request, next: Next) -> Response {
@@ -168,7 +112,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
         Some(Mode::Throttled409) => return throttled(StatusCode::CONFLICT),
         Some(Mode::Throttled429) => return throttled(StatusCode::TOO_MANY_REQUESTS),
         Some(Mode::Timeout) => std::future::pending().await,
-        Some(Mode::Reset | Mode::Down) => return hangup(),
+        Some(Mode::Reset | Mode::Down) => return listener::hangup(),
         Some(Mode::Html) => return Html("<!DOCTYPE html><title>Nexudus</title><p>Please sign in.").into_response(),
         Some(Mode::Failure) => {
             let body = json!({"Status": 500, "Message": "x", "Value": null, "WasSuccessful": false, "Errors": null});
@@ -195,7 +139,7 @@ async fn play(world: &World, fault: Option<Mode>, operation: &str, request: Requ
     }
     let response = next.run(request).await;
     if fault == Some(Mode::Lost) {
-        return hangup();
+        return listener::hangup();
     }
     if fault != Some(Mode::Truncated) {
         return response;

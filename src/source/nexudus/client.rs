@@ -1,13 +1,12 @@
 //! Calls of the Nexudus API: signed in, under the ceiling, with pauses after failures, and within a deadline.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
-use reqwest::{RequestBuilder, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{RequestBuilder, StatusCode};
 
 use super::answer::{Fault, date, judge, refuses_the_record};
 use super::back_off::Pauses;
@@ -17,6 +16,7 @@ use super::sign_in::{Authorization, Grant, Outcome, SignIn, Step, new_client_id}
 use super::skew::Skew;
 use super::wire::{self, NotAList};
 use super::{Observer, Saved};
+use crate::calls::{self, Answer};
 use crate::clock::{Clock, Now, RELEASED};
 use crate::config;
 use crate::core::ident::TokenId;
@@ -163,17 +163,9 @@ enum Said {
     Refused(Refusal),
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(&self) -> Result<&str, Fault> {
-        wire::as_text(&self.body)
-            .ok_or_else(|| Fault::Broken { what: "Nexudus answered with bytes that are no text".to_owned() })
-    }
+fn text(answer: &Answer) -> Result<&str, Fault> {
+    wire::as_text(&answer.body)
+        .ok_or_else(|| Fault::Broken { what: "Nexudus answered with bytes that are no text".to_owned() })
 }
 
 /// A call's place under the ceiling, given back when it ends in whatever way.
@@ -214,16 +206,8 @@ impl Nexudus {
             what,
             remedy: "correct source.nexudus.base_url, or install the CA certificates of this system".to_owned(),
         };
-        let url = Url::parse(&config.base_url).map_err(|error| refused(format!("source.nexudus.base_url: {error}")))?;
-        let mut http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(clock.real(config.request_timeout))
-            .user_agent(concat!("spotgate/", env!("CARGO_PKG_VERSION")))
-            .referer(false);
-        if url.host_str().is_some_and(is_loopback) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| refused(format!("no HTTP client: {}", root_cause(&error))))?;
+        let http = calls::client(&config.base_url, clock.real(config.request_timeout));
+        let http = http.map_err(|why| refused(format!("source.nexudus.base_url: {why}")))?;
         Ok(Self {
             config: config.clone(),
             clock,
@@ -441,7 +425,7 @@ impl Nexudus {
     fn read(&self, operation: Operation, answer: &Answer) -> Result<Said, Fault> {
         if matches!(operation, Operation::Get | Operation::Update) && answer.status == StatusCode::NOT_FOUND {
             // "Not found" as a JSON string, or nothing; a web page that is not there at all is something else.
-            let text = answer.text()?;
+            let text = text(answer)?;
             if text.trim().is_empty() || serde_json::from_str::<serde_json::Value>(text).is_ok() {
                 return Ok(Said::Nothing);
             }
@@ -451,7 +435,7 @@ impl Nexudus {
             return Ok(Said::Refused(Refusal::of(answer, true)));
         }
         judge(answer.status, &answer.headers, operation.role(), self.now().wall)?;
-        let text = answer.text()?;
+        let text = text(answer)?;
         let checked = match operation {
             Operation::List => wire::List::parse(text).map(drop),
             Operation::Get | Operation::Update | Operation::SignIn => wire::reported_failure(text),
@@ -551,7 +535,7 @@ impl Nexudus {
         self.note_call().await;
         effort.sent = true;
         let left = effort.left(self.now().mono).min(self.config.request_timeout);
-        let exchanged = exchange(request().timeout(self.clock.real(left)), operation.limit()).await;
+        let exchanged = calls::exchange(request().timeout(self.clock.real(left)), operation.limit(), "Nexudus").await;
         drop(place);
         let status = match &exchanged {
             Ok(answer) => answer.status.as_str().to_owned(),
@@ -666,41 +650,4 @@ impl Effort {
     fn left(&self, now: Duration) -> Duration {
         self.deadline.saturating_sub(now).max(Duration::from_millis(1))
     }
-}
-
-/// Sends and reads at most `limit` bytes. The error: its name in metrics, and words without the address, which holds
-/// the code.
-async fn exchange(request: RequestBuilder, limit: usize) -> Result<Answer, (&'static str, String)> {
-    let broken = |error: reqwest::Error| {
-        if error.is_timeout() {
-            ("timeout", "Nexudus did not answer in time".to_owned())
-        } else if error.is_connect() {
-            ("error", format!("no connection to Nexudus: {}", root_cause(&error)))
-        } else {
-            ("error", "the connection to Nexudus broke".to_owned())
-        }
-    };
-    let mut response = request.send().await.map_err(broken)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > limit {
-            return Err(("error", format!("the answer of Nexudus is larger than {} MiB", limit >> 20)));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
-}
-
-/// The innermost error, which knows no address: "Connection refused", "certificate has expired".
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.downcast_ref::<reqwest::Error>().map_or_else(|| cause.to_string(), |_| "it could not be made".to_owned())
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
