@@ -204,6 +204,10 @@ impl Ledger {
         events.push(Event::Admitted(Box::new(session)));
         events.push(reported(id, progress));
         let written = self.change(&mut shard, token.id, account, question.policy, now, &events);
+        drop(shard);
+        if let Some(device) = question.login.device {
+            self.devices.remember(device, token.id);
+        }
         Reported { written, proven: None }
     }
 
@@ -237,13 +241,24 @@ impl Ledger {
         let unnamed = |session: &&Session| {
             device.is_some() && session.contact.nas == *nas && session.contact.nas_session.is_none()
         };
+        // One whose login named neither session nor device (a VPN server's, say) is the one that waits for a start: that of the
+        // same address, else the first.
+        let waits = |session: &&Session| {
+            let nameless = device.is_none() && session.device.is_none() && session.contact.nas_session.is_none();
+            nameless && session.contact.nas == *nas && session.reported.is_none() && progress.news == News::Start
+        };
+        let (ip, live) = (question.login.ip, || account.sessions().iter());
         let session = by_id
             .or_else(|| known().filter(named).find(of_device))
-            .or_else(|| account.sessions().iter().rev().filter(unnamed).find(of_device))?;
+            .or_else(|| live().rev().filter(unnamed).find(of_device))
+            .or_else(|| live().filter(waits).find(|session| ip.is_some() && session.contact.ip == ip))
+            .or_else(|| live().filter(waits).find(|session| session.contact.ip.is_none()))?;
+        let is_live = live().any(|live| live.id == session.id);
         let mut progress = *progress;
         if progress.unmeasured {
-            let passed = now.duration_since(session.admitted_at).as_secs();
-            progress.report.seconds = Seconds(u64::try_from(passed).unwrap_or_default());
+            // What is over has been counted.
+            let began = if is_live { session.admitted_at } else { now };
+            progress.report.seconds = Seconds::between(began, now);
         }
         let mut events = Vec::with_capacity(2);
         let contact = session.contact.updated(&question.contact(&session.code));
@@ -251,9 +266,8 @@ impl Ledger {
             events.push(Event::Contacted { session: session.id, contact: Box::new(contact) });
         }
         events.push(reported(session.id, &progress));
-        let live = account.sessions().iter().any(|live| live.id == session.id);
         let told =
-            live && progress.news == News::Stop && session.ending.as_ref().is_some_and(|ending| ending.tries > 0);
+            is_live && progress.news == News::Stop && session.ending.as_ref().is_some_and(|ending| ending.tries > 0);
         let proven = told.then(|| Box::new(session.clone()));
         let written = self.change(&mut shard, token, account, question.policy, now, &events);
         Some(Reported { written, proven })

@@ -177,13 +177,19 @@ impl Session {
     }
 
     /// Seconds run up by `now`: as reported, and between reports as the clock runs, at most to the session's own
-    /// timeout. An admission whose Start is awaited has run up nothing.
+    /// timeout. An admission whose Start is awaited has run up nothing; where none need come, it counts from the admission,
+    /// whatever is reported.
     #[must_use]
     pub fn used(&self, now: Timestamp) -> Seconds {
         match self.reported {
-            Some(Report { at, seconds, .. }) => seconds.max(seconds.plus(Seconds::between(at, now)).min(self.granted)),
+            Some(Report { at, seconds, .. }) if self.accounting => {
+                seconds.max(seconds.plus(Seconds::between(at, now)).min(self.granted))
+            }
             None if self.accounting => Seconds::ZERO,
-            None => Seconds::between(self.admitted_at, now).min(self.granted),
+            reported => {
+                let since = Seconds::between(self.admitted_at, now).min(self.granted);
+                reported.map_or(since, |report| report.seconds.max(since))
+            }
         }
     }
 
@@ -203,11 +209,11 @@ impl Session {
     }
 
     /// What it counts for if it ends now without the router's word: up to the last news, or up to now where no news
-    /// is ever sent.
+    /// need be sent.
     pub(super) fn counts_without_stop(&self, now: Timestamp) -> Seconds {
         match self.reported {
-            Some(report) => report.seconds,
-            None => self.used(now),
+            Some(report) if self.accounting => report.seconds,
+            _ => self.used(now),
         }
     }
 
@@ -266,12 +272,11 @@ impl Session {
 
     /// When it lapses unless news comes, and what it then counts for.
     pub(super) fn lapse(&self, policy: &Policy) -> (Timestamp, Seconds) {
+        if !self.accounting {
+            return (self.granted.after(self.admitted_at), self.most());
+        }
         let Some(report) = self.reported else {
-            return if self.accounting {
-                (policy.grant_timeout.after(self.admitted_at), Seconds::ZERO)
-            } else {
-                (self.granted.after(self.admitted_at), self.granted)
-            };
+            return (policy.grant_timeout.after(self.admitted_at), Seconds::ZERO);
         };
         let silence = Seconds(self.interim.0.saturating_mul(u64::from(policy.missed_interims)));
         let silent = silence.after(report.at);

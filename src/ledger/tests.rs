@@ -378,19 +378,30 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
     assert_eq!(world.admit_login(&one, &other, "2026-11-23T13:00:00Z").unwrap().renews, None);
 }
 
+/// A router's end of the session `lease-1`, which says how long it took or not.
+fn ends(world: &World, token: &AccessToken, seconds: Option<u64>, now: &str) {
+    let login = Login { nas_session: Some("lease-1"), ..by(mac(1)) };
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let seconds_said = Seconds(seconds.unwrap_or_default());
+    let report = Report { at: at(now), seconds: seconds_said, input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: None, news: News::Stop, report, unmeasured: seconds.is_none() };
+    assert!(world.ledger.report(token.id, &question, &progress, at(now)).is_some());
+}
+
 #[test]
 fn an_end_without_a_time_counts_what_has_passed() {
     let world = World { nas: NasRules { accounting: false, can_disconnect: false, ..nas("scripts") }, ..World::new() };
     let one = limited(1, 1);
     let login = Login { nas_session: Some("lease-1"), ..by(mac(1)) };
     assert_eq!(world.admit_login(&one, &login, NOON).unwrap().session_timeout, Seconds(3600));
-    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
-    let now = at("2026-11-23T12:10:00Z");
-    let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
-    let progress = Progress { session: None, news: News::Stop, report, unmeasured: true };
-    assert!(world.ledger.report(one.id, &question, &progress, now).is_some());
+    ends(&world, &one, None, "2026-11-23T12:10:00Z");
     assert_eq!(world.sessions(1), []);
-    assert_eq!(world.judge(&one, mac(2), "2026-11-23T12:10:00Z").unwrap().session_timeout, Seconds(3000));
+    let left = |now| world.judge(&one, mac(2), now).unwrap().session_timeout;
+    assert_eq!(left("2026-11-23T12:10:00Z"), Seconds(3000));
+    ends(&world, &one, None, "2026-11-23T12:20:00Z");
+    assert_eq!(left("2026-11-23T12:20:00Z"), Seconds(3000), "what is over goes on no more");
+    ends(&world, &one, Some(660), "2026-11-23T12:20:00Z");
+    assert_eq!(left("2026-11-23T12:20:00Z"), Seconds(2940), "what was measured is believed");
 }
 
 /// What a router says of a session that it names `name`.
@@ -475,4 +486,40 @@ fn a_router_that_is_told_too_much_holds_nobody_up() {
     assert_eq!(world.devices(100), [], "what lapsed is closed all the same");
     let later = world.ledger.due(&world.policy, at("2026-11-23T12:01:11Z"), &mut |_| true);
     assert_eq!(later.len(), 40, "and the others are told later");
+}
+
+#[test]
+fn a_start_of_nobody_known_is_that_of_the_login_that_waits_for_one() {
+    let world = World { nas: NasRules { can_disconnect: false, ..nas("vpn") }, ..World::new() };
+    let two = limited(1, 2);
+    let nameless = |ip, nas_session| Login { device: None, ip, nas_session, ..by(mac(1)) };
+    let starts = |login: &Login<'_>, news, now: &str| {
+        let question = Question { login, nas: &world.nas, policy: &world.policy };
+        let report = Report { at: at(now), seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
+        let progress = Progress { session: None, news, report, unmeasured: false };
+        world.ledger.report(two.id, &question, &progress, at(now)).is_some()
+    };
+    let (first, second) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    assert!(world.admit_login(&two, &nameless(None, None), NOON).is_ok());
+    assert!(world.admit_login(&two, &nameless(Some(second), None), "2026-11-23T12:00:01Z").is_ok());
+    let named = nameless(Some(second), Some("vpn-2"));
+    assert!(!starts(&nameless(Some(first), Some("old")), News::Interim, "2026-11-23T12:00:02Z"), "no start");
+    assert!(!starts(
+        &Login { device: Some(mac(9)), ..nameless(Some(first), Some("other")) },
+        News::Start,
+        "2026-11-23T12:00:02Z"
+    ));
+    assert!(starts(&named, News::Start, "2026-11-23T12:00:02Z"));
+    assert!(starts(&nameless(Some(first), Some("vpn-1")), News::Start, "2026-11-23T12:00:03Z"));
+    assert!(starts(&named, News::Start, "2026-11-23T12:00:04Z"), "told again");
+    let names: Vec<_> = world.sessions(1).iter().map(|session| session.contact.nas_session.clone().unwrap()).collect();
+    assert_eq!(names, ["vpn-1".into(), "vpn-2".into()], "each its own by address, else the first");
+    assert!(!starts(&nameless(None, Some("vpn-3")), News::Start, "2026-11-23T12:00:05Z"), "nobody waits");
+}
+
+#[test]
+fn a_session_that_began_with_its_start_is_known_by_its_device_too() {
+    let world = World::new();
+    says(&world, &limited(1, 1), "80a00001", News::Start, 0, NOON);
+    assert_eq!(world.ledger.tokens_of(mac(1)), [TokenId(1)]);
 }

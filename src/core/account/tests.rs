@@ -96,7 +96,19 @@ fn where_nothing_is_reported_time_counts_from_admission() {
     assert_eq!((used(&events, 600), used(&events, 10_000)), (600, 3600));
     let account = account(&events);
     assert_eq!(account.next_deadline(&Policy::default()), Some(at(3600)));
-    assert_eq!(account.due(&Policy::default(), at(3600)), [Event::Lapsed { session: id(1), counts: Seconds(3600) }]);
+    let lapsed = [Event::Lapsed { session: id(1), counts: Seconds(3600) }];
+    assert_eq!(account.due(&Policy::default(), at(3600)), lapsed);
+}
+
+#[test]
+fn where_nothing_need_be_reported_silence_after_a_report_ends_nothing() {
+    let quiet = Session { accounting: false, ..session(1, 3600) };
+    let events = [admitted(quiet), progressed(10, 0)];
+    assert_eq!((used(&events, 600), used(&events, 10_000)), (600, 3600));
+    let account = account(&events);
+    assert_eq!(account.next_deadline(&Policy::default()), Some(at(3600)));
+    let lapsed = [Event::Lapsed { session: id(1), counts: Seconds(3600) }];
+    assert_eq!(account.due(&Policy::default(), at(3600)), lapsed);
 }
 
 #[test]
