@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -96,7 +97,8 @@ impl Feed {
                     clock: clock.clone(),
                     in_force: in_force.subscribe(),
                 };
-                let client = client(nexudus, state, watch, clock)?;
+                let another = former.is_some_and(|former| former.is_entered_otherwise(nexudus));
+                let client = client(nexudus, state, watch, clock, another)?;
                 Source::Nexudus(Arc::new(match former.map(|former| &former.source) {
                     Some(Source::Nexudus(former)) => client.after(former),
                     Some(Source::File(_)) | None => client,
@@ -129,8 +131,9 @@ impl Feed {
         &self.supply
     }
 
-    /// Finds out whether it can take the place of `former`, which serves meanwhile: a file is read, and another account is
-    /// signed in to and asked for a token. The same account may be away just now: its copies are taken over.
+    /// Finds out whether it can take the place of `former`, which serves meanwhile: a file is read, and another account, or
+    /// the same by another password, is signed in to and asked for a token. The same account may be away just now: its copies
+    /// are taken over.
     pub async fn try_out(&self, former: &Self, tasks: &TaskTracker) -> Result<(), Error> {
         match &self.source {
             Source::File(file) => {
@@ -144,16 +147,32 @@ impl Feed {
                     }
                 }
             }
-            Source::Nexudus(_) if self.of_the_same_account(former) => Ok(()),
             Source::Nexudus(nexudus) => {
+                let same = self.of_the_same_account(former);
+                if same && !former.is_entered_otherwise(&nexudus.config) {
+                    return Ok(());
+                }
                 let config = &nexudus.config;
                 let mut effort = nexudus.effort_within(Share::Whole, config.request_timeout.saturating_mul(2));
                 let business = config.business_ids.first().map(|business| business.0.to_string());
                 let mut query = vec![("page", "1"), ("size", "1")];
                 query.extend(business.as_deref().map(|business| ("AccessToken_Business", business)));
-                nexudus.list(&query, &mut effort).await.map(drop)
+                match nexudus.list(&query, &mut effort).await {
+                    Err(Error::Retry { .. }) if same => Ok(()),
+                    listed => listed.map(drop),
+                }
             }
         }
+    }
+
+    /// Whether this account is entered otherwise than by this feed: by another password, say.
+    fn is_entered_otherwise(&self, other: &config::Nexudus) -> bool {
+        let Source::Nexudus(nexudus) = &self.source else { return true };
+        let secrets = |config: &config::Nexudus| {
+            let totp = config.totp_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+            (config.auth, config.password.expose_secret().to_owned(), totp)
+        };
+        secrets(&nexudus.config) != secrets(other)
     }
 
     /// Whether both ask one account of Nexudus.
@@ -349,8 +368,17 @@ async fn knock(nexudus: Arc<Nexudus>, health: Arc<Health>, clock: Clock) {
     }
 }
 
-fn client(nexudus: &config::Nexudus, state: &Arc<StateFile>, watch: Watch, clock: &Clock) -> Result<Nexudus, Error> {
+/// `anew`: by the password, since that is another.
+fn client(
+    nexudus: &config::Nexudus,
+    state: &Arc<StateFile>,
+    watch: Watch,
+    clock: &Clock,
+    anew: bool,
+) -> Result<Nexudus, Error> {
     let (state, saved, folder) = (Arc::clone(state), state.kept().nexudus, state.folder().map(Path::to_owned));
+    let refresh_token = |saved: &Saved| saved.refresh_token.clone().filter(|_| !anew);
+    let saved = saved.map(|saved| Saved { refresh_token: refresh_token(&saved), ..saved });
     let latest = Arc::new(Mutex::new(None));
     let on_save = Box::new(move |saved: &Saved| {
         *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved.clone());

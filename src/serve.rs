@@ -88,6 +88,11 @@ pub enum Fatal {
         /// How long it was waited for.
         within: Duration,
     },
+    /// As many readings hang as may.
+    #[error(
+        "earlier readings of it hang still: mend the disk or the mount, and start spotgate anew if they do not go on by that"
+    )]
+    Stuck,
     /// Something else of the system failed.
     #[error("{what}: {error}")]
     Io {
@@ -114,7 +119,12 @@ impl Fatal {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
-            Self::Listen { .. } | Self::Ledger(_) | Self::Late { .. } | Self::Lost(_) | Self::Io { .. } => 74,
+            Self::Listen { .. }
+            | Self::Ledger(_)
+            | Self::Late { .. }
+            | Self::Stuck
+            | Self::Lost(_)
+            | Self::Io { .. } => 74,
         }
     }
 }

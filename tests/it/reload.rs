@@ -141,6 +141,24 @@ async fn copies_at_hand_outlive_another_cache_and_other_keys_of_the_same_account
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_of_the_same_account_is_tried_out_first() {
+    for auth in ["oauth", "basic"] {
+        let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "untyped")]).await;
+        let keys = format!("mirror = false\nauth = \"{auth}\"");
+        let spotgate = Spotgate::start(&configuration(&source(&sandbox, &keys), ""));
+        assert_eq!(reason(&spotgate, "abc-123", 1).await, Value::Null);
+        let wrong = |text: String| text.replace("password = \"demo\"", "password = \"not that one\"");
+        assert!(!reload(&spotgate, wrong).await, "{auth}");
+        assert_eq!(reason(&spotgate, "untyped", 2).await, Value::Null, "{auth}");
+        assert_eq!(spotgate.get("/readyz").await.1["degraded"], json!([]), "{auth}");
+        // Nobody can say now; what is held serves.
+        sandbox.set_fail(Some("down".parse().unwrap()));
+        assert!(reload(&spotgate, |text| text + "\n# the same but for this\n").await, "{auth}");
+        assert_eq!(reason(&spotgate, "abc-123", 1).await, Value::Null, "{auth}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_account_is_signed_in_to_first_and_refused_where_that_fails() {
     for keys in ["mirror = true", "mirror = false", "mirror = true\nauth = \"basic\""] {
