@@ -3,8 +3,8 @@
 //! are for where it is not.
 //!
 //! What holds for each: an answer counts only if it says `allow` or `deny` itself; if none comes, everything stays as it is, but for
-//! what was granted and is over. No time is measured by the router's clock, which jumps when it boots: time counts at spotgate, from the
-//! admission (`accounting = false`), and a name of a session is used once.
+//! what was granted and is over. Nothing hangs on the router's clock, which jumps when it boots: time counts at spotgate, from the
+//! admission (`accounting = false`), the router looks around so many seconds after its start, and a name of a session is used once.
 
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
@@ -20,6 +20,13 @@ const MARK: &str = "spotgate-lease";
 /// How often the router looks after its ip-bindings, and after devices that have a lease and none.
 const EVERY: (&str, u32) = ("1m", 60);
 const AGAIN: &str = "10m";
+
+/// How the comments of schedulers begin that stand for a guest each. They are named as his session and never run; after commas come
+/// his device, and the seconds that he may stay. They outlive a restart, as guests do not: so his end is reported then, too.
+const GUEST: &str = "spotgate-guest";
+
+/// How often the router looks after its guests: by so much at most a session ends before its time.
+const LOOK: &str = "10s";
 
 /// How long the router waits for an answer, in all, and for its next part.
 const WAIT: &str = "idle-timeout=3s duration=5s";
@@ -87,11 +94,17 @@ pub fn scripts(settings: &Settings, nas: &Nas, call_out: &CallOut) -> Result<Set
             inner.again(),
             AGAIN,
         ),
+        (
+            "spotgate-guests",
+            "Look after guests who logged in without RADIUS: put out whose time is over, and report who is gone.",
+            inner.guests(),
+            LOOK,
+        ),
     ] {
         scheduled(&mut script, name, why, &source, every);
     }
     script.statement(
-        "Ask when a guest logs in without RADIUS, and report when one is gone.",
+        "Ask when a guest logs in without RADIUS, and report at once when one is gone.",
         &format!(
             "/ip hotspot user profile set [find where name=$sgProfile] on-login={} on-logout={}",
             quoted(&inner.on_login()),
@@ -115,7 +128,8 @@ fn scheduled(script: &mut Script, name: &'static str, why: &str, source: &str, e
     let known_by = [text("name", name)];
     script.ensure(why, &Object { menu: "/system script", known_by: &known_by, at_first: &[], properties: &properties });
     let event = text("on-event", &format!("/system script run {name}"));
-    let properties = [of_ours, word("interval", every), policy, event];
+    // Else it would begin by the clock of the day on which it was made, and wait for that day after a restart without the time.
+    let properties = [of_ours, word("start-time", "startup"), word("interval", every), policy, event];
     script.ensure(
         "Do so by itself.",
         &Object { menu: "/system scheduler", known_by: &known_by, at_first: &[], properties: &properties },
@@ -180,10 +194,11 @@ impl Inner<'_> {
         self.post("/v1/authorize", &body, &then)
     }
 
-    /// Reports the end of session `$sgName` of `$sgMac`.
-    fn stop(&self, more: &str) -> String {
+    /// Removes what stands for session `$sgName` of `$sgMac`, and reports its end: once, since what is gone cannot be removed again. How
+    /// long it lasted is known to spotgate.
+    fn end(&self, remove: &str, more: &str) -> String {
         let body = format!("\"nas\"={};\"event\"=\"stop\";\"mac\"=$sgMac;\"session_id\"=$sgName{more}", self.nas());
-        caught(&self.post("/v1/accounting", &body, ""))
+        caught(&format!("{remove}\n{}", self.post("/v1/accounting", &body, "")))
     }
 
     /// Asks for `$sgMac` at `$sgIp`, which has no ip-binding, and makes one.
@@ -197,21 +212,21 @@ impl Inner<'_> {
 
     /// Of the DHCP server: `leaseBound`, `leaseActMAC` and `leaseActIP` are given.
     fn lease(&self) -> String {
-        let (begin, end) = (self.begin(), self.stop(""));
+        let (begin, end) = (self.begin(), self.end(UNBIND, ""));
         format!(
             "# spotgate\n\
              :local sgMac [:tostr $leaseActMAC]\n:local sgIp [:tostr $leaseActIP]\n\
              :if ($leaseBound = 1 and [:len [/ip hotspot ip-binding find where mac-address=$sgMac]] = 0) do={{\n{begin}}}\n\
              :if ($leaseBound = 0) do={{\n\
              :foreach sgBinding in=[/ip hotspot ip-binding find where mac-address=$sgMac and comment~\"^{MARK},\"] do={{\n{READ}\
-             /ip hotspot ip-binding remove $sgBinding\n{end}}}\n}}\n"
+             {end}}}\n}}\n"
         )
     }
 
     /// Of the scheduler: each ip-binding of ours.
     fn leases(&self) -> String {
         let ask = caught(&self.ask("", ":set sgLeft $sgSeconds\n", ":set sgLeft 0\n"));
-        let (every, end) = (EVERY.1, self.stop(""));
+        let (every, end) = (EVERY.1, self.end(UNBIND, ""));
         format!(
             "# spotgate\n\
              :foreach sgBinding in=[/ip hotspot ip-binding find where comment~\"^{MARK},\"] do={{\n{READ}\
@@ -221,8 +236,7 @@ impl Inner<'_> {
              :foreach sgLease in=[/ip dhcp-server lease find where active-mac-address=$sgMac and status=bound] do={{\n\
              :set sgIp [:tostr [/ip dhcp-server lease get $sgLease active-address]]\n}}\n\
              :if ([:len $sgIp] > 0) do={{\n{ask}}}\n\
-             :if ([:len $sgIp] = 0 or $sgLeft <= 0) do={{\n\
-             /ip hotspot ip-binding remove $sgBinding\n{end}}} else={{\n\
+             :if ([:len $sgIp] = 0 or $sgLeft <= 0) do={{\n{end}}} else={{\n\
              /ip hotspot ip-binding set $sgBinding comment=(\"{MARK},\" . $sgName . \",\" . $sgLeft)\n}}\n}}\n"
         )
     }
@@ -242,28 +256,63 @@ impl Inner<'_> {
         )
     }
 
-    /// Of the user profile: `user`, `address`, `mac-address` are given. It runs after the login, which it can only undo. A scheduler
-    /// of the guest's own ends the session when its time is over, and keeps its name.
+    /// Of the user profile: `user`, `address`, `mac-address` are given. It runs after the login, which it can only undo. Who is let in
+    /// has left his former session at spotgate; who is denied leaves it to `guests`, as who is gone before the answer has come.
     fn on_login(&self) -> String {
-        let timer = "/system scheduler add name=$sgTimer interval=[:totime $sgSeconds] policy=read,write,test comment=$sgName \
-                     on-event=(\"/ip hotspot active remove [find where mac-address=\" . $sgMac . \"]; \
-                     /system scheduler remove [find where name=\\\"\" . $sgTimer . \"\\\"]\")\n";
-        let undo = "/ip hotspot active remove [find where mac-address=$sgMac]\n";
-        let ask = caught(&self.ask(";\"access_code\"=$sgUser", timer, undo));
-        format!("# spotgate\n{GUEST}/system scheduler remove [find where name=$sgTimer]\n{ask}")
-    }
-
-    /// The same; `uptime-secs`, `bytes-in` and `bytes-out` too.
-    fn on_logout(&self) -> String {
-        let stop = self.stop(
-            ";\"access_code\"=$sgUser;\"session_seconds\"=[:tonum $\"uptime-secs\"];\"input_octets\"=[:tonum $\"bytes-in\"];\
-             \"output_octets\"=[:tonum $\"bytes-out\"]",
+        let found = guests_of_device();
+        let allow = format!(
+            "/system scheduler remove {found}\n\
+             /system scheduler add name=$sgName disabled=yes comment=(\"{GUEST},\" . $sgMac . \",\" . $sgSeconds)\n"
         );
+        let deny = "/ip hotspot active remove [find where mac-address=$sgMac]\n";
+        let ask = caught(&self.ask(";\"access_code\"=$sgUser", &allow, deny));
         format!(
-            "# spotgate\n{GUEST}:foreach sgFound in=[/system scheduler find where name=$sgTimer] do={{\n\
-             :set sgName [:tostr [/system scheduler get $sgFound comment]]\n/system scheduler remove $sgFound\n}}\n{stop}"
+            "# spotgate\n\
+             :local sgMac [:tostr $\"mac-address\"]\n:local sgIp [:tostr $address]\n:local sgUser [:tostr $user]\n\
+             :local sgName (\"hotspot-\" . $sgMac . \"-\" . [:tonum [:timestamp]])\n{ask}"
         )
     }
+
+    /// The same; `bytes-in` and `bytes-out` too. It does not say which login is over: while the device is online, none is. Of who was
+    /// not let in, or is reported already, nothing is found.
+    fn on_logout(&self) -> String {
+        let found = guests_of_device();
+        let end = self.end(
+            "/system scheduler remove $sgGuest",
+            ";\"input_octets\"=[:tonum $\"bytes-in\"];\"output_octets\"=[:tonum $\"bytes-out\"]",
+        );
+        format!(
+            "# spotgate\n\
+             :local sgMac [:tostr $\"mac-address\"]\n\
+             :if ([:len [/ip hotspot active find where mac-address=$sgMac]] = 0) do={{\n\
+             :foreach sgGuest in={found} do={{\n\
+             :local sgName [/system scheduler get $sgGuest name]\n{end}}}\n}}\n"
+        )
+    }
+
+    /// Of the scheduler: each guest of ours. The router measures itself how long he is online. Whose time is over goes first: a
+    /// report may have to wait.
+    fn guests(&self) -> String {
+        let each = format!(
+            ":foreach sgGuest in=[/system scheduler find where comment~\"^{GUEST},\"] do={{\n\
+             :local sgWords [:toarray [/system scheduler get $sgGuest comment]]\n\
+             :local sgMac [:tostr ($sgWords->1)]\n"
+        );
+        let end = self.end("/system scheduler remove $sgGuest", "");
+        format!(
+            "# spotgate\n\
+             {each}:foreach sgActive in=[/ip hotspot active find where mac-address=$sgMac] do={{\n\
+             :if ([/ip hotspot active get $sgActive uptime] > ([:totime [:tonum ($sgWords->2)]] - {LOOK})) do={{\n\
+             /ip hotspot active remove $sgActive\n}}\n}}\n}}\n\
+             {each}:local sgName [/system scheduler get $sgGuest name]\n\
+             :if ([:len [/ip hotspot active find where mac-address=$sgMac]] = 0) do={{\n{end}}}\n}}\n"
+        )
+    }
+}
+
+/// Finds what stands for the guest with device `$sgMac`.
+fn guests_of_device() -> String {
+    format!("[/system scheduler find where comment~(\"^{GUEST},\" . $sgMac . \",\")]")
 }
 
 /// What fails is said, and does no harm.
@@ -275,10 +324,9 @@ fn caught(statements: &str) -> String {
 const READ: &str = ":local sgWords [:toarray [/ip hotspot ip-binding get $sgBinding comment]]\n\
                     :local sgName [:tostr ($sgWords->1)]\n";
 
-/// Who logs in or out at the hotspot.
-const GUEST: &str = ":local sgMac [:tostr $\"mac-address\"]\n:local sgIp [:tostr $address]\n:local sgUser [:tostr $user]\n\
-                     :local sgTimer (\"spotgate-\" . $sgMac)\n\
-                     :local sgName (\"hotspot-\" . $sgMac . \"-\" . [:tonum [:timestamp]])\n";
+const UNBIND: &str = "/ip hotspot ip-binding remove $sgBinding";
 
+#[cfg(test)]
+mod router;
 #[cfg(test)]
 mod tests;

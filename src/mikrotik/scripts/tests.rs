@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::router::Router;
 use super::*;
 use crate::mikrotik::script::tests::read;
 
@@ -35,7 +36,7 @@ fn inner(script: &str) -> Vec<String> {
 
 /// A script whose variables have no hyphens in their names: those stand in quotation marks behind their dollars.
 fn hyphens(script: &str) -> String {
-    let names = ["mac-address", "uptime-secs", "bytes-in", "bytes-out"];
+    let names = ["mac-address", "bytes-in", "bytes-out"];
     names.iter().fold(script.to_owned(), |script, name| script.replace(&format!("$\"{name}\""), "$given"))
 }
 
@@ -49,13 +50,14 @@ fn each_is_whole_and_names_nothing_that_is_not_there() {
     let script = made("fr\\\"ont $desk", KEYS, &at("https://wifi.example.org/x")).unwrap().script;
     assert!(read(&script).code.starts_with("{\n"));
     let inner = inner(&script);
-    assert_eq!(inner.len(), 5, "lease, leases, again, on-login, on-logout");
-    let given: [&[&str]; 5] = [
+    assert_eq!(inner.len(), 6, "lease, leases, again, guests, on-login, on-logout");
+    let given: [&[&str]; 6] = [
         &["leaseBound", "leaseActMAC", "leaseActIP"],
         &[],
         &[],
+        &[],
         &["user", "address", "mac-address"],
-        &["user", "address", "mac-address", "uptime-secs", "bytes-in", "bytes-out"],
+        &["mac-address", "bytes-in", "bytes-out"],
     ];
     for (script, given) in inner.iter().zip(given) {
         let code = code(&hyphens(script));
@@ -129,13 +131,12 @@ fn each_call_checks_the_certificate_waits_not_long_and_fails_without_harm() {
 fn no_session_is_named_twice_and_none_outlasts_what_was_granted() {
     let script = made("front-desk", KEYS, &at("https://wifi.example.org")).unwrap().script;
     let inner = inner(&script);
-    let [lease, leases, again, login, logout] = &inner[..] else { panic!("five") };
-    for script in [lease, again, login, logout] {
+    let [lease, leases, again, _, login, _] = &inner[..] else { panic!("six") };
+    for script in [lease, again, login] {
         assert!(script.contains("\"-\" . [:tonum [:timestamp]])"), "{script}");
     }
     // What is left shrinks with each look unless spotgate says how long.
     assert!(leases.contains("- 60)") && leases.contains("$sgLeft <= 0") && leases.contains(":set sgLeft $sgSeconds"));
-    assert!(login.contains("interval=[:totime $sgSeconds]"), "{login}");
     for script in &inner {
         assert!(!script.contains("sgNow"), "no difference of clock readings: {script}");
     }
@@ -158,4 +159,144 @@ fn who_would_ask_nobody_or_with_nothing_is_told() {
     let portal = format!("{KEYS}[portal]\npublic_url = \"https://portal.example.org\"\n");
     let script = made("front-desk", &portal, &CallOut::default()).unwrap().script;
     assert!(script.contains("https://portal.example.org/v1/authorize"));
+}
+
+const PHONE: &str = "3C:06:30:AA:19:01";
+const LAPTOP: &str = "3C:06:30:AA:19:02";
+
+/// Runs a day on a router: what a script causes runs at once, and then, on another, after it.
+fn on_a_router(day: impl Fn(&mut Router)) {
+    let script = made("front-desk", KEYS, &at("https://wifi.example.org")).unwrap().script;
+    for later in [false, true] {
+        let mut router = Router::with(&script, later);
+        let standing = router.schedulers();
+        day(&mut router);
+        // By then everybody is gone: nothing is left of any of them, here or at spotgate.
+        router.pass(1000);
+        assert_eq!((router.open(), router.schedulers()), (0, standing), "later: {later}");
+    }
+}
+
+#[test]
+fn a_guest_who_logs_out_is_reported_under_the_name_of_his_login() {
+    on_a_router(|router| {
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.pass(100);
+        assert!(router.is_online(PHONE));
+        router.log_out("10.5.88.41");
+        assert_eq!(router.open(), 0);
+    });
+}
+
+#[test]
+fn a_guest_whose_time_is_over_goes_and_is_reported_once() {
+    on_a_router(|router| {
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.pass(580);
+        assert!(router.is_online(PHONE));
+        router.pass(20);
+        assert!(!router.is_online(PHONE));
+    });
+}
+
+#[test]
+fn a_guest_whose_time_is_over_goes_while_spotgate_is_away() {
+    let script = made("front-desk", KEYS, &at("https://wifi.example.org")).unwrap().script;
+    let mut router = Router::with(&script, true);
+    router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+    router.away = true;
+    router.pass(600);
+    assert!(!router.is_online(PHONE));
+}
+
+#[test]
+fn a_guest_who_is_denied_is_put_out_and_nothing_is_reported_of_him() {
+    on_a_router(|router| {
+        router.denied.insert("old-77");
+        router.log_in("old-77", PHONE, "10.5.88.41");
+        assert!(!router.is_online(PHONE));
+        // Nor does it touch what another device has.
+        router.log_in("kx7q-91mp", LAPTOP, "10.5.88.42");
+        router.log_in("old-77", PHONE, "10.5.88.41");
+        assert!(router.is_online(LAPTOP) && router.open() == 1);
+        // What it had before is over.
+        router.log_in("old-77", LAPTOP, "10.5.88.43");
+        assert!(!router.is_online(LAPTOP));
+        router.pass(10);
+        assert_eq!(router.open(), 0);
+    });
+}
+
+#[test]
+fn a_device_that_logs_in_again_without_a_logout_goes_on_under_the_new_name() {
+    on_a_router(|router| {
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.pass(100);
+        // At another address; the router notices only now that the other one is gone.
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.77");
+        router.pass(100);
+        router.log_out("10.5.88.41");
+        assert_eq!((router.is_online(PHONE), router.open()), (true, 1));
+        router.pass(480);
+        assert!(router.is_online(PHONE));
+        router.pass(20);
+        assert!(!router.is_online(PHONE));
+    });
+}
+
+#[test]
+fn two_devices_with_one_code_are_two() {
+    on_a_router(|router| {
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.pass(100);
+        router.log_in("kx7q-91mp", LAPTOP, "10.5.88.42");
+        router.log_out("10.5.88.41");
+        assert_eq!((router.is_online(LAPTOP), router.open()), (true, 1));
+        router.pass(590);
+        assert!(router.is_online(LAPTOP));
+        router.pass(10);
+        assert!(!router.is_online(LAPTOP));
+    });
+}
+
+#[test]
+fn a_guest_who_leaves_while_spotgate_is_asked_is_reported_all_the_same() {
+    on_a_router(|router| {
+        router.meanwhile = Some(|router| {
+            router.pass(2);
+            router.log_out("10.5.88.41");
+        });
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.pass(60);
+        assert_eq!(router.open(), 0);
+    });
+}
+
+#[test]
+fn a_restart_of_the_router_ends_its_sessions_whatever_its_clock_says_then() {
+    on_a_router(|router| {
+        router.log_in("kx7q-91mp", PHONE, "10.5.88.41");
+        router.log_in("kx7q-91mp", LAPTOP, "10.5.88.42");
+        router.pass(100);
+        router.restart();
+        // One is back before anybody has looked.
+        router.log_in("kx7q-91mp", LAPTOP, "10.5.88.42");
+        router.pass(60);
+        assert_eq!((router.is_online(LAPTOP), router.open()), (true, 1));
+        router.pass(540);
+        assert!(!router.is_online(LAPTOP));
+    });
+}
+
+#[test]
+fn a_device_that_goes_around_the_login_page_goes_when_its_time_is_over_whatever_the_clock_says() {
+    let script = made("front-desk", KEYS, &at("https://wifi.example.org")).unwrap().script;
+    let mut router = Router::with(&script, true);
+    router.lease(PHONE, "10.5.88.41");
+    router.restart();
+    router.away = true;
+    router.pass(500);
+    assert!(router.is_online(PHONE));
+    router.pass(100);
+    assert!(!router.is_online(PHONE));
 }
