@@ -49,6 +49,14 @@ pub enum Error {
     /// There is no key that may do both.
     #[error("the router needs a key: a [[http.api_key]] with `scopes = [\"authorize\", \"accounting\"]`")]
     NoKeyAtAll,
+    /// RouterOS would take the rest of the key for another header.
+    #[error("the key {0} has a comma in it, which ends a header for RouterOS: give the router a key without one")]
+    NoPlainKey(String),
+    /// What is asked would stand behind the address's question mark.
+    #[error(
+        "{0} is no address that `/v1/authorize` could be put behind: leave `?` and `#` out, and what comes after them"
+    )]
+    NoPlainUrl(String),
     /// Time would be counted as of a router that reports it.
     #[error(
         "these scripts need a [[nas]] of their own, with `accounting = false` and `disconnect_port = 0`: time counts from the login, and nobody \

@@ -51,7 +51,13 @@ pub fn scripts(settings: &Settings, nas: &Nas, call_out: &CallOut) -> Result<Set
     if nas.rules.accounting || nas.rules.can_disconnect {
         return Err(Error::NotForScripts);
     }
+    if url.query().or(url.fragment()).is_some() {
+        return Err(Error::NoPlainUrl(url.to_string()));
+    }
     let key = key(settings, call_out)?;
+    if key.key.expose_secret().contains(',') {
+        return Err(Error::NoPlainKey(key.name.clone()));
+    }
     let inner = Inner { url: &url, key, nas };
     let mut script = Script::default();
     for (why, name, value) in [

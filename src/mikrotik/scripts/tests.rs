@@ -152,6 +152,11 @@ fn who_would_ask_nobody_or_with_nothing_is_told() {
     assert!(refused.to_string().contains("a [[nas]] of their own"));
     assert!(error(KEYS, &CallOut::default()).contains("--url"));
     assert!(error("", &at("https://wifi.example.org")).contains("needs a key"));
+    let comma = KEYS.replace("key-of-the-router", "key,of-the-router");
+    assert!(error(&comma, &at("https://wifi.example.org")).contains("the key router has a comma"));
+    for url in ["https://wifi.example.org/?site=1", "https://wifi.example.org/#site"] {
+        assert!(error(KEYS, &at(url)).contains("leave `?` and `#` out"), "{url}");
+    }
     let named = |name: &str| CallOut { key: Some(name.to_owned()), ..at("https://wifi.example.org") };
     assert!(error(KEYS, &named("asks")).contains("no key asks with the scopes"));
     assert!(error(KEYS, &named("nobody")).contains("no key nobody"));
