@@ -1,8 +1,8 @@
 //! `/v1/freeradius/…`: what the rest module of FreeRADIUS 3 sends (`body = 'json'`) and reads. `authorize` decides, checks the password
 //! and admits; `authenticate` checks again, and admits nobody; `accounting` takes in what the NAS reports.
 //!
-//! The module makes of a status: 200 updated, 204 ok, 401 reject, of other 4xx invalid, of 5xx fail: then FreeRADIUS does not answer, and
-//! the NAS asks again. docs/systems.md has its configuration.
+//! The module makes of a status: 200 updated, 204 ok, 401 reject (fail, if it is about the key), of other 4xx invalid, of 5xx and of
+//! silence fail. Of fail, FreeRADIUS by itself makes a Reject; by the policy in docs/freeradius, it does not answer. docs/systems.md has more.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

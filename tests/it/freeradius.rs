@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::process::{Process, place};
+use crate::support::process::{Process, place, until};
 use crate::support::{
     FILE_SOURCE, KEY, SECRET, Spotgate, configuration, printed, record, repository_file, run, tool, with,
 };
@@ -35,6 +35,11 @@ fn free<const N: usize>() -> [u16; N] {
 
 impl Site {
     async fn start(key: &str) -> Self {
+        Self::patient(key, "10.0").await
+    }
+
+    /// With another time that its rest module waits for spotgate, in seconds.
+    async fn patient(key: &str, timeout: &str) -> Self {
         tool("freeradius");
         let records = [
             record(1, "kx7q-91mp"),
@@ -53,7 +58,11 @@ impl Site {
             assert!(text.contains(blank), "{file}");
             let file = folder.path().join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, text.replace(blank, &value)).unwrap();
+            std::fs::write(
+                file,
+                text.replace(blank, &value).replace("timeout = 10.0", &format!("timeout = {timeout}")),
+            )
+            .unwrap();
         }
         let ports = free();
         let names =
@@ -64,7 +73,8 @@ impl Site {
         blanks.push(("@SECRET@", SECRET));
         place("freeradius", folder.path(), "radiusd.conf", &blanks);
         let mut command = Command::new("freeradius");
-        command.args(["-X", "-d"]).arg(folder.path());
+        // As `-X`, but with threads, as it is run.
+        command.args(["-fxx", "-l", "stdout", "-d"]).arg(folder.path());
         let freeradius = Process::start("freeradius", command, folder.path());
         freeradius.until_said("Ready to process requests").await;
         Self { spotgate, freeradius, folder, ports }
@@ -72,15 +82,20 @@ impl Site {
 
     /// What radclient says to the answer of one of the ports.
     fn radclient(&self, port: usize, attributes: &str) -> String {
+        printed(&run(&mut self.asks(port, attributes, ["1", "5"])))
+    }
+
+    /// A radclient that asks at one of the ports, so often and so many seconds apart.
+    fn asks(&self, port: usize, attributes: &str, [tries, seconds]: [&str; 2]) -> Command {
         let file = self.folder.path().join("request.txt");
         // A line without anything begins another request.
         let lines: Vec<&str> = attributes.lines().filter(|line| !line.is_empty()).collect();
         std::fs::write(&file, lines.join("\n")).unwrap();
         let kind = if port.is_multiple_of(2) { "auth" } else { "acct" };
         let mut command = Command::new("radclient");
-        command.args(["-x", "-r", "1", "-t", "5", "-f"]).arg(file);
+        command.args(["-x", "-r", tries, "-t", seconds, "-f"]).arg(file);
         command.args([&format!("127.0.0.1:{}", self.ports[port]), kind, ROUTER_SECRET]);
-        printed(&run(&mut command))
+        command
     }
 
     async fn sessions(&self) -> Vec<Value> {
@@ -90,6 +105,10 @@ impl Site {
 
 const DEVICE: &str = "Calling-Station-Id = \"3C:06:30:AA:19:01\"\nFramed-IP-Address = 10.5.88.41\n\
                       Acct-Session-Id = \"80300001\"\nNAS-IP-Address = 127.0.0.1\nNAS-Identifier = \"front-desk\"\n";
+
+fn login() -> String {
+    format!("User-Name = \"kx7q-91mp\"\nUser-Password = \"kx7q-91mp\"\n{DEVICE}")
+}
 
 /// The Class of an answer, as radclient takes it.
 fn class(answer: &str) -> String {
@@ -186,6 +205,31 @@ async fn its_rest_module_asks_and_reports_with_the_configuration_that_is_shipped
 }
 
 #[tokio::test]
+async fn a_login_is_answered_when_spotgate_answers_and_not_before() {
+    let site = Site::start(ASKER).await;
+    site.spotgate.signal("STOP");
+    let router = Process::start("radclient", site.asks(0, &login(), ["5", "2"]), site.folder.path());
+    let repeated = || site.freeradius.said().matches("Ignoring duplicate").count() == 2;
+    until("the request is repeated twice", repeated).await;
+    site.spotgate.signal("CONT");
+    router.until_said("Received Access-Accept").await;
+    site.spotgate.stop();
+}
+
+/// A Reject would be final.
+#[tokio::test]
+async fn a_login_that_spotgate_does_not_answer_is_left_unanswered() {
+    let site = Site::patient(ASKER, "1.0").await;
+    site.spotgate.signal("STOP");
+    let answer = printed(&run(&mut site.asks(0, &login(), ["1", "3"])));
+    assert!(answer.contains("No reply") && !answer.contains("Received"), "{answer}");
+    site.spotgate.signal("CONT");
+    let answer = site.radclient(0, &login());
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    site.spotgate.stop();
+}
+
+#[tokio::test]
 async fn spotgate_behind_its_proxy_is_as_in_front() {
     let site = Site::start(ASKER).await;
     a_session_is_let_in_counted_and_over(&site, 2, 3).await;
@@ -195,9 +239,8 @@ async fn spotgate_behind_its_proxy_is_as_in_front() {
 #[tokio::test]
 async fn with_a_wrong_key_nobody_gets_in() {
     let site = Site::start("a-wrong-key").await;
-    let login = format!("User-Name = \"kx7q-91mp\"\nUser-Password = \"kx7q-91mp\"\n{DEVICE}");
-    let answer = site.radclient(0, &login);
-    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    let answer = printed(&run(&mut site.asks(0, &login(), ["1", "2"])));
+    assert!(answer.contains("No reply") && !answer.contains("Received"), "{answer}");
     site.spotgate.stop();
 }
 
