@@ -11,11 +11,16 @@
 # openNDS 9 lets a guest in whatever this exits with, and also where it could not run it: only to print nothing and exit 0 is a
 # no. So whoever is online and not known to spotgate is put out again.
 
+# Also where the shell gives up.
+trap 'exit 0' EXIT
+
 LC_ALL=C
-SPOTGATE_URL=
-SPOTGATE_KEY=
-# shellcheck source=/dev/null
-[ -r /etc/opennds/spotgate ] && . /etc/opennds/spotgate
+task=$1
+
+# Whom this asks, and with which key.
+settings=/etc/opennds/spotgate
+url=
+key=
 
 # What spotgate answered last: status and body.
 status=
@@ -39,20 +44,40 @@ are_numbers() {
 	for number; do is_of 0-9 "$number" || return 1; done
 }
 
-say() { logger -t spotgate -p daemon.notice "$1" 2>/dev/null; }
+say() {
+	logger -t spotgate -p daemon.notice "$1" 2>/dev/null
+	[ "$task" != report ] || printf '%s\n' "$1" >&2
+}
+
+# Reads the settings, as others would write them, too: in quotes, with carriage returns. It runs nothing that stands there: a slip
+# would end this shell.
+read_settings() {
+	[ -f "$settings" ] && [ -r "$settings" ] || return
+	carriage_return=$(printf '\r')
+	while read -r line || [ -n "$line" ]; do
+		line=${line%"$carriage_return"}
+		value=${line#*=}
+		case $value in
+		\"*\" | \'*\') value=${value#?} value=${value%?} ;;
+		esac
+		case $line in
+		SPOTGATE_URL=*) url=$value ;;
+		SPOTGATE_KEY=*) key=$value ;;
+		esac
+	done <"$settings"
+}
+
+are_settings() { is_of A-Za-z0-9.:/- "$url" && is_of A-Za-z0-9._~+/=- "$key"; }
 
 # Asks spotgate; sets status (000: no answer) and answer. Commands can be seen by others: curl reads all of it instead.
 ask() {
 	status=000
-	if ! is_of 'A-Za-z0-9._~+/=-' "$SPOTGATE_KEY" || ! is_of 'A-Za-z0-9.:/-' "$SPOTGATE_URL"; then
-		say '/etc/opennds/spotgate does not say where spotgate is, or with which key it is asked'
-		return
-	fi
+	are_settings || return
 	answer=$(
 		curl -q --config - 2>/dev/null <<-END
-			url = "$SPOTGATE_URL$1"
-			header = "Authorization: Bearer $SPOTGATE_KEY"
-			data = "$(printf '%s' "$2" | sed 's/"/\\"/g')"
+			url = "$url$1"
+			header = "Authorization: Bearer $key"
+			data = $2
 			max-time = $patience
 			max-filesize = 16384
 			noproxy = "*"
@@ -129,7 +154,10 @@ online() {
 		}'
 }
 
-case $1 in
+read_settings
+are_settings || say "$settings does not say where spotgate is, or with which key it is asked"
+
+case $task in
 auth_client)
 	mac=$2 ip=$5 token=$6 ticket=$7
 	admit
@@ -143,6 +171,9 @@ client_auth)
 	are_numbers "$5" "$6" && report_end $(($6 - $5)) "$4" "$3"
 	;;
 report)
+	for tool in awk curl date ndsctl sed; do
+		command -v "$tool" >/dev/null || say "$tool is not installed"
+	done
 	if mv "$ends" "$ends.$$" 2>/dev/null; then
 		while read -r mac token seconds up down; do report_end "$seconds" "$up" "$down"; done <"$ends.$$"
 		rm "$ends.$$"
@@ -154,4 +185,3 @@ report)
 	done
 	;;
 esac
-exit 0

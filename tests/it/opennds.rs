@@ -140,6 +140,94 @@ async fn whom_opennds_lets_in_without_asking_is_put_out() {
     site.spotgate.take().unwrap().stop();
 }
 
+/// Has the script print its complaints.
+const ALOUD: &[&str] = &["sh", "-c", "exec \"$0\" \"$@\" 2>&1"];
+
+#[tokio::test]
+async fn what_is_wrong_in_the_settings_lets_nobody_in_and_is_said() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let no = (Some(0), String::new());
+    let asks = |shell: &[&str], ticket: &str| {
+        site.script(shell, &["auth_client", PHONE, "x", "curl", "10.5.50.9", "0a1b2c3d", ticket])
+    };
+    let address = site.types(CODE).onward;
+    let ticket = said(&address, "custom");
+    // openNDS takes it for a yes if the script fails.
+    site.set_up(b"SPOTGATE_URL='http://192.0.2.2:8080\n");
+    let refused = site.open(&address);
+    assert!(refused.onward.starts_with("http://192.0.2.2:8080/login?fas="), "{refused:?}");
+    assert!(!site.is_online());
+    let right = format!("SPOTGATE_URL=http://192.0.2.2:8080\nSPOTGATE_KEY={ASKER}\n");
+    for wrong in [
+        "",
+        "SPOTGATE_URL=http://192.0.2.2:8080\n",
+        "SPOTGATE_URL='http://192.0.2.2:8080\n",
+        &right.replace("http", "(http"),
+        &format!("{right}SPOTGATE_KEY=$(echo {ASKER})\n"),
+        &format!("{right}SPOTGATE_KEY=\n"),
+        &right.replace('=', " = "),
+        "\0\u{feff}\n\\",
+    ] {
+        site.set_up(wrong.as_bytes());
+        for shell in [&["dash"][..], &["busybox", "sh"], &["bash", "--posix"]] {
+            assert_eq!(asks(shell, &ticket), no, "{shell:?}: {wrong}");
+        }
+        let (code, complaint) = site.script(ALOUD, &["report"]);
+        let said = complaint.contains("/etc/opennds/spotgate does not say where spotgate is");
+        assert!(code == Some(0) && said, "{wrong}: {complaint}");
+    }
+    for instead in ["mkdir", "mkfifo"] {
+        assert!(site.at_gateway("rm").args(["-fr", "/etc/opennds/spotgate"]).status().unwrap().success());
+        assert!(site.at_gateway(instead).arg("/etc/opennds/spotgate").status().unwrap().success());
+        assert_eq!(asks(&["timeout", "5", "sh"], &ticket), no, "{instead}");
+    }
+    assert!(site.at_gateway("rm").args(["-fr", "/etc/opennds/spotgate"]).status().unwrap().success());
+    assert_eq!(asks(&["sh"], &ticket), no);
+    site.set_up(right.as_bytes());
+    assert_eq!(asks(&["setpriv", "--reuid", "65534", "sh"], &ticket), no, "it cannot be read");
+    assert_eq!(site.sessions(), [] as [Value; 0], "nobody has asked so far");
+
+    for spelt in [
+        format!("# whom\r\nSPOTGATE_KEY=\"{ASKER}\"\r\nSPOTGATE_URL='http://192.0.2.2:8080'\r\n"),
+        right.trim_end().replace("SPOT", "  SPOT").replace("8080", "8080 "),
+    ] {
+        site.set_up(spelt.as_bytes());
+        for shell in ["dash", "busybox"] {
+            let ticket = said(&site.types(CODE).onward, "custom");
+            let (_, answer) = asks(if shell == "dash" { &["dash"] } else { &["busybox", "sh"] }, &ticket);
+            assert!(answer.ends_with(" 0 0 0 0\n"), "{shell}: {spelt}");
+        }
+    }
+    assert_eq!(site.script(ALOUD, &["report"]), no, "nothing to complain of");
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn without_what_it_needs_the_script_lets_nobody_in_and_says_so() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let no = (Some(0), String::new());
+    let ticket = said(&site.types(CODE).onward, "custom");
+    let asks = ["auth_client", PHONE, "x", "curl", "10.5.50.9", "0a1b2c3d", &ticket];
+    for shell in ["dash", "busybox sh"] {
+        // No descriptor is left for a pipe, of which this shell dies.
+        let open = "exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null";
+        let program = format!("{open}; ulimit -n 12; exec {shell} \"$0\" \"$@\"");
+        assert_eq!(site.script(&["sh", "-c", &program], &asks), no, "{shell}");
+        let mut bare = vec!["PATH=/nowhere"];
+        bare.extend(if shell == "dash" { ["/usr/bin/env", "/usr/bin/dash"] } else { ["/usr/bin/busybox", "sh"] });
+        assert_eq!(site.script(&bare, &asks).0, Some(0), "{shell}");
+    }
+    site.place_program("awk", "exec /usr/bin/awk \"$@\"\n");
+    let (code, complaint) =
+        site.script(&["PATH=/run/site/programs", "/bin/sh", "-c", "exec /bin/sh \"$0\" \"$@\" 2>&1"], &["report"]);
+    assert_eq!(code, Some(0));
+    for tool in ["curl", "date", "ndsctl", "sed"] {
+        assert!(complaint.contains(&format!("{tool} is not installed")), "{complaint}");
+    }
+    assert!(!complaint.contains("awk is not"), "{complaint}");
+    site.spotgate.take().unwrap().stop();
+}
+
 #[tokio::test]
 async fn the_script_answers_by_every_shell_and_lets_in_on_nothing_but_a_ticket() {
     let mut site = Site::start(&[record(1, CODE), with(record(2, "0042"), json!({"MinutesLeft": 0}))]).await;

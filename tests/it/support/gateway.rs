@@ -18,7 +18,7 @@ pub const PHONE: &str = "02:00:00:00:00:51";
 pub const INTERNET: &str = "http://198.51.100.80/";
 
 /// The key between openNDS and spotgate.
-pub const ASKER: &str = "between-opennds-and-spotgate";
+pub const ASKER: &str = "between-opennds-and-spotgate=";
 
 /// The script that comes with spotgate, where openNDS has it.
 const SCRIPT: &str = "/usr/lib/opennds/spotgate-binauth.sh";
@@ -179,6 +179,14 @@ impl Site {
         let mut command = self.at_gateway("env");
         let output = run(command.args(shell).arg(SCRIPT).args(arguments));
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Writes the script's settings, `/etc/opennds/spotgate`.
+    pub fn set_up(&self, settings: &[u8]) {
+        std::fs::write(self.folder.path().join("settings"), settings).unwrap();
+        let copied = ["-m", "600", "/run/site/settings", "/etc/opennds/spotgate"];
+        let output = run(self.at_gateway("install").args(copied));
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Puts a program where the gateway finds it as `/run/site/programs/NAME`.
