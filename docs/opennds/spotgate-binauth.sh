@@ -29,7 +29,7 @@ answer=
 # How long an answer is waited for, in seconds. openNDS does nothing else meanwhile.
 patience=4
 
-# Ends that could not be reported.
+# Ends that could not be reported. While there are any, spotgate is away as far as openNDS is concerned.
 ends=/var/run/spotgate-ends
 umask 077
 
@@ -102,33 +102,44 @@ admit() {
 	esac
 }
 
-# Reports an event of this device's session: seconds so far, octets from the device, octets to it. Whether it is written down.
+# Reports an event of this device's session: seconds so far, octets from the device, octets to it. Whether that is that: it is
+# written down, or it never will be.
 report() {
 	status=
-	is_of 0-9A-Fa-f: "$mac" && is_of 0-9A-Za-z "$token" && are_numbers "$2" "$3" "$4" || return
+	answer=
+	is_of 0-9A-Fa-f: "$mac" && is_of 0-9A-Za-z "$token" && are_numbers "$2" "$3" "$4" || return 0
 	ask /v1/accounting "{\"event\":\"$1\",\"mac\":\"$mac\",\"session_id\":\"$token\",\"session_seconds\":$2,\"input_octets\":$3,\"output_octets\":$4}"
-	[ "$status" = 204 ]
+	[ "$status" = 204 ] || [ "$status" = 422 ] || is_unknown && return
+	say "spotgate takes no report ($status)"
+	return 1
 }
 
-# Whether spotgate was asked and could not take it.
-is_away() {
-	case $status in
-	000 | 5??) ;;
+# Whether spotgate itself says that it knows no such session: anything in front of it has a 404 of its own.
+is_unknown() {
+	case $status$answer in
+	'404{'*'"detail":"No session of this name is known'*) ;;
 	*) return 1 ;;
 	esac
 }
 
-# Reports an end: seconds, octets from the device, octets to it. What spotgate cannot take now is kept for the next minute: nothing
-# is tried again from beside openNDS, whose connections would stay open for as long.
+# Reports an end: seconds, octets from the device, octets to it. What spotgate does not take now is kept for the next minute, and
+# what comes meanwhile is kept at once: openNDS does nothing else while it waits.
 report_end() {
-	is_away || report stop "$@"
-	is_away || return
+	[ ! -s "$ends" ] && report stop "$@" && return
 	lines=$(sed -n '$=' "$ends" 2>/dev/null)
-	if [ "${lines:-0}" -lt 1000 ]; then
-		printf '%s\n' "$mac $token $*" >>"$ends"
-	else
-		say "the end of the session of $mac could not be reported"
-	fi
+	[ "${lines:-0}" -lt 1000 ] && printf '%s\n' "$mac $token $*" >>"$ends" && return
+	say "the end of the session of $mac is lost"
+}
+
+# Reports the ends that were kept, once the first of them is taken.
+report_ends() {
+	[ -s "$ends" ] && read -r mac token seconds up down <"$ends" && report stop "$seconds" "$up" "$down" || return
+	mv "$ends" "$ends.$$" || return
+	{
+		read -r mac
+		while read -r mac token seconds up down; do report_end "$seconds" "$up" "$down"; done
+	} <"$ends.$$"
+	rm "$ends.$$"
 }
 
 # Puts this device out. openNDS takes no orders while it runs this, so they are given from beside it.
@@ -164,7 +175,8 @@ auth_client)
 	;;
 client_auth)
 	mac=$2 token=$7
-	report start 0 0 0 || put_out
+	report start 0 0 0
+	[ "$status" = 204 ] || put_out
 	;;
 *_deauth)
 	mac=$2 token=$7 patience=2
@@ -174,14 +186,10 @@ report)
 	for tool in awk curl date ndsctl sed; do
 		command -v "$tool" >/dev/null || say "$tool is not installed"
 	done
-	if mv "$ends" "$ends.$$" 2>/dev/null; then
-		while read -r mac token seconds up down; do report_end "$seconds" "$up" "$down"; done <"$ends.$$"
-		rm "$ends.$$"
-	fi
+	report_ends
 	online | while read -r mac token seconds up down; do
-		report interim "$seconds" "$up" "$down" && continue
-		is_away && break
-		[ "$status" = 404 ] && put_out
+		report interim "$seconds" "$up" "$down" || break
+		is_unknown && put_out
 	done
 	;;
 esac

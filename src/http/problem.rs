@@ -81,7 +81,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "There is no such session, or it is kept no longer.")
     }
 
-    /// 404: nothing is known of the session that is spoken of.
+    /// 404: nothing is known of the session that is spoken of. `docs/opennds/spotgate-binauth.sh` knows it by its first words.
     #[must_use]
     pub fn unknown_session() -> Self {
         Self::new(StatusCode::NOT_FOUND, "No session of this name is known; send `access_code` with it to begin one.")

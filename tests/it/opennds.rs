@@ -140,6 +140,104 @@ async fn whom_opennds_lets_in_without_asking_is_put_out() {
     site.spotgate.take().unwrap().stop();
 }
 
+/// Has the script find the programs that the test has placed.
+const STAGED: &[&str] = &["PATH=/run/site/programs:/usr/bin:/bin", "sh", "-c", "exec \"$0\" \"$@\" 2>&1"];
+
+/// Has the script be answered so, in the place of spotgate; it is written down that it asks.
+fn answers(site: &Site, answer: &str) {
+    site.place_program("curl", &format!("cat >/dev/null\necho asked >>/run/site/asked\nprintf %s '{answer}'\n"));
+}
+
+/// How often the script has asked so far.
+fn asked(site: &Site) -> usize {
+    site.left("asked").lines().count()
+}
+
+/// Has spotgate know of a session of this name, though openNDS does not.
+fn begins(site: &Site, token: &str) -> String {
+    let ticket = said(&site.types(CODE).onward, "custom");
+    site.script(&["sh"], &["auth_client", PHONE, "x", "curl", "10.5.50.9", token, &ticket]);
+    site.script(&["sh"], &["client_auth", PHONE, "0", "0", "1", "2", token, &ticket]);
+    let [session] = &site.sessions()[..] else { panic!("{:?}", site.sessions()) };
+    assert_eq!(session["state"], "online");
+    session["session"].as_str().unwrap().to_owned()
+}
+
+/// Has openNDS say that it is over, after 70 seconds.
+fn ends(site: &Site, shell: &[&str], token: &str) {
+    site.script(shell, &["timeout_deauth", PHONE, "7", "5", "100", "170", token, "x"]);
+}
+
+#[tokio::test]
+async fn an_end_is_forgotten_and_a_guest_put_out_on_the_word_of_spotgate_alone() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let session = begins(&site, "0a1b2c30");
+    let others = [
+        "<h1>Unauthorized</h1>\n401",
+        "\n403",
+        "<h1>Not Found</h1>\n404",
+        "{\"type\":\"about:blank\",\"detail\":\"There is nothing here.\"}\n404",
+        "\n429",
+        "\n301",
+        "welcome\n200",
+        "\n500",
+        "\n503",
+        "\n000",
+    ];
+    answers(&site, others[0]);
+    ends(&site, STAGED, "0a1b2c30");
+    for (number, answer) in others.iter().enumerate() {
+        answers(&site, answer);
+        let (_, complaint) = site.script(STAGED, &["report"]);
+        let status = answer.rsplit_once('\n').unwrap().1;
+        assert_eq!(complaint, format!("spotgate takes no report ({status})\n"));
+        assert_eq!(asked(&site), number + 2, "it is not asked again on {answer}");
+    }
+    assert_eq!(site.sessions()[0]["state"], "online");
+    site.script(&["sh"], &["report"]);
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["seconds_used"], 70);
+    // What it does not know of, or does not understand, it need not be told again.
+    for answer in ["{\"field\":\"session_id\"}\n422", "\n503"] {
+        answers(&site, answer);
+        ends(&site, STAGED, "0a1b2c31");
+    }
+    assert_eq!(site.script(ALOUD, &["report"]), (Some(0), String::new()));
+    let before = asked(&site);
+    site.script(STAGED, &["report"]);
+    assert_eq!(asked(&site), before, "there is nothing left");
+
+    comes_online(&site);
+    for answer in others {
+        answers(&site, answer);
+        let (_, complaint) = site.script(STAGED, &["report"]);
+        assert!(complaint.starts_with("spotgate takes no report") && !complaint.contains("put out"), "{complaint}");
+    }
+    assert!(site.is_online());
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn while_spotgate_is_away_one_end_waits_for_its_answer_and_no_other() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    let session = begins(&site, "0a1b2c30");
+    answers(&site, "\n000");
+    for token in ["0a1b2c31", "0a1b2c32", "0a1b2c30"] {
+        ends(&site, STAGED, token);
+    }
+    assert_eq!(asked(&site), 1);
+    site.script(STAGED, &["report"]);
+    ends(&site, STAGED, "0a1b2c33");
+    assert_eq!(asked(&site), 2);
+    assert_eq!(site.script(ALOUD, &["report"]), (Some(0), String::new()));
+    assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["seconds_used"], 70);
+    // Now they are told at once again.
+    begins(&site, "0a1b2c34");
+    ends(&site, &["sh"], "0a1b2c34");
+    assert_eq!(site.sessions(), [] as [Value; 0]);
+    site.spotgate.take().unwrap().stop();
+}
+
 /// Has the script print its complaints.
 const ALOUD: &[&str] = &["sh", "-c", "exec \"$0\" \"$@\" 2>&1"];
 
