@@ -6,7 +6,7 @@
 #   SPOTGATE_KEY=...
 #
 # With the argument `report`, once a minute by cron or a timer, it tells of everybody who is online, and of ends that it could not
-# report when they came.
+# report when they came; after up to 20 seconds, since nobody should know when. `report now` does not wait.
 #
 # openNDS 9 lets a guest in whatever this exits with, and also where it could not run it: only to print nothing and exit 0 is a
 # no. So whoever is online and not known to spotgate is put out again.
@@ -142,27 +142,45 @@ report_ends() {
 	rm "$ends.$$"
 }
 
-# Puts this device out. openNDS takes no orders while it runs this, so they are given from beside it.
-put_out() {
-	say "$mac is online and not known to spotgate ($status): it is put out"
-	(
-		for pause in 1 1 1 2 2 5 5 10; do
-			sleep "$pause"
-			case $(ndsctl deauth "$mac" 2>/dev/null) in
-			*deauthenticated* | *'not found'*) exit ;;
-			esac
-		done
-	) </dev/null >/dev/null 2>&1 &
+# Orders something of openNDS, which hears nobody while it runs this or another orders something: ten times a second at first, then
+# once a second, for two minutes. Whether it was heard.
+order() {
+	tries=0
+	while [ "$tries" -lt 150 ]; do
+		heard=$(ndsctl "$@" 2>/dev/null)
+		case $?$heard in
+		*client_list_length* | *deauthenticated* | *'not found'*) return ;;
+		127*) return 1 ;;
+		# It does not run, or not yet.
+		3*) [ "$tries" -lt 30 ] || return 1 ;;
+		esac
+		if [ "$((tries += 1))" -gt 30 ] || ! sleep 0.1 2>/dev/null; then sleep 1; fi
+	done
+	return 1
 }
 
-# A line for each device that is online: address, token, seconds, octets from it and to it. openNDS writes a fact a line.
+# Puts this device out, from beside openNDS, which must have done with letting it in.
+put_out() {
+	say "$mac is online and not known to spotgate ($status): it is put out"
+	{
+		sleep 0.1 || sleep 1
+		order deauth "$mac"
+	} </dev/null >/dev/null 2>&1 &
+}
+
+# A line for each device that is online: address, token, seconds, octets from it and to it. openNDS writes a fact a line, and as
+# `custom` what the guest came with. Who came with anything but a ticket is told of; what follows could be his words. `ndsctl status`
+# has nobody's words, but openNDS 9.10 ends of it at times.
 online() {
-	ndsctl json 2>/dev/null | awk -F'"' -v now="$(date +%s)" '
+	order json || say 'openNDS does not say who is online'
+	printf '%s\n' "$heard" | awk -F'"' -v now="$(date +%s)" '
+		function tell(up, down) {
+			if (fact["state"] == "Authenticated")
+				printf "%s %s %.0f %.0f %.0f\n", fact["mac"], fact["token"], now - fact["session_start"], up * 1024, down * 1024
+		}
 		{ fact[$2] = $4 }
-		$2 == "upload_this_session" && fact["state"] == "Authenticated" {
-			up = sprintf("%.0f", $4 * 1024); down = sprintf("%.0f", fact["download_this_session"] * 1024)
-			print fact["mac"], fact["token"], now - fact["session_start"], up, down
-		}'
+		$2 == "custom" && !/:"[0-9A-Za-z=-]*",$/ { tell(0, 0); exit }
+		$2 == "upload_this_session" { tell($4, fact["download_this_session"]) }'
 }
 
 read_settings
@@ -183,6 +201,7 @@ client_auth)
 	are_numbers "$5" "$6" && report_end $(($6 - $5)) "$4" "$3"
 	;;
 report)
+	if [ "$2" != now ] && read -r random </proc/sys/kernel/random/uuid; then sleep "$((0x${random%%-*} % 20))"; fi
 	for tool in awk curl date ndsctl sed; do
 		command -v "$tool" >/dev/null || say "$tool is not installed"
 	done

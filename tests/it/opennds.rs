@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use crate::support::gateway::{ASKER, INTERNET, PHONE, Site};
+use crate::support::gateway::{ASKER, INTERNET, PHONE, SCRIPT, Site};
 use crate::support::process::until;
 use crate::support::{record, with};
 
@@ -46,7 +46,7 @@ async fn a_guest_of_opennds_is_online_from_the_code_to_the_logout() {
     assert_eq!(session["session_timeout"], 3600);
     // Once a minute, where it is set up as described.
     until("openNDS has counted what the guest has read", || number(&site.known()["download_this_session"]) > 0).await;
-    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()));
+    assert_eq!(site.script(&["sh"], &["report", "now"]), (Some(0), String::new()));
     assert!(site.sessions()[0]["output_octets"].as_u64().unwrap() >= 1024, "{:?}", site.sessions());
     // The address that let him in is good for nobody who is in, and shows him his time.
     let again = site.follow("http://10.5.50.1:2050/opennds_auth/?tok=123456789&redir=x&custom=y");
@@ -111,10 +111,10 @@ async fn without_spotgate_nobody_comes_in_who_is_in_stays_and_the_end_is_reporte
     assert!(site.is_online());
     site.open("http://10.5.50.1:2050/opennds_deny/");
     assert!(!site.is_online());
-    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()), "it is kept while nobody takes it");
+    assert_eq!(site.script(&["sh"], &["report", "now"]), (Some(0), String::new()), "it is kept while nobody takes it");
     site.start_spotgate();
     assert_eq!(site.sessions()[0]["state"], "online");
-    assert_eq!(site.script(&["sh"], &["report"]), (Some(0), String::new()));
+    assert_eq!(site.script(&["sh"], &["report", "now"]), (Some(0), String::new()));
     assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["state"], "ended");
     site.spotgate.take().unwrap().stop();
 }
@@ -135,8 +135,87 @@ async fn whom_opennds_lets_in_without_asking_is_put_out() {
     until("openNDS sees him as one who is out", || site.open(INTERNET).onward.contains("/login?fas=")).await;
     let output = site.at_gateway("ndsctl").args(["auth", PHONE]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(site.script(&["sh"], &["report"]).0, Some(0));
+    assert_eq!(site.script(&["sh"], &["report", "now"]).0, Some(0));
     until("he is put out again", || !site.is_online()).await;
+    until("openNDS sees it", || site.open(INTERNET).onward.contains("/login?fas=")).await;
+
+    // openNDS keeps what a guest comes with, and writes it among what it says of its guests.
+    let address = site.types(CODE).onward;
+    let words = "x%0a%22state%22:%22Gone%22,%0a%22mac%22:%2202:00:00:00:00:99%22,%0a%22state%22:%22Authenticated%22,%0a\
+                 %22upload_this_session%22:%220%22,%0a%22state%22:%22Gone%22,";
+    let address = format!("{}custom={words}", address.split_once("custom=").unwrap().0);
+    let change = |how: &str| assert!(site.at_gateway("sh").args(["-c", how]).status().unwrap().success());
+    change(&format!("cp {SCRIPT} /run/work/kept && echo exit 1 >{SCRIPT}"));
+    site.open(&address);
+    assert!(site.is_online());
+    change(&format!("cp /run/work/kept {SCRIPT}"));
+    let (_, complaint) = site.script(ALOUD, &["report", "now"]);
+    assert_eq!(complaint, format!("{PHONE} is online and not known to spotgate (404): it is put out\n"));
+    until("he is put out, whatever he says", || !site.is_online()).await;
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn a_report_waits_until_opennds_has_an_ear_for_it() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    until("openNDS knows the guest", || site.open(INTERNET).onward.contains("/login?fas=")).await;
+    assert!(site.at_gateway("ndsctl").args(["auth", PHONE]).output().unwrap().status.success());
+    assert!(site.is_online());
+    site.place_program("ndsctl", "echo \"$1\" >>/run/site/orders\nexec /usr/bin/ndsctl \"$@\"\n");
+    let lock = site.locked().await;
+    let mut command = site.at_gateway("env");
+    command.args(STAGED).arg(SCRIPT).args(["report", "now"]);
+    let report = site.process("report", command);
+    until("it has tried again", || site.left("orders").lines().count() > 2).await;
+    assert_eq!(report.said(), "");
+    drop(lock);
+    until("he is put out", || !site.is_online()).await;
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn nobody_knows_at_which_second_of_the_minute_a_report_comes() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    until("openNDS listens", || site.at_gateway("ndsctl").arg("json").output().unwrap().status.success()).await;
+    site.place_program("sleep", "echo \"$1\" >>/run/site/slept\n");
+    assert_eq!(site.script(STAGED, &["report", "now"]), (Some(0), String::new()));
+    assert_eq!(site.left("slept"), "");
+    for shell in [&["dash"][..], &["busybox", "sh"]] {
+        for _ in 0..6 {
+            let staged = [&["PATH=/run/site/programs:/usr/bin:/bin"][..], shell].concat();
+            assert_eq!(site.script(&staged, &["report"]), (Some(0), String::new()));
+        }
+        let slept = site.left("slept");
+        let waits: Vec<u32> = slept.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(waits.iter().all(|wait| *wait < 20) && waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+    }
+    assert_eq!(site.left("slept").lines().count(), 12);
+    site.spotgate.take().unwrap().stop();
+}
+
+#[tokio::test]
+async fn to_put_a_guest_out_is_tried_at_once_and_for_two_minutes() {
+    let mut site = Site::start(&[record(1, CODE)]).await;
+    // Somebody else has the lock of openNDS all the time.
+    site.place_program("ndsctl", "echo $PPID >>/run/site/orders\nexit 4\n");
+    // Nobody is asked whether he let this guest in but spotgate.
+    answers(&site, "\n503");
+    for (knows, first) in [("", "0.1"), ("case $1 in *.*) exit 1; esac\n", "1")] {
+        site.place_program("sleep", &format!("{knows}echo $1 >>/run/site/slept\n"));
+        let (_, complaint) = site.script(STAGED, &["client_auth", PHONE, "0", "0", "1", "2", "0a1b2c3d", "x"]);
+        assert_eq!(complaint, "");
+        until("it tries", || !site.left("orders").is_empty()).await;
+        let process = format!("/proc/{}", site.left("orders").lines().next().unwrap());
+        until("it gives up", || !site.at_gateway("test").args(["-e", &process]).status().unwrap().success()).await;
+        let slept = site.left("slept");
+        let pauses: Vec<f64> = slept.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(slept.lines().next(), Some(first));
+        let in_all: f64 = pauses.iter().sum();
+        assert!((100.0..=160.0).contains(&in_all), "{in_all}");
+        for file in ["orders", "slept"] {
+            assert!(site.at_gateway("rm").arg(format!("/run/site/{file}")).status().unwrap().success());
+        }
+    }
     site.spotgate.take().unwrap().stop();
 }
 
@@ -188,29 +267,33 @@ async fn an_end_is_forgotten_and_a_guest_put_out_on_the_word_of_spotgate_alone()
     ends(&site, STAGED, "0a1b2c30");
     for (number, answer) in others.iter().enumerate() {
         answers(&site, answer);
-        let (_, complaint) = site.script(STAGED, &["report"]);
+        let (_, complaint) = site.script(STAGED, &["report", "now"]);
         let status = answer.rsplit_once('\n').unwrap().1;
         assert_eq!(complaint, format!("spotgate takes no report ({status})\n"));
         assert_eq!(asked(&site), number + 2, "it is not asked again on {answer}");
     }
     assert_eq!(site.sessions()[0]["state"], "online");
-    site.script(&["sh"], &["report"]);
+    site.script(&["sh"], &["report", "now"]);
     assert_eq!(site.sessions(), [] as [Value; 0]);
     assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["seconds_used"], 70);
-    // What it does not know of, or does not understand, it need not be told again.
-    for answer in ["{\"field\":\"session_id\"}\n422", "\n503"] {
-        answers(&site, answer);
-        ends(&site, STAGED, "0a1b2c31");
-    }
-    assert_eq!(site.script(ALOUD, &["report"]), (Some(0), String::new()));
-    let before = asked(&site);
-    site.script(STAGED, &["report"]);
-    assert_eq!(asked(&site), before, "there is nothing left");
+    // What it does not understand, or does not know of, it need not be told again.
+    let nothing_is_left = || {
+        let before = asked(&site);
+        site.script(STAGED, &["report", "now"]);
+        assert_eq!(asked(&site), before);
+    };
+    answers(&site, "{\"field\":\"session_id\"}\n422");
+    ends(&site, STAGED, "0a1b2c31");
+    nothing_is_left();
+    answers(&site, "\n503");
+    ends(&site, STAGED, "0a1b2c31");
+    assert_eq!(site.script(ALOUD, &["report", "now"]), (Some(0), String::new()));
+    nothing_is_left();
 
     comes_online(&site);
     for answer in others {
         answers(&site, answer);
-        let (_, complaint) = site.script(STAGED, &["report"]);
+        let (_, complaint) = site.script(STAGED, &["report", "now"]);
         assert!(complaint.starts_with("spotgate takes no report") && !complaint.contains("put out"), "{complaint}");
     }
     assert!(site.is_online());
@@ -226,10 +309,10 @@ async fn while_spotgate_is_away_one_end_waits_for_its_answer_and_no_other() {
         ends(&site, STAGED, token);
     }
     assert_eq!(asked(&site), 1);
-    site.script(STAGED, &["report"]);
+    site.script(STAGED, &["report", "now"]);
     ends(&site, STAGED, "0a1b2c33");
     assert_eq!(asked(&site), 2);
-    assert_eq!(site.script(ALOUD, &["report"]), (Some(0), String::new()));
+    assert_eq!(site.script(ALOUD, &["report", "now"]), (Some(0), String::new()));
     assert_eq!(site.ask(&format!("/v1/sessions/{session}"))["seconds_used"], 70);
     // Now they are told at once again.
     begins(&site, "0a1b2c34");
@@ -270,7 +353,7 @@ async fn what_is_wrong_in_the_settings_lets_nobody_in_and_is_said() {
         for shell in [&["dash"][..], &["busybox", "sh"], &["bash", "--posix"]] {
             assert_eq!(asks(shell, &ticket), no, "{shell:?}: {wrong}");
         }
-        let (code, complaint) = site.script(ALOUD, &["report"]);
+        let (code, complaint) = site.script(ALOUD, &["report", "now"]);
         let said = complaint.contains("/etc/opennds/spotgate does not say where spotgate is");
         assert!(code == Some(0) && said, "{wrong}: {complaint}");
     }
@@ -296,7 +379,7 @@ async fn what_is_wrong_in_the_settings_lets_nobody_in_and_is_said() {
             assert!(answer.ends_with(" 0 0 0 0\n"), "{shell}: {spelt}");
         }
     }
-    assert_eq!(site.script(ALOUD, &["report"]), no, "nothing to complain of");
+    assert_eq!(site.script(ALOUD, &["report", "now"]), no, "nothing to complain of");
     site.spotgate.take().unwrap().stop();
 }
 
@@ -316,8 +399,8 @@ async fn without_what_it_needs_the_script_lets_nobody_in_and_says_so() {
         assert_eq!(site.script(&bare, &asks).0, Some(0), "{shell}");
     }
     site.place_program("awk", "exec /usr/bin/awk \"$@\"\n");
-    let (code, complaint) =
-        site.script(&["PATH=/run/site/programs", "/bin/sh", "-c", "exec /bin/sh \"$0\" \"$@\" 2>&1"], &["report"]);
+    let (code, complaint) = site
+        .script(&["PATH=/run/site/programs", "/bin/sh", "-c", "exec /bin/sh \"$0\" \"$@\" 2>&1"], &["report", "now"]);
     assert_eq!(code, Some(0));
     for tool in ["curl", "date", "ndsctl", "sed"] {
         assert!(complaint.contains(&format!("{tool} is not installed")), "{complaint}");

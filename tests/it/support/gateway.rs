@@ -21,7 +21,7 @@ pub const INTERNET: &str = "http://198.51.100.80/";
 pub const ASKER: &str = "between-opennds-and-spotgate=";
 
 /// The script that comes with spotgate, where openNDS has it.
-const SCRIPT: &str = "/usr/lib/opennds/spotgate-binauth.sh";
+pub const SCRIPT: &str = "/usr/lib/opennds/spotgate-binauth.sh";
 
 /// The whole network; it ends with the value.
 pub struct Site {
@@ -197,9 +197,14 @@ impl Site {
         std::fs::set_permissions(programs.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    /// What a program has left at the gateway as `/run/site/FILE`.
+    /// What a program has left at the gateway as `/run/site/FILE`, if it has.
     pub fn left(&self, file: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(file)).unwrap()
+        std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default()
+    }
+
+    /// Starts a program that the test goes on beside.
+    pub fn process(&self, name: &'static str, command: Command) -> Process {
+        Process::start(name, command, self.folder.path())
     }
 
     /// What openNDS knows of the guest.
