@@ -169,8 +169,8 @@ put_out() {
 }
 
 # A line for each device that is online: address, token, seconds, octets from it and to it. openNDS writes a fact a line, and as
-# `custom` what the guest came with. Who came with anything but a ticket is told of; what follows could be his words. `ndsctl status`
-# has nobody's words, but openNDS 9.10 ends of it at times.
+# `custom` what the guest came with. Who came with anything but a ticket is told of; what follows could be his words. In
+# `ndsctl status` there are none, but openNDS 9.10 ends of it at times.
 online() {
 	order json || say 'openNDS does not say who is online'
 	printf '%s\n' "$heard" | awk -F'"' -v now="$(date +%s)" '
