@@ -74,6 +74,15 @@ pub struct Known {
     pub router: IpAddr,
 }
 
+impl Known {
+    /// Whether there is just one router of this name.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        let nas = &self.client.nas;
+        nas.certificate_name.is_some() || nas.address.prefix_len() == nas.address.max_prefix_len()
+    }
+}
+
 /// Why a peer whose certificate is good is no router of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {

@@ -35,7 +35,7 @@ use crate::radius::handle::Handler;
 use crate::telemetry::log::Brake;
 
 /// Connections held at once.
-const MOST: Most = Most { of_an_address: 64, unknown: 256, known: 1024 };
+const MOST: Most = Most { of_an_address: 64, unknown: 256, of_a_router: 64, of_a_network: 512, known: 1024 };
 
 /// Logins of all connections for which the source is asked at once; others wait for their turn.
 const MAX_ASKING: usize = 4096;
@@ -154,10 +154,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Cancellatio
                 continue;
             }
         };
-        let Some(place) = shared.places.enter(from.ip()) else {
-            shared.let_go(from, Stranger::TooMany);
-            continue;
-        };
+        let place = shared.places.enter(from.ip());
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         shared.tasks.clone().spawn(async move { shared.welcome(stream, from, place, &stop).await });
     }
@@ -167,7 +164,7 @@ impl Shared {
     /// A connection, from its handshake to its end.
     async fn welcome(&self, stream: TcpStream, from: SocketAddr, mut place: Place, stop: &CancellationToken) {
         let live = Arc::clone(&self.live.borrow());
-        let cut = place.cut.clone();
+        let cut = place.cut().clone();
         if let Err(error) = arrange(&stream) {
             tracing::debug!(%error, %from, "an option of a socket could not be set");
         }
@@ -178,7 +175,7 @@ impl Shared {
         };
         let met = met.and_then(|(stream, peer)| {
             let known = peer.known(&live, self.gate.clock.now().wall)?;
-            if place.is_known() { Ok((stream, peer, known)) } else { Err(Stranger::TooMany) }
+            if place.is_known(&known) { Ok((stream, peer, known)) } else { Err(Stranger::TooMany) }
         });
         let (stream, peer, known) = match met {
             Ok(met) => met,
@@ -191,7 +188,7 @@ impl Shared {
             tracing::info!(%nas, %from, version, held, "a RadSec connection is open");
         }
         let counted = self.gate.metrics.radsec_connection(nas.as_str());
-        let end = Box::pin(converse(stream, self, peer, live, known, stop)).await;
+        let end = Box::pin(converse(stream, self, peer, live, known, &place, stop)).await;
         drop(counted);
         match end {
             End::Stop | End::Left | End::Idle | End::Broken(_) => {

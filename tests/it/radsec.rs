@@ -334,25 +334,39 @@ async fn a_peer_without_a_certificate_of_ours_is_refused_and_the_cause_is_said()
 }
 
 #[tokio::test]
-async fn an_address_has_sixty_four_connections_and_keeps_no_other_out() {
+async fn silent_connections_from_a_routers_own_address_do_not_keep_it_out() {
     let world = World::new(&NAMED);
-    let mut held = Vec::new();
-    for _ in 0..64 {
-        held.push(TcpStream::connect(world.address()).await.unwrap());
+    let mut earlier = world.router(&["front-desk.example.org"]).await;
+    let mut silent = Vec::new();
+    for _ in 0..65 {
+        silent.push(TcpStream::connect(world.address()).await.unwrap());
     }
-    let mut one_more = TcpStream::connect(world.address()).await.unwrap();
-    assert!(matches!(one_more.read(&mut [0; 1]).await, Ok(0) | Err(_)), "it is closed");
+    let mut router = world.router(&["front-desk.example.org"]).await;
+    assert!(router.is_open().await && earlier.is_open().await);
+    let first = tokio::time::timeout(Duration::from_secs(5), silent[0].read(&mut [0; 1])).await;
+    assert!(matches!(first, Ok(Ok(0) | Err(_))), "the oldest has made room");
     world.logged(&["RadSec connection refused", "as many connections as there may be"]).await;
+}
+
+#[tokio::test]
+async fn of_sixty_four_connections_of_a_router_the_one_silent_for_longest_makes_room() {
+    let world = World::new(&NAMED);
     let pair = world.authority.issue(&["front-desk.example.org"]);
-    let elsewhere = [127, 0, 0, 2].into();
-    let router = Router::connect_by(world.address(), &world.authority, Some(&pair), &TLS13, elsewhere).await;
-    assert!(router.unwrap().is_open().await);
-    held.clear();
-    let is_free = async || match Router::connect(world.address(), &world.authority, Some(&pair)).await {
-        Ok(mut router) => router.is_open().await,
-        Err(_) => false,
+    let connect = async || {
+        let mut router = Router::connect(world.address(), &world.authority, Some(&pair)).await.unwrap();
+        assert!(router.is_open().await);
+        router
     };
-    world.spotgate.until("a place is free", is_free).await;
+    let mut routers = Vec::new();
+    for _ in 0..64 {
+        routers.push(connect().await);
+    }
+    assert!(routers[0].is_open().await, "it is the oldest, and has spoken last");
+    let mut one_more = connect().await;
+    assert_eq!(routers[1].receive().await, None);
+    assert!(routers[0].is_open().await && routers[2].is_open().await && one_more.is_open().await);
+    assert_eq!(world.connections().await, 64.0);
+    world.logged(&["a RadSec connection was ended", "another of its router took its place"]).await;
 }
 
 #[tokio::test]

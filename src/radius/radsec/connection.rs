@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::{BadLength, Inbox};
 use super::links::{Link, ORDERS, Outgoing};
+use super::places::Place;
 use super::tls::Certificate;
 use super::{Shared, Stranger};
 use crate::core::ident::NasName;
@@ -83,6 +84,9 @@ pub(super) enum End {
     /// After a reload the peer is nobody any more, or somebody else.
     #[error("the configuration knows it no longer, or otherwise")]
     Forgotten,
+    /// Another connection of the same `[[nas]]` needed its place.
+    #[error("another of its router took its place")]
+    Displaced,
     /// Nothing came for long.
     #[error("nothing came for long")]
     Idle,
@@ -117,6 +121,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
     peer: Peer,
     live: Arc<Live>,
     known: Known,
+    place: &Place,
     stop: &CancellationToken,
 ) -> End {
     let (reading, writing) = tokio::io::split(stream);
@@ -139,8 +144,8 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
         recent: &recent,
         out,
         owed,
-        stop,
-        cut: &cut,
+        place,
+        ends: Ends { cut: &cut, stop, displaced: place.cut() },
     };
     let reads = async {
         let end = reader.run().await;
@@ -178,8 +183,26 @@ struct Reader<'c, S> {
     recent: &'c Arc<Mutex<Recent>>,
     out: mpsc::Sender<Outgoing>,
     owed: mpsc::Sender<Owed>,
-    stop: &'c CancellationToken,
+    place: &'c Place,
+    ends: Ends<'c>,
+}
+
+/// What ends a connection from this side, whatever it waits for.
+struct Ends<'c> {
     cut: &'c CancellationToken,
+    stop: &'c CancellationToken,
+    displaced: &'c CancellationToken,
+}
+
+impl Ends<'_> {
+    async fn come(&self) -> End {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => End::Unread,
+            () = self.stop.cancelled() => End::Stop,
+            () = self.displaced.cancelled() => End::Displaced,
+        }
+    }
 }
 
 impl<S: AsyncRead> Reader<'_, S> {
@@ -188,8 +211,7 @@ impl<S: AsyncRead> Reader<'_, S> {
         loop {
             let place = tokio::select! {
                 biased;
-                () = self.cut.cancelled() => return End::Unread,
-                () = self.stop.cancelled() => return End::Stop,
+                end = self.ends.come() => return end,
                 place = Arc::clone(&self.places).acquire_owned() => place,
             };
             // It is never closed.
@@ -211,6 +233,7 @@ impl<S: AsyncRead> Reader<'_, S> {
             // Borrowed from the inbox alone.
             match self.inbox.take() {
                 Ok(Some(octets)) => {
+                    self.place.spoke();
                     let speaker = Speaker {
                         shared: self.shared,
                         link: self.link,
@@ -231,8 +254,7 @@ impl<S: AsyncRead> Reader<'_, S> {
                 if is_begun { *whole_by.get_or_insert_with(|| Instant::now() + PACKET_TIME) } else { waiting_until };
             tokio::select! {
                 biased;
-                () = self.cut.cancelled() => return Err(End::Unread),
-                () = self.stop.cancelled() => return Err(End::Stop),
+                end = self.ends.come() => return Err(end),
                 // Looked at above.
                 changed = self.changes.changed() => match changed {
                     Ok(()) => self.changes.mark_changed(),

@@ -85,7 +85,7 @@ impl Links {
         newest
             .clone()
             .find(|link| Some(link.known.router) == router)
-            .or_else(|| newest.find(|link| link.is_one()))
+            .or_else(|| newest.find(|link| link.known.is_one()))
             .cloned()
     }
 
@@ -175,12 +175,6 @@ impl Link {
 
     fn nas(&self) -> &NasName {
         self.known.client.nas.name()
-    }
-
-    /// Whether there is just one router of this name.
-    fn is_one(&self) -> bool {
-        let nas = &self.known.client.nas;
-        nas.certificate_name.is_some() || nas.address.prefix_len() == nas.address.max_prefix_len()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -114,8 +114,10 @@ impl World {
         let peer = Peer { address: SocketAddr::new(from.parse().unwrap(), 40_000), chain: Vec::new() };
         let (shared, known, stop) = (Arc::clone(&self.shared), self.known(from), self.stop.clone());
         let (live, begun) = (Arc::clone(&self.live.borrow()), Instant::now());
+        let mut place = shared.places.enter(peer.address.ip());
+        assert!(place.is_known(&known));
         let conversation = async move {
-            let end = converse(far, &shared, peer, live, known, &stop).await;
+            let end = converse(far, &shared, peer, live, known, &place, &stop).await;
             (begun.elapsed(), end)
         };
         (near, tokio::spawn(conversation))
@@ -410,4 +412,22 @@ async fn a_handshake_has_ten_seconds() {
     let met = meet(far, "192.0.2.1:40000".parse().unwrap(), &live).await;
     assert_eq!(met.err(), Some(Stranger::Handshake("the handshake took too long")));
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_its_place_up_is_let_go_at_once() {
+    let world = World::new(CONFIGURATION);
+    let mut all: Vec<_> = (0..64).map(|_| world.connect("192.0.2.1", 4096)).collect();
+    let (first, _) = &mut all[0];
+    first.write_all(&status(1)).await.unwrap();
+    assert_eq!(receive(first).await[..2], [code::ACCESS_ACCEPT, 1]);
+    all.push(world.connect("192.0.2.1", 4096));
+    let (near, end) = all.remove(1);
+    goodbye(near).await;
+    assert_eq!(end.await.unwrap(), (Duration::ZERO, End::Displaced));
+    sleep(MINUTE).await;
+    assert!(
+        all.iter().all(|(_, end)| !end.is_finished()),
+        "the others stay, also the one that is oldest and has spoken"
+    );
 }
