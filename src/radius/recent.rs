@@ -51,6 +51,9 @@ pub enum Seen<'a> {
 pub struct Recent {
     window: Duration,
     capacity: usize,
+    /// Octets that its answers may take up, and those that they do.
+    room: usize,
+    octets: usize,
     entries: HashMap<Slot, Entry>,
     /// Every entry once, oldest first; besides those, places whose entry has gone or moved on.
     order: VecDeque<Place>,
@@ -78,12 +81,27 @@ impl Recent {
     /// requests (at least one), beyond which the oldest go first.
     #[must_use]
     pub fn new(window: Duration, capacity: usize) -> Self {
-        Self { window, capacity: capacity.max(1), entries: HashMap::new(), order: VecDeque::new(), next: 0, evicted: 0 }
+        let (capacity, room) = (capacity.max(1), usize::MAX);
+        let (entries, order) = (HashMap::new(), VecDeque::new());
+        Self { window, capacity, room, octets: 0, entries, order, next: 0, evicted: 0 }
+    }
+
+    /// Keeps at most so many octets of answers, at least the largest one, beyond which the oldest go first.
+    #[must_use]
+    pub const fn within(mut self, octets: usize) -> Self {
+        self.room = octets;
+        self
     }
 
     /// Keeps answers for this long from now on.
     pub const fn keep_for(&mut self, window: Duration) {
         self.window = window;
+    }
+
+    /// How long answers are kept.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.window
     }
 
     /// Looks the request up, and notes it as in progress if it is new. A request in the place of another (same source,
@@ -95,7 +113,7 @@ impl Recent {
         let slot = identity.slot();
         let known = self.entries.get(&slot).is_some_and(|entry| entry.authenticator == identity.authenticator);
         if !known {
-            self.entries.remove(&slot);
+            self.remove(&slot);
             self.make_room();
             let number = self.queue(slot, now);
             self.entries.insert(slot, Entry { authenticator: identity.authenticator, number, reply: None });
@@ -117,16 +135,18 @@ impl Recent {
         }
         let number = self.queue(slot, now);
         if let Some(entry) = self.entries.get_mut(&slot) {
-            entry.reply = Some(reply.into());
+            let former = entry.reply.replace(reply.into());
             entry.number = number;
+            self.octets = self.octets + reply.len() - former.map_or(0, |former| former.len());
         }
+        self.make_room_for_answers(now);
         true
     }
 
     /// Forgets a request that was not answered after all, so that its repetition is decided anew.
     pub fn forget(&mut self, identity: &Identity) {
         if self.holds(identity) {
-            self.entries.remove(&identity.slot());
+            self.remove(&identity.slot());
         }
     }
 
@@ -134,6 +154,14 @@ impl Recent {
     pub fn forget_undecided(&mut self, identity: &Identity) {
         if self.entries.get(&identity.slot()).is_some_and(|entry| entry.reply.is_none()) {
             self.forget(identity);
+        }
+    }
+
+    /// Forgets what is over by now, for whoever hears of no request for long; memory that nothing needs is given back.
+    pub fn sweep(&mut self, now: Duration) {
+        self.expire(now);
+        if self.entries.is_empty() {
+            (self.entries, self.order) = (HashMap::new(), VecDeque::new());
         }
     }
 
@@ -159,6 +187,11 @@ impl Recent {
         self.entries.get(&identity.slot()).is_some_and(|entry| entry.authenticator == identity.authenticator)
     }
 
+    fn remove(&mut self, slot: &Slot) {
+        let reply = self.entries.remove(slot).and_then(|entry| entry.reply);
+        self.octets -= reply.map_or(0, |reply| reply.len());
+    }
+
     /// Gives a slot the last place in the order.
     fn queue(&mut self, slot: Slot, now: Duration) -> u64 {
         // Places without an entry are swept out when they outnumber the rest: constant time for each, on average.
@@ -179,18 +212,33 @@ impl Recent {
             let (slot, entry) = (place.slot, self.entries.get(&place.slot));
             match entry.filter(|entry| entry.number == place.number) {
                 Some(_) if now.saturating_sub(place.since) < self.window => return,
-                Some(entry) if entry.reply.is_none() => {
-                    let number = self.queue(slot, now);
-                    if let Some(entry) = self.entries.get_mut(&slot) {
-                        entry.number = number;
-                    }
-                }
-                Some(_) => {
-                    self.entries.remove(&slot);
-                }
+                Some(entry) if entry.reply.is_none() => self.requeue(slot, now),
+                Some(_) => self.remove(&slot),
                 None => {}
             }
             self.order.pop_front();
+        }
+    }
+
+    fn requeue(&mut self, slot: Slot, now: Duration) {
+        let number = self.queue(slot, now);
+        if let Some(entry) = self.entries.get_mut(&slot) {
+            entry.number = number;
+        }
+    }
+
+    /// Takes away the oldest answers until the others fit. What is still in progress takes up nothing, and stays.
+    fn make_room_for_answers(&mut self, now: Duration) {
+        while self.octets > self.room {
+            let Some(place) = self.order.pop_front() else { return };
+            match self.entries.get(&place.slot).filter(|entry| entry.number == place.number) {
+                Some(entry) if entry.reply.is_none() => self.requeue(place.slot, now),
+                Some(_) => {
+                    self.remove(&place.slot);
+                    self.evicted += 1;
+                }
+                None => {}
+            }
         }
     }
 
@@ -199,7 +247,7 @@ impl Recent {
         while self.entries.len() >= self.capacity {
             let Some(place) = self.order.pop_front() else { return };
             if self.entries.get(&place.slot).is_some_and(|entry| entry.number == place.number) {
-                self.entries.remove(&place.slot);
+                self.remove(&place.slot);
                 self.evicted += 1;
             }
         }
@@ -341,6 +389,35 @@ mod tests {
     }
 
     #[test]
+    fn beyond_so_many_octets_the_oldest_answers_go_and_what_is_in_progress_stays() {
+        let mut table = Table(Recent::new(WINDOW, 8).within(7));
+        for identifier in 0..4 {
+            assert_eq!(table.sees(0, (1, identifier, 1)), "new");
+        }
+        for identifier in 1..4 {
+            assert!(table.answers(u64::from(identifier), (1, identifier, 1), "yes"));
+        }
+        assert_eq!((table.0.len(), table.0.octets, table.0.evicted()), (3, 6, 1));
+        assert_eq!(table.sees(4, (1, 0, 1)), "in progress");
+        assert_eq!(table.sees(4, (1, 2, 1)), "yes");
+        assert_eq!(table.sees(4, (1, 1, 1)), "new");
+    }
+
+    #[test]
+    fn without_any_request_a_sweep_ends_what_is_over_and_gives_its_memory_back() {
+        let mut table = Table::new(8);
+        for identifier in 0..8 {
+            assert_eq!(table.sees(0, (1, identifier, 1)), "new");
+            assert!(table.answers(0, (1, identifier, 1), "yes"));
+        }
+        table.0.sweep(at(9_999));
+        assert_eq!((table.0.len(), table.0.octets), (8, 24));
+        table.0.sweep(at(10_000));
+        assert_eq!((table.0.len(), table.0.octets), (0, 0));
+        assert_eq!((table.0.entries.capacity(), table.0.order.capacity()), (0, 0));
+    }
+
+    #[test]
     fn no_room_at_all_is_room_for_one() {
         let mut table = Table::new(0);
         assert_eq!(table.sees(0, (1, 1, 1)), "new");
@@ -359,9 +436,10 @@ mod tests {
         #[test]
         fn it_behaves_like_a_list(
             capacity in 1usize..6,
+            room in 3usize..12,
             steps in proptest::collection::vec((0u64..3000, 0u8..5, 0u8..3, 0u8..4), 0..200),
         ) {
-            let mut table = Table::new(capacity);
+            let mut table = Table(Recent::new(WINDOW, capacity).within(room));
             let mut list: Vec<(Request, u64, Option<String>)> = Vec::new();
             let mut now = 0;
             for (step, (pause, identifier, authenticator, action)) in steps.into_iter().enumerate() {
@@ -383,6 +461,16 @@ mod tests {
                             list.remove(found);
                             list.push((request, now, Some(reply)));
                         }
+                        let octets = |list: &[(Request, u64, Option<String>)]| -> usize {
+                            list.iter().flat_map(|(.., reply)| reply).map(String::len).sum()
+                        };
+                        while octets(&list) > room {
+                            let (one, _, reply) = list.remove(0);
+                            if reply.is_none() {
+                                list.push((one, now, None));
+                            }
+                        }
+                        prop_assert_eq!(table.0.octets, octets(&list));
                     }
                     (1, _) => {
                         table.0.forget(&identity(request));

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 // The clock that its timers go by, virtual where a test says so: it is about connections alone.
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{BadLength, Inbox};
@@ -34,6 +34,10 @@ const IN_FLIGHT: usize = 2 * 256;
 
 /// Requests remembered of one connection: as many as can be told apart by kind and identifier, so that none is forgotten early.
 const MAX_RECENT: usize = 5 * 256;
+
+/// Octets of the answers remembered of one connection: room for two hundred each, as logins have them. A router that has
+/// longer ones repeated, by long Proxy-States, has fewer of them.
+const MAX_RECENT_OCTETS: usize = MAX_RECENT * 200;
 
 /// Time for a packet to be whole, from its first octet.
 const PACKET_TIME: Duration = Duration::from_secs(10);
@@ -129,7 +133,8 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
     let (owed, owing) = mpsc::channel(IN_FLIGHT);
     let (cut, written) = (CancellationToken::new(), CancellationToken::new());
     let listed = shared.links.list(known.clone(), peer.address, &out);
-    let recent = Arc::new(Mutex::new(Recent::new(live.settings.radius.duplicate_window, MAX_RECENT)));
+    let recent = Recent::new(live.settings.radius.duplicate_window, MAX_RECENT).within(MAX_RECENT_OCTETS);
+    let recent = Arc::new(Mutex::new(recent));
     let paying = pay(owing, out.clone(), shared, &recent);
     let mut reader = Reader {
         shared,
@@ -162,11 +167,12 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
         end
     };
     let pays = cut.run_until_cancelled(paying);
+    let sweeps = cut.run_until_cancelled(sweep(&recent, shared));
     let writes = async {
         write(writing, outgoing, &cut).await;
         written.cancel();
     };
-    let (end, _, ()) = tokio::join!(reads, pays, writes);
+    let (end, _, _, ()) = tokio::join!(reads, pays, sweeps, writes);
     end
 }
 
@@ -367,6 +373,16 @@ async fn pay(mut owing: mpsc::Receiver<Owed>, out: mpsc::Sender<Outgoing>, share
         if shared.handler.acknowledge(&nas, &identity, written, recent, &reply).await {
             let _ = out.send(Outgoing { octets: reply, _place: Some(place) }).await;
         }
+    }
+}
+
+/// Forgets answers whose time is over, where nothing comes that would have them forgotten.
+pub(super) async fn sweep(recent: &Mutex<Recent>, shared: &Shared) {
+    let recent = || recent.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let window = recent().window();
+        sleep(window).await;
+        recent().sweep(shared.gate.clock.now().mono);
     }
 }
 

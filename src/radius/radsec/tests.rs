@@ -1,5 +1,6 @@
 //! Connections without TLS and without a network, on tokio's clock, which stands still until everybody waits.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
+use super::connection::sweep;
 use super::*;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
@@ -18,6 +20,7 @@ use crate::radius::clients::{Certified, Known, Learnt};
 use crate::radius::disconnect::{Attributes, Order, Outcome, Subject, Unsendable};
 use crate::radius::handle::OnLearnt;
 use crate::radius::packet::{Packet, Reply, Request};
+use crate::radius::recent::{Identity, Recent};
 use crate::radius::secret::Secret;
 use crate::source::{LookUp, Origin};
 use crate::telemetry::metrics::Metrics;
@@ -412,6 +415,22 @@ async fn a_handshake_has_ten_seconds() {
     let met = meet(far, "192.0.2.1:40000".parse().unwrap(), &live).await;
     assert_eq!(met.err(), Some(Stranger::Handshake("the handshake took too long")));
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_go_when_their_time_is_over_though_nothing_comes() {
+    let world = World::new(CONFIGURATION);
+    let recent = Mutex::new(Recent::new(MINUTE, 8));
+    let (octets, from) = (status(1), "192.0.2.1:40000".parse().unwrap());
+    let packet = Packet::parse(&octets).unwrap();
+    recent.lock().unwrap().see(from, &packet, Duration::ZERO);
+    assert!(recent.lock().unwrap().answered(&Identity::of(from, &packet), b"yes", Duration::ZERO));
+    let clock = &world.shared.gate.clock;
+    for (passed, kept) in [(30, 1), (60, 0)] {
+        clock.advance(Duration::from_secs(30));
+        assert!(timeout(MINUTE, sweep(&recent, &world.shared)).await.is_err());
+        assert_eq!(recent.lock().unwrap().len(), kept, "after {passed} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
