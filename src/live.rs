@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -79,6 +80,12 @@ impl Live {
         let clients = Clients::new(&settings.nas, former.map(|former| &former.clients));
         let passwords = Passwords::new(&settings.admin).map(Arc::new);
         Ok(Self { clients, tls, radsec, passwords, pages, settings })
+    }
+
+    /// Why routers do not take our certificate of RadSec at this time, if so.
+    #[must_use]
+    pub fn radsec_trouble(&self, now: Timestamp) -> Option<String> {
+        self.radsec.as_ref()?.trouble(now).map(|trouble| format!("radius.radsec: {trouble}"))
     }
 
     /// The rules of the NAS with this name.

@@ -198,6 +198,10 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         Arc::new(Gate::new(Arc::clone(feed.supply()), Arc::clone(&ledger), metrics, clock).with_history(history));
 
     let live = Live::new(settings).map_err(Fatal::Certificate)?;
+    if let Some(trouble) = live.radsec_trouble(gate.clock.now().wall) {
+        // Routers by UDP, and guests, are served all the same.
+        tracing::error!("{trouble}");
+    }
     let (live, current) = watch::channel(Arc::new(live));
     let portal = Portal::new(badge_key(&state).await?);
     let app = Arc::new(App::new(Arc::clone(&gate), current.clone(), portal));

@@ -68,6 +68,7 @@ pub(crate) fn state(app: &App) -> (bool, Vec<String>) {
     }
     degraded
         .extend(supply.mirror.as_ref().and_then(|mirror| mirror.trouble()).map(|trouble| format!("mirror: {trouble}")));
+    degraded.extend(app.live.borrow().radsec_trouble(app.gate.clock.now().wall));
     degraded.extend(app.gate.clock.correction().map(|by| {
         let (seconds, way) = (by.as_secs().unsigned_abs(), if by.is_negative() { "ahead" } else { "behind" });
         format!("clock: this machine's is {seconds} s {way}, and corrected for that; set it (timedatectl set-ntp true)")

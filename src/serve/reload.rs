@@ -12,7 +12,7 @@ use super::{Daemon, Fatal, differs, needs_restart};
 use crate::config::{self, Nas, Settings};
 use crate::core::ident::NasName;
 use crate::feed::Feed;
-use crate::live::Live;
+use crate::live::{Live, Unusable};
 use crate::telemetry;
 use crate::telemetry::log::OPERATOR;
 
@@ -62,7 +62,7 @@ impl Daemon {
     }
 
     /// Puts other settings in force for every request from now on, and says what needs a restart. If they cannot be used
-    /// after all, nothing changes.
+    /// after all, nothing changes; nor if our certificate of RadSec is good no longer, and the one in force is.
     ///
     /// # Errors
     /// What they name cannot be read, or not in time; or the source that they name cannot be used.
@@ -71,6 +71,13 @@ impl Daemon {
         let before = Arc::clone(&former);
         let deriving = move || Live::after(Some(&before), settings);
         let live = self.readings.read("what the configuration names", deriving).await?.map_err(Fatal::Certificate)?;
+        let now = self.gate.clock.now().wall;
+        if let Some(trouble) = live.radsec.as_ref().and_then(|terms| terms.trouble(now)) {
+            if former.radsec.as_ref().is_some_and(|terms| terms.trouble(now).is_none()) {
+                return Err(Fatal::Certificate(Unusable::Radsec(std::io::Error::other(trouble))));
+            }
+            tracing::error!("radius.radsec: {trouble}");
+        }
         if feeds_differ(&former.settings, &live.settings) {
             self.feed_anew(&live.settings).await?;
         }

@@ -195,7 +195,9 @@ fn completed(text: &str) -> String {
 #[test]
 fn every_configuration_is_one() {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["wifi.example.org".to_owned()]).unwrap();
+    let mut certificate = rcgen::CertificateParams::new(vec!["wifi.example.org".to_owned()]).unwrap();
+    // It stands for an authority's too.
+    certificate.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = certificate.self_signed(&key).unwrap();
     for block in blocks("toml") {
         let home = tempfile::tempdir().unwrap();
@@ -206,7 +208,7 @@ fn every_configuration_is_one() {
             let Some((name, value)) = line.split_once(" = ") else { continue };
             let Some(file) = value.split('"').nth(1) else { continue };
             let content = match name {
-                "certificate" => certificate.pem(),
+                "certificate" | "client_ca" => certificate.pem(),
                 "private_key" => key.serialize_pem(),
                 name if name.ends_with("_file") => format!("secretofline{number:04}"),
                 _ => continue,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use rcgen::CertificateParams;
 use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
@@ -50,13 +51,18 @@ fn text(setup: &Setup<'_>) -> String {
 
 impl World {
     fn new(setup: &Setup<'_>) -> Self {
+        Self::showing(setup, |_| {})
+    }
+
+    /// The same, with its certificate changed before it is signed.
+    fn showing(setup: &Setup<'_>, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let authority = Authority::new("routers and spotgate");
         let folder = tempfile::tempdir().unwrap();
         let tokens =
             [with(record(1, "kx7q-91mp"), json!({"UserLimit": 2})), with(record(2, "many"), json!({"UserLimit": 999}))];
         std::fs::write(folder.path().join("tokens.json"), Value::from(tokens.to_vec()).to_string()).unwrap();
         std::fs::write(folder.path().join("ca.pem"), &authority.certificate).unwrap();
-        authority.issue(&["localhost", "127.0.0.1"]).write(folder.path(), "radsec");
+        authority.issue_with(&["localhost", "127.0.0.1"], change).write(folder.path(), "radsec");
         Self { spotgate: Spotgate::start_in(folder, &text(setup)), authority }
     }
 
@@ -662,6 +668,50 @@ async fn a_reload_renews_certificates_and_closes_what_is_no_longer_known() {
     world.reload(&text(&renamed).replace(SECTION, "").replace(renamed.nas, ""), 6.0, 1.0).await;
     assert_eq!(router.receive().await, None);
     assert!(Router::connect(world.address(), &other, Some(&pair)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reload_gives_no_valid_certificate_away_and_takes_no_router_for_an_authority() {
+    let world = World::new(&NAMED);
+    let folder = world.spotgate.folder.path();
+    let name = ["front-desk.example.org"];
+    let ours = |change: fn(&mut CertificateParams)| world.authority.issue_with(&["localhost"], change);
+    let expired = ours(|one| one.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let early = ours(|one| one.not_before = rcgen::date_time_ymd(2100, 1, 1));
+    for (refused, (pair, why)) in
+        (1..).zip([(expired, "expired on 2020-01-01 00:00 UTC"), (early, "is not valid before 2100-01-01 00:00 UTC")])
+    {
+        pair.write(folder, "radsec");
+        world.reload(&text(&NAMED), 0.0, refused.into()).await;
+        world.logged(&["not reloaded", "radsec.pem", why]).await;
+        assert!(world.router(&name).await.is_open().await, "the good one stays in force");
+        let (code, said) = world.spotgate.command(&["check"]);
+        assert!(code == Some(2) && said.contains(why), "{said}");
+    }
+    ours(|_| {}).write(folder, "radsec");
+    std::fs::write(folder.join("ca.pem"), world.authority.issue(&name).certificate).unwrap();
+    world.reload(&text(&NAMED), 0.0, 3.0).await;
+    world.logged(&["not reloaded", "ca.pem", "no authority"]).await;
+    assert!(world.router(&name).await.is_open().await);
+    let (code, said) = world.spotgate.command(&["check"]);
+    assert!(code == Some(2) && said.contains("no authority"), "{said}");
+}
+
+#[tokio::test]
+async fn with_an_expired_certificate_all_else_starts_and_it_is_said_until_it_is_renewed() {
+    let world = World::showing(&NAMED, |one| one.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let folder = world.spotgate.folder.path();
+    assert!(world.spotgate.hotspot().login_pap("kx7q-91mp", "kx7q-91mp", mac(1)).await.unwrap().accept);
+    let degraded = async || world.spotgate.get("/readyz").await.1["degraded"].clone();
+    let said = degraded().await.to_string();
+    assert!(said.contains("radsec: ") && said.contains("expired on 2020-01-01 00:00 UTC"), "{said}");
+    world.logged(&["ERROR", "radsec.pem", "expired on 2020-01-01"]).await;
+    // What is no worse than what is in force is no reason to refuse everything else that is in the file.
+    world.reload(&text(&NAMED), 1.0, 0.0).await;
+    world.authority.issue(&["localhost"]).write(folder, "radsec");
+    world.reload(&text(&NAMED), 2.0, 0.0).await;
+    assert!(world.router(&["front-desk.example.org"]).await.is_open().await);
+    assert_eq!(degraded().await, json!([]));
 }
 
 /// A guest online at the router; the session's id.

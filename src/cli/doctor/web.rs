@@ -1,15 +1,10 @@
 //! The certificates of HTTP and of RadSec, and the name by which guests find the portal.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier as _;
-use rustls::{CertificateError, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::finding::Finding;
 use super::{blocking, stuck};
@@ -20,9 +15,6 @@ use crate::tls;
 
 /// How long before its end a certificate is to be renewed.
 const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
-
-/// The last second of the year 9999, which no certificate outlives.
-const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 /// How long a name may take to resolve.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
@@ -64,32 +56,23 @@ fn radsec(files: &Radsec, now: Timestamp) -> Vec<Finding> {
 fn lasts(check: &'static str, file: &Path, now: Timestamp) -> Finding {
     let shown = file.display();
     let chain = tls::certificates(file).unwrap_or_default();
-    let Some(end) = chain.iter().filter_map(end).min() else {
+    let valid: Vec<_> = chain.iter().filter_map(tls::validity).collect();
+    let (Some(begin), Some(end)) =
+        (valid.iter().map(|valid| valid.from).max(), valid.iter().map(|valid| valid.until).min())
+    else {
         return Finding::ok(check, format!("{shown} can be used; until when was not found out"));
     };
     let on = end.strftime("%Y-%m-%d %H:%M UTC");
     let renew = "renew it, then `systemctl reload spotgate`";
     if end <= now {
         Finding::fail(check, format!("{shown} expired on {on}"), renew)
+    } else if begin > now {
+        let begin = begin.strftime("%Y-%m-%d %H:%M UTC");
+        Finding::fail(check, format!("{shown} is not valid before {begin}"), "set this machine's clock, or renew it")
     } else if end.duration_since(now) < RENEW {
         Finding::warn(check, format!("{shown} expires on {on}"), renew)
     } else {
         Finding::ok(check, format!("{shown} is valid until {on}"))
-    }
-}
-
-/// When a certificate ends: a verifier that is asked about the end of days names it.
-fn end(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone().into_owned()).ok()?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().ok()?;
-    let anybody = ServerName::try_from("localhost").ok()?;
-    let last = UnixTime::since_unix_epoch(LAST);
-    match verifier.verify_server_cert(certificate, &[], &anybody, &[], last) {
-        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Timestamp::from_second(not_after.as_secs().try_into().ok()?).ok()
-        }
-        _ => None,
     }
 }
 
@@ -125,6 +108,7 @@ mod tests {
         let end = jiff::tz::TimeZone::UTC.to_datetime(end);
         let (month, day) = (end.month().try_into().unwrap(), end.day().try_into().unwrap());
         parameters.not_after = rcgen::date_time_ymd(end.year().into(), month, day);
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         let files = TlsFiles { certificate: folder.join("a.pem"), private_key: folder.join("a.key") };
         std::fs::write(&files.certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
@@ -145,6 +129,8 @@ mod tests {
             assert_eq!(finding.result, grade, "{finding:?}");
             assert!(finding.detail.contains("2027-03-31 00:00 UTC"), "{finding:?}");
         }
+        let early = certificate(&files, "1974-12-31T00:00:00Z".parse().unwrap());
+        assert_eq!((early.result, early.detail.contains("is not valid before 1975-01-01")), (Grade::Fail, true));
         let (pem, key) = (files.certificate.clone(), files.private_key.clone());
         let both = Radsec { listen: Vec::new(), certificate: pem.clone(), private_key: key, client_ca: pem };
         let grades = |now: &str| radsec(&both, now.parse().unwrap()).iter().map(|one| one.result).collect::<Vec<_>>();

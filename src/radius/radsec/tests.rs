@@ -1,8 +1,10 @@
 //! Connections without TLS and without a network, on tokio's clock, which stands still until everybody waits.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
@@ -125,6 +127,25 @@ impl World {
         };
         (near, tokio::spawn(conversation))
     }
+}
+
+/// A section for RadSec with files of its own, and a router's certificate that is valid until then.
+fn certified(folder: &Path, (year, month, day): (i32, u8, u8)) -> (String, Vec<CertificateDer<'static>>) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let (ours, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    std::fs::write(at("a.pem"), authority.self_signed(&ours).unwrap().pem()).unwrap();
+    std::fs::write(at("a.key"), ours.serialize_pem()).unwrap();
+    let mut router = rcgen::CertificateParams::new(vec!["front-desk.example.org".to_owned()]).unwrap();
+    router.not_after = rcgen::date_time_ymd(year, month, day);
+    let router = router.signed_by(&key, &rcgen::Issuer::new(authority, ours)).unwrap();
+    let section = format!(
+        "[radius.radsec]\ncertificate = \"{0}\"\nprivate_key = \"{1}\"\nclient_ca = \"{0}\"\n",
+        at("a.pem"),
+        at("a.key")
+    );
+    (section, vec![router.der().clone()])
 }
 
 fn request(kind: u8, identifier: u8, mark: u8, attributes: &[(u8, &[u8])]) -> Vec<u8> {
@@ -399,15 +420,7 @@ async fn requests_of_one_connection_are_no_repetitions_of_anothers() {
 #[tokio::test(start_paused = true)]
 async fn a_handshake_has_ten_seconds() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(at("a.pem"), made.cert.pem()).unwrap();
-    std::fs::write(at("a.key"), made.signing_key.serialize_pem()).unwrap();
-    let section = format!(
-        "[radius.radsec]\ncertificate = \"{0}\"\nprivate_key = \"{1}\"\nclient_ca = \"{0}\"\n",
-        at("a.pem"),
-        at("a.key")
-    );
+    let (section, _) = certified(folder.path(), (2100, 1, 1));
     let world = World::new(&format!("{CONFIGURATION}{section}"));
     let live = Arc::clone(&world.live.borrow());
     let (_near, far) = tokio::io::duplex(4096);

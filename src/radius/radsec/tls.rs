@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,27 +17,40 @@ use webpki::EndEntityCert;
 
 use crate::config::Radsec;
 use crate::radius::clients::Certified;
-use crate::tls;
+use crate::tls::{self, Validity};
+
+/// What is wrong with a `client_ca`.
+const NO_AUTHORITY: &str =
+    "a certificate in it is no authority's (CA:TRUE is missing): put the one there that signs the routers'";
 
 /// Certificate, key and authority of `[radius.radsec]`, as they were in their files when they were read.
 #[derive(Clone)]
 pub struct Terms {
     config: Arc<ServerConfig>,
     clients: Arc<dyn ClientCertVerifier>,
+    /// The file of our certificate, and when that is valid.
+    ours: (PathBuf, Option<Validity>),
 }
 
 impl Terms {
     /// Reads the files. TLS 1.3 and 1.2; a client must show a certificate. No session is resumed, since the certificate would not
     /// be looked at again, and nothing is taken before the handshake is over (no 0-RTT).
+    ///
+    /// # Errors
+    /// What a file holds cannot be read or used. That our certificate has expired is none: see [`Terms::trouble`].
     pub fn new(radsec: &Radsec) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for authority in tls::certificates(&radsec.client_ca)? {
+            if tls::signs_nobody(&authority) {
+                return Err(tls::bad(&radsec.client_ca, &NO_AUTHORITY));
+            }
             roots.add(authority).map_err(|error| tls::bad(&radsec.client_ca, &error))?;
         }
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
             .build()
             .map_err(|error| tls::bad(&radsec.client_ca, &error))?;
         let (chain, key) = (tls::certificates(&radsec.certificate)?, tls::private_key(&radsec.private_key)?);
+        let ours = (radsec.certificate.clone(), chain.first().and_then(tls::validity));
         let mut config = ServerConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_client_cert_verifier(Arc::clone(&clients)).with_single_cert(chain, key))
@@ -44,7 +58,24 @@ impl Terms {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        Ok(Self { config: Arc::new(config), clients })
+        Ok(Self { config: Arc::new(config), clients, ours })
+    }
+
+    /// Why routers do not take our certificate at this time, if so.
+    #[must_use]
+    pub fn trouble(&self, now: Timestamp) -> Option<String> {
+        let (file, Some(Validity { from, until })) = &self.ours else { return None };
+        let (what, when) = if now > *until {
+            ("expired on", until)
+        } else if now < *from {
+            ("is not valid before", from)
+        } else {
+            return None;
+        };
+        let (file, when) = (file.display(), when.strftime("%Y-%m-%d %H:%M UTC"));
+        Some(format!(
+            "{file} {what} {when}: put another there, or correct this machine's clock, then `systemctl reload spotgate`"
+        ))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
