@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 // The clock that its timers go by, virtual where a test says so: it is about connections alone.
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{BadLength, Inbox};
@@ -38,6 +38,9 @@ const MAX_RECENT: usize = 5 * 256;
 /// Octets of the answers remembered of one connection: room for two hundred each, as logins have them. A router that has
 /// longer ones repeated, by long Proxy-States, has fewer of them.
 const MAX_RECENT_OCTETS: usize = MAX_RECENT * 200;
+
+/// How often the certificate of a peer is looked at again: at most so long does a connection outlive it.
+const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// Time for a packet to be whole, from its first octet.
 const PACKET_TIME: Duration = Duration::from_secs(10);
@@ -88,6 +91,9 @@ pub(super) enum End {
     /// After a reload the peer is nobody any more, or somebody else.
     #[error("the configuration knows it no longer, or otherwise")]
     Forgotten,
+    /// Its certificate has ended, or after a reload another authority counts.
+    #[error("{}", Stranger::Distrusted)]
+    Distrusted,
     /// Another connection of the same `[[nas]]` needed its place.
     #[error("another of its router took its place")]
     Displaced,
@@ -114,7 +120,7 @@ pub(super) enum End {
 impl End {
     /// Whether what is owed is still answered.
     const fn is_orderly(self) -> bool {
-        matches!(self, Self::Stop | Self::Left | Self::Forgotten | Self::Idle)
+        matches!(self, Self::Stop | Self::Left | Self::Forgotten | Self::Distrusted | Self::Idle)
     }
 }
 
@@ -143,6 +149,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
         live,
         peer,
         known,
+        look_again: Instant::now() + LOOK_AGAIN,
         reading,
         inbox: Inbox::new(),
         places: Arc::new(Semaphore::new(IN_FLIGHT)),
@@ -183,6 +190,8 @@ struct Reader<'c, S> {
     live: Arc<Live>,
     peer: Peer,
     known: Known,
+    /// When its certificate is looked at again.
+    look_again: Instant,
     reading: ReadHalf<S>,
     inbox: Inbox,
     places: Arc<Semaphore>,
@@ -236,6 +245,9 @@ impl<S: AsyncRead> Reader<'_, S> {
             if self.changes.has_changed().unwrap_or(false) {
                 self.revise()?;
             }
+            if Instant::now() >= self.look_again {
+                self.look_again()?;
+            }
             // Borrowed from the inbox alone.
             match self.inbox.take() {
                 Ok(Some(octets)) => {
@@ -261,7 +273,8 @@ impl<S: AsyncRead> Reader<'_, S> {
             tokio::select! {
                 biased;
                 end = self.ends.come() => return Err(end),
-                // Looked at above.
+                // Both looked at above.
+                () = sleep_until(self.look_again) => {}
                 changed = self.changes.changed() => match changed {
                     Ok(()) => self.changes.mark_changed(),
                     Err(_) => return Err(End::Stop),
@@ -287,13 +300,24 @@ impl<S: AsyncRead> Reader<'_, S> {
     fn revise(&mut self) -> Result<(), End> {
         self.live = Arc::clone(&self.changes.borrow_and_update());
         let now = self.shared.gate.clock.now().wall;
-        let known = self.peer.known(&self.live, now).map_err(|_| End::Forgotten)?;
+        let known = self.peer.known(&self.live, now).map_err(|stranger| match stranger {
+            Stranger::Distrusted => End::Distrusted,
+            _ => End::Forgotten,
+        })?;
         let same = |one: &Known| (one.client.nas.name().clone(), one.client.nas.certificate_name.clone(), one.router);
         if same(&known) != same(&self.known) {
             return Err(End::Forgotten);
         }
         self.known = known;
         Ok(())
+    }
+
+    /// Looks at the peer's certificate anew: it may have ended since it was shown.
+    fn look_again(&mut self) -> Result<(), End> {
+        self.look_again = Instant::now() + LOOK_AGAIN;
+        let now = self.shared.gate.clock.now().wall;
+        let terms = self.live.radsec.as_ref();
+        if terms.is_none_or(|terms| terms.trusts(&self.peer.chain, now)) { Ok(()) } else { Err(End::Distrusted) }
     }
 
     /// Where sessions may be silent for longer than that, so may their router.

@@ -115,8 +115,18 @@ impl World {
 
     /// A connection from here, and when and why it ends. So many octets fit between the two.
     fn connect(&self, from: &str, room: usize) -> (DuplexStream, JoinHandle<(Duration, End)>) {
+        self.connect_with(Vec::new(), from, room)
+    }
+
+    /// The same, by a peer that has shown these certificates.
+    fn connect_with(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        from: &str,
+        room: usize,
+    ) -> (DuplexStream, JoinHandle<(Duration, End)>) {
         let (near, far) = tokio::io::duplex(room);
-        let peer = Peer { address: SocketAddr::new(from.parse().unwrap(), 40_000), chain: Vec::new() };
+        let peer = Peer { address: SocketAddr::new(from.parse().unwrap(), 40_000), chain };
         let (shared, known, stop) = (Arc::clone(&self.shared), self.known(from), self.stop.clone());
         let (live, begun) = (Arc::clone(&self.live.borrow()), Instant::now());
         let mut place = shared.places.enter(peer.address.ip());
@@ -428,6 +438,20 @@ async fn a_handshake_has_ten_seconds() {
     let met = meet(far, "192.0.2.1:40000".parse().unwrap(), &live).await;
     assert_eq!(met.err(), Some(Stranger::Handshake("the handshake took too long")));
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_outlives_its_certificate_by_ten_minutes_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let (section, chain) = certified(folder.path(), (2026, 11, 24));
+    let world = World::new(&format!("{CONFIGURATION}{section}"));
+    let (mut near, end) = world.connect_with(chain, "192.0.2.1", 4096);
+    sleep(14 * MINUTE).await;
+    world.shared.gate.clock.set("2026-11-24T00:00:01Z".parse().unwrap());
+    near.write_all(&status(1)).await.unwrap();
+    assert_eq!(receive(&mut near).await[..2], [code::ACCESS_ACCEPT, 1], "it was good when it was looked at last");
+    goodbye(near).await;
+    assert_eq!(end.await.unwrap(), (20 * MINUTE, End::Distrusted));
 }
 
 #[tokio::test(start_paused = true)]
