@@ -1,10 +1,11 @@
 //! Tokens as users of IronWifi (`[ironwifi.push]`), for sites where IronWifi cannot ask spotgate: facts/ironwifi.md, "Push".
 //!
 //! Users are made, changed and deleted as tokens are, one call after another. Limits are set before the password, so that
-//! nobody can log in without them. Only users that are written down as ours are ever changed or deleted; where somebody
-//! else's has the name already, the token goes without.
+//! nobody can log in without them. Only users that are written down as ours, and that a list of this process has shown under
+//! their name, are changed or deleted; where somebody else's has the name already, the token goes without.
 
 mod api;
+mod bring;
 mod kept;
 mod plan;
 
@@ -13,13 +14,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::api::{Api, Fault, Id};
+use self::api::{Api, Fault};
 use self::kept::{Kept, User};
-use self::plan::{Name, Table, Terms, Wanted};
+use self::plan::{Plan, Terms, Wanted};
 use crate::catalogue::{Catalogue, Standing};
 use crate::config::{Push, Settings};
 use crate::core::budget::Pool;
-use crate::core::ident::{Code, CodeKey, TokenId};
+use crate::core::ident::{CodeKey, TokenId};
 use crate::core::token::AccessToken;
 use crate::gate::Gate;
 use crate::live::{Current, Live};
@@ -34,8 +35,12 @@ const ROUND: Duration = Duration::from_secs(30);
 const LIST_EVERY: Duration = Duration::from_secs(3600);
 const LIST_AGAIN: Duration = Duration::from_secs(60);
 
-/// Users that a list lacks and that are asked for one by one, each time.
-const MISSED: usize = 20;
+/// Calls that fail in a row before it is IronWifi that does.
+const FAILURES: u32 = 3;
+
+/// How often in a row it may ask for a pause before that is said.
+const PATIENCE: u32 = 10;
+const BUSY: &str = "IronWifi asks for pauses all the time: lower ironwifi.push.requests_per_minute";
 
 /// How long a token rests whose user is not taken.
 const REST: Duration = Duration::from_secs(600);
@@ -94,6 +99,8 @@ async fn begun(users: Option<Users>, push: &Push, gate: &Arc<Gate>, folder: &std
         gate: Arc::clone(gate),
         others: HashSet::new(),
         listed: None,
+        tried: Duration::ZERO,
+        doubtful: false,
         resting: HashMap::new(),
         failures: 0,
     })
@@ -116,15 +123,18 @@ struct Users {
     gate: Arc<Gate>,
     /// Names of users that are not ours.
     others: HashSet<CodeKey>,
-    /// When all were listed last (monotonic).
+    /// When all were listed last, and when that was tried last (monotonic).
     listed: Option<Duration>,
-    /// Tokens whose users are not taken, and until when they rest (monotonic).
-    resting: HashMap<TokenId, Duration>,
+    tried: Duration,
+    /// Something is amiss that a list clears up.
+    doubtful: bool,
+    /// Tokens whose users are as they should not be, what for, and until when they rest (monotonic).
+    resting: HashMap<TokenId, (&'static str, Duration)>,
     /// Looks in a row that failed.
     failures: u32,
 }
 
-/// Why a look ends early.
+/// Why something is not done.
 enum Stop {
     /// A call failed.
     Call(Fault),
@@ -146,236 +156,179 @@ enum Task {
     Change(TokenId, User, Wanted),
 }
 
+/// What there is to do, and of how many tokens nothing can be done.
+#[derive(Default)]
+struct Tasks {
+    tasks: Vec<Task>,
+    /// Their codes are names of other users.
+    taken: usize,
+}
+
+/// What a look found.
+struct Seen {
+    /// Something is left to do.
+    more: bool,
+    taken: usize,
+    ambiguous: usize,
+}
+
+const UNDELETED: &str = "users whose tokens are over cannot be deleted";
+const UNTOLD: &str = "users are not as their tokens are: IronWifi does not take that";
+const UNMADE: &str = "tokens have no user: IronWifi does not take their codes as names";
+
 impl Users {
     /// Looks once what is to be done, and does as much of it as a round takes; how long to wait before the next.
     async fn look(&mut self, live: &Arc<Live>) -> Duration {
         let outcome = self.work(live).await;
-        let users = u64::try_from(self.kept().users().len()).unwrap_or(u64::MAX);
+        let users = self.kept().users().values().filter(|user| user.id.is_some() && !user.deleted).count();
         self.gate.metrics.ironwifi_users.set(i64::try_from(users).unwrap_or(i64::MAX));
+        let longer = PAUSE.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         let (words, pause) = match outcome {
-            Ok(open) => {
+            Ok(seen) => {
                 self.failures = 0;
-                let resting = self.resting.len();
-                let words = format!(
-                    "{resting} tokens have no user there, or not as it should be: their codes are names of other users, or are not taken"
-                );
-                ((resting > 0).then_some(words), if open { Duration::ZERO } else { LOOK_EVERY })
+                said(&self.gate, self.words(&seen));
+                return if seen.more { Duration::ZERO } else { LOOK_EVERY };
             }
-            Err(stop) => {
-                let longer = PAUSE.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
-                self.failures = self.failures.saturating_add(1);
-                match stop {
-                    Stop::Call(Fault::Busy(after)) => (None, after.max(PAUSE)),
-                    Stop::Call(Fault::Refused(words)) => (Some(words), LONGEST_PAUSE),
-                    Stop::Call(Fault::Away(words)) => (Some(words), longer),
-                    Stop::Call(Fault::Gone) => (Some("IronWifi knows no such address".to_owned()), longer),
-                    Stop::Call(Fault::NotTaken(status)) => {
-                        (Some(format!("IronWifi answers with status {status}")), longer)
-                    }
-                    Stop::Own(why) => (Some(why), longer),
-                }
-            }
+            Err(Stop::Call(Fault::Busy(after))) => (BUSY.to_owned(), after.max(longer)),
+            Err(Stop::Call(Fault::Refused(words))) => (words, LONGEST_PAUSE),
+            Err(Stop::Call(Fault::Away(words)) | Stop::Own(words)) => (words, longer),
+            Err(Stop::Call(Fault::Gone)) => ("IronWifi knows no such address".to_owned(), longer),
+            Err(Stop::Call(Fault::NotTaken(status))) => (format!("IronWifi answers with status {status}"), longer),
         };
-        said(&self.gate, words);
+        self.failures = self.failures.saturating_add(1);
+        // That it asks for a pause now and then is no trouble, and ends none.
+        if words != BUSY || self.failures > PATIENCE {
+            said(&self.gate, Some(words));
+        }
         pause
     }
 
-    /// Whether something is left to do.
-    async fn work(&mut self, live: &Arc<Live>) -> Result<bool, Stop> {
-        let Some(push) = &live.settings.ironwifi.push else { return Ok(false) };
+    /// What is wrong with some of them.
+    fn words(&self, seen: &Seen) -> Option<String> {
+        let resting = |why| (self.resting.values().filter(|(for_that, _)| *for_that == why).count(), why);
+        let counts = [
+            resting(UNDELETED),
+            resting(UNTOLD),
+            resting(UNMADE),
+            (seen.taken, "tokens have no user: their codes are names of other users there"),
+            (seen.ambiguous, "tokens have no user: several have one code, whatever its case"),
+        ];
+        let words: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+
+    async fn work(&mut self, live: &Arc<Live>) -> Result<Seen, Stop> {
+        let Some(push) = &live.settings.ironwifi.push else { return Ok(Seen { more: false, taken: 0, ambiguous: 0 }) };
         let now = self.now();
-        let is_asked_for = self.kept().users().values().any(|user| user.id.is_none());
-        let every = if is_asked_for { LIST_AGAIN } else { LIST_EVERY };
-        if self.listed.is_none_or(|listed| now >= listed + every) {
-            self.list().await?;
+        self.resting.retain(|_, (_, until)| *until > now);
+        let plan = if push.withdraw { Plan::default() } else { self.plan(live).await? };
+        let ambiguous = plan.ambiguous;
+        let mut failed = None;
+        if self.is_to_be_listed(&plan.users, now) {
+            self.tried = now;
+            match self.list().await {
+                // Without any list nobody knows whose users they are.
+                Err(stop) if self.listed.is_none() => return Err(stop),
+                Err(stop @ Stop::Call(Fault::Refused(_) | Fault::Busy(_))) => return Err(stop),
+                listed => failed = listed.err(),
+            }
         }
-        self.resting.retain(|_, until| *until > now);
-        let wanted = if push.withdraw { HashMap::new() } else { self.wanted(live).await? };
-        let until = self.now() + ROUND;
-        for task in self.tasks(wanted, push.withdraw) {
+        let before = self.kept().users().len();
+        let Tasks { tasks, taken } = self.tasks(plan.users, push.withdraw);
+        let (until, mut in_a_row) = (self.now() + ROUND, 0);
+        for task in tasks {
             if self.now() >= until {
-                return Ok(true);
+                return failed.map_or(Ok(Seen { more: true, taken, ambiguous }), Err);
             }
-            let token = task.token();
-            match self.perform(task).await {
-                Ok(()) => {}
-                Err(Stop::Call(Fault::NotTaken(status))) => {
-                    tracing::warn!(token = token.0, %status, "IronWifi does not take this token as a user");
-                    self.resting.insert(token, self.now() + REST);
+            let (token, why) = task.about();
+            let Err(stop) = self.perform(task).await else {
+                in_a_row = 0;
+                continue;
+            };
+            let rest = match &stop {
+                Stop::Call(Fault::NotTaken(status)) => {
+                    tracing::warn!(token = token.0, %status, "IronWifi: {why}");
+                    REST
                 }
-                Err(stop) => return Err(stop),
-            }
+                // Perhaps it is this user's alone: others have their turn.
+                Stop::Call(Fault::Away(_) | Fault::Gone) if in_a_row < FAILURES => {
+                    in_a_row += 1;
+                    LIST_AGAIN
+                }
+                _ => return Err(stop),
+            };
+            self.resting.insert(token, (why, self.now() + rest));
+            failed = if rest == REST { failed } else { Some(stop) };
         }
-        Ok(false)
+        if push.withdraw && before > 0 && self.kept().users().values().all(|user| user.deleted) {
+            tracing::info!("every user that was made at IronWifi is deleted there");
+        }
+        failed.map_or(Ok(Seen { more: false, taken, ambiguous }), Err)
+    }
+
+    /// Whether a list is due: now and then, and sooner where somebody waits for what it says.
+    fn is_to_be_listed(&self, wanted: &HashMap<TokenId, Wanted>, now: Duration) -> bool {
+        let Some(listed) = self.listed else { return true };
+        let kept = self.kept();
+        let tokens: HashSet<&TokenId> = wanted.keys().collect();
+        let names: HashSet<CodeKey> = wanted.values().map(|want| plan::folded(&want.code)).collect();
+        let is_awaited = kept.users().iter().any(|(token, user)| {
+            let waits = || tokens.contains(token) || names.contains(&plan::folded(&user.code));
+            user.id.is_none() || (user.deleted && waits())
+        });
+        let is_open = kept.users().values().any(|user| user.deleted);
+        let is_taken = self.others.iter().any(|name| names.contains(name));
+        let every = match (is_awaited || self.doubtful, is_open || is_taken) {
+            // The latest try failed; the pause after that is over.
+            _ if self.tried > listed => Duration::ZERO,
+            (true, _) => LIST_AGAIN,
+            (false, true) => REST,
+            (false, false) => LIST_EVERY,
+        };
+        now >= listed.max(self.tried) + every
     }
 
     /// What users there should be. All tokens may be many: not on a thread that answers.
-    async fn wanted(&self, live: &Arc<Live>) -> Result<HashMap<TokenId, Wanted>, Stop> {
+    async fn plan(&self, live: &Arc<Live>) -> Result<Plan, Stop> {
         let (gate, live) = (Arc::clone(&self.gate), Arc::clone(live));
         let looking = tokio::task::spawn_blocking(move || wanted(&gate, &live.settings)).await;
         looking.ok().flatten().ok_or_else(|| Stop::Own("which users there should be cannot be told".to_owned()))
     }
 
     /// What is to be done: what ended first, then what is new. With `all`, every user of ours is to go.
-    fn tasks(&self, mut wanted: HashMap<TokenId, Wanted>, all: bool) -> Vec<Task> {
-        let (mut tasks, mut changes) = (Vec::new(), Vec::new());
+    fn tasks(&self, mut wanted: HashMap<TokenId, Wanted>, all: bool) -> Tasks {
+        let (mut tasks, mut changes) = (Tasks::default(), Vec::new());
         let catalogue = &self.gate.supply().catalogue;
         let kept = self.kept();
         let mut names: HashSet<CodeKey> = HashSet::new();
         for (token, user) in kept.users() {
             names.insert(plan::folded(&user.code));
-            match wanted.remove(token) {
+            let want = wanted.remove(token);
+            if self.resting.contains_key(token) || user.deleted {
+                continue;
+            }
+            match want {
                 Some(want) if want.code == user.code => {
                     let is_told = user.told.as_ref().is_some_and(|told| !plan::differs(told, &want.numbers));
-                    if !is_told && !self.resting.contains_key(token) {
-                        changes.push(Task::Change(*token, user.clone(), want));
-                    }
+                    changes.extend((!is_told).then(|| Task::Change(*token, user.clone(), want)));
                 }
-                Some(_) => tasks.push(Task::Delete(*token, user.clone())),
+                Some(_) => tasks.tasks.push(Task::Delete(*token, user.clone())),
                 // That a list lacks a token does not yet mean that it is gone.
-                None if all || is_known(catalogue, *token) => tasks.push(Task::Delete(*token, user.clone())),
+                None if all || is_known(catalogue, *token) => tasks.tasks.push(Task::Delete(*token, user.clone())),
                 None => {}
             }
         }
-        let is_free = |want: &Wanted| {
+        for (token, want) in wanted {
             let name = plan::folded(&want.code);
-            !names.contains(&name) && !self.others.contains(&name)
-        };
-        let new = wanted.into_iter().filter(|(token, want)| !self.resting.contains_key(token) && is_free(want));
-        tasks.extend(new.map(|(token, want)| Task::Create(token, want)));
-        tasks.extend(changes);
+            if self.others.contains(&name) {
+                tasks.taken += 1;
+            } else if !names.contains(&name) && !self.resting.contains_key(&token) {
+                tasks.tasks.push(Task::Create(token, want));
+            }
+        }
+        tasks.tasks.extend(changes);
         tasks
-    }
-
-    async fn perform(&mut self, task: Task) -> Result<(), Stop> {
-        let gate = Arc::clone(&self.gate);
-        match task {
-            Task::Delete(token, User { id: Some(id), .. }) => {
-                self.api.delete(&id, &gate.metrics).await?;
-                self.note(token, None).await
-            }
-            Task::Delete(token, User { id: None, .. }) => {
-                self.list().await?;
-                // One that was made after all is deleted next time.
-                let is_made = self.kept().users().get(&token).is_some_and(|user| user.id.is_some());
-                if is_made { Ok(()) } else { self.note(token, None).await }
-            }
-            Task::Create(token, want) => {
-                self.note(token, Some(User { code: want.code.clone(), id: None, told: None })).await?;
-                self.create(token, &want, true).await
-            }
-            Task::Change(token, user, want) => {
-                let Some(id) = user.id.clone() else { return self.create(token, &want, false).await };
-                let outcome = self.change(token, user, &want, false).await;
-                // The user is gone, or it is only that this call did not get there.
-                if matches!(outcome, Err(Stop::Call(Fault::Gone))) && !self.api.exists(&id, &gate.metrics).await? {
-                    return self.note(token, None).await;
-                }
-                outcome
-            }
-        }
-    }
-
-    /// Makes the user of a token that is noted; `first`: it was never asked for before.
-    async fn create(&mut self, token: TokenId, want: &Wanted, first: bool) -> Result<(), Stop> {
-        let gate = Arc::clone(&self.gate);
-        let id = match self.api.create(&want.code, &gate.metrics).await {
-            Ok(id) => id,
-            Err(fault @ Fault::NotTaken(_)) => {
-                // The name is another's. If it was asked for before, that may be ours: the next list tells.
-                if first {
-                    self.note(token, None).await?;
-                }
-                return Err(fault.into());
-            }
-            Err(fault) => return Err(fault.into()),
-        };
-        let user = User { code: want.code.clone(), id: Some(id), told: None };
-        self.note(token, Some(user.clone())).await?;
-        self.change(token, user, want, true).await
-    }
-
-    /// Gives a user what it should have; `new`: it has nothing yet. What is new comes before what it replaces goes, so that
-    /// there is a limit at any time.
-    async fn change(&mut self, token: TokenId, user: User, want: &Wanted, new: bool) -> Result<(), Stop> {
-        let gate = Arc::clone(&self.gate);
-        let metrics = &gate.metrics;
-        let Some(id) = user.id.clone() else { return Ok(()) };
-        let mut have = Vec::new();
-        if !new {
-            for table in Table::ALL {
-                have.extend(self.api.attributes(&id, table, metrics).await?);
-            }
-        }
-        if user.told.is_some() {
-            self.note(token, Some(User { told: None, ..user.clone() })).await?;
-        }
-        for name in Name::ALL {
-            let value = match name {
-                Name::CleartextPassword => Some(want.code.reveal().to_owned()),
-                _ => want.numbers.iter().find(|(known, _)| *known == name).map(|(_, number)| number.to_string()),
-            };
-            let (same, other): (Vec<_>, Vec<_>) = have
-                .iter()
-                .filter(|attribute| attribute.name == name)
-                .partition(|attribute| Some(&attribute.value) == value.as_ref());
-            if let (Some(value), true) = (&value, same.is_empty()) {
-                self.api.add(&id, name, value, metrics).await?;
-            }
-            for attribute in same.into_iter().skip(1).chain(other) {
-                self.api.remove(attribute, metrics).await?;
-            }
-        }
-        self.note(token, Some(User { told: Some(want.numbers.clone()), ..user })).await
-    }
-
-    /// Lists all users: finds those that were asked for, those that somebody deleted, and the names of others.
-    async fn list(&mut self) -> Result<(), Stop> {
-        let gate = Arc::clone(&self.gate);
-        let listed = self.api.users(&gate.metrics).await?;
-        let name = |name: &str| Code::parse(name).ok().map(|name| plan::folded(&name));
-        let mut by_name: HashMap<CodeKey, Id> = HashMap::new();
-        by_name.extend(listed.iter().filter_map(|(id, user)| Some((name(user)?, id.clone()))));
-        let ids: HashSet<&Id> = listed.iter().map(|(id, _)| id).collect();
-        let ours: Vec<(TokenId, User)> =
-            self.kept().users().iter().map(|(token, user)| (*token, user.clone())).collect();
-        let mut missed = 0;
-        for (token, user) in ours {
-            let Some(id) = &user.id else {
-                let made = by_name.get(&plan::folded(&user.code)).cloned();
-                if made.is_some() {
-                    self.note(token, Some(User { id: made, ..user })).await?;
-                }
-                continue;
-            };
-            if !ids.contains(id) && missed < MISSED {
-                missed += 1;
-                if !self.api.exists(id, &gate.metrics).await? {
-                    tracing::warn!(token = token.0, "somebody deleted this token's user at IronWifi");
-                    self.note(token, None).await?;
-                }
-            }
-        }
-        let ours: HashSet<Id> = self.kept().users().values().filter_map(|user| user.id.clone()).collect();
-        let others = listed.iter().filter(|(id, _)| !ours.contains(id));
-        self.others = others.filter_map(|(_, user)| name(user)).collect();
-        self.listed = Some(self.now());
-        Ok(())
-    }
-
-    /// Writes down what is known of a token's user; none: it has none.
-    async fn note(&self, token: TokenId, user: Option<User>) -> Result<(), Stop> {
-        let kept = Arc::clone(&self.kept);
-        let noting = tokio::task::spawn_blocking(move || {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            match user {
-                Some(user) => kept.put(token, user),
-                None => kept.remove(token),
-            }
-        });
-        let noted = noting.await.map_err(|error| error.to_string());
-        let noted = noted.and_then(|noted| noted.map_err(|error| error.to_string()));
-        noted.map_err(|why| Stop::Own(format!("which users are ours cannot be written down: {why}")))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -388,9 +341,12 @@ impl Users {
 }
 
 impl Task {
-    const fn token(&self) -> TokenId {
+    /// Whose it is, and what it means if it is not done.
+    const fn about(&self) -> (TokenId, &'static str) {
         match self {
-            Self::Delete(token, _) | Self::Create(token, _) | Self::Change(token, _, _) => *token,
+            Self::Delete(token, _) => (*token, UNDELETED),
+            Self::Create(token, _) => (*token, UNMADE),
+            Self::Change(token, _, _) => (*token, UNTOLD),
         }
     }
 }
@@ -401,7 +357,7 @@ fn is_known(catalogue: &Catalogue, token: TokenId) -> bool {
 }
 
 /// What users there should be now. It may look through all tokens.
-fn wanted(gate: &Gate, settings: &Settings) -> Option<HashMap<TokenId, Wanted>> {
+fn wanted(gate: &Gate, settings: &Settings) -> Option<Plan> {
     let push = settings.ironwifi.push.as_ref()?;
     let nas = settings.nas.iter().find(|nas| *nas.name() == push.nas)?;
     let (policy, now) = (&settings.policy, gate.clock.now().wall);

@@ -245,7 +245,8 @@ impl Ledger {
         // same address, else the first.
         let waits = |session: &&Session| {
             let nameless = device.is_none() && session.device.is_none() && session.contact.nas_session.is_none();
-            nameless && session.contact.nas == *nas && session.reported.is_none() && progress.news == News::Start
+            let is_awaited = session.accounting && session.reported.is_none();
+            nameless && session.contact.nas == *nas && is_awaited && progress.news == News::Start
         };
         let (ip, live) = (question.login.ip, || account.sessions().iter());
         let session = by_id

@@ -1,5 +1,6 @@
 //! IronWifi's management interface (IronWifi/docs rest_api.md; lists as IronWifi/terraform-provider-ironwifi reads them).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, RETRY_AFTER};
@@ -18,20 +19,36 @@ use crate::telemetry::metrics::Metrics;
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Pages of a list that are read, and users that it may hold.
-const PAGES: usize = 10_000;
+/// Users that a list may hold.
 const USERS: usize = 200_000;
+
+/// How many fewer than it says may stand in a list: others are deleted while it is read.
+const SLIPPED: usize = 10;
 
 /// The pause after "too many requests" without a `Retry-After`, and the longest of those that is believed.
 const BUSY: Duration = Duration::from_secs(60);
 const LONGEST_BUSY: Duration = Duration::from_secs(300);
 
-/// What IronWifi calls a user or an attribute: a number or a text, given back as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What IronWifi calls a user or an attribute: a number or a text, given back as it came. `7` and `"7"` are one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Id {
     Number(u64),
     Text(String),
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_part() == other.as_part()
+    }
+}
+
+impl Eq for Id {}
+
+impl std::hash::Hash for Id {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_part().hash(state);
+    }
 }
 
 impl Id {
@@ -67,10 +84,19 @@ pub(super) enum Fault {
     Busy(Duration),
     /// It failed, or did not answer: try again later. Whether it was done is not known.
     Away(String),
-    /// There is no such user, or attribute.
+    /// There is no such user, or attribute; or nothing at all at this address.
     Gone,
     /// This one is not taken.
     NotTaken(StatusCode),
+}
+
+/// What a user has.
+#[derive(Default)]
+pub(super) struct Attributes {
+    /// Those that are ours by their names.
+    pub(super) known: Vec<Attribute>,
+    /// How many others.
+    pub(super) others: usize,
 }
 
 /// An attribute of a user.
@@ -106,34 +132,44 @@ impl Api {
                 == (push.requests_per_minute, push.request_timeout)
     }
 
-    /// Every user: its id and its name.
-    pub(super) async fn users(&mut self, metrics: &Metrics) -> Result<Vec<(Id, String)>, Fault> {
-        let mut users = Vec::new();
+    /// Every user: its id and its name, or none where the list does not say it.
+    pub(super) async fn users(&mut self, metrics: &Metrics) -> Result<Vec<(Id, Option<String>)>, Fault> {
+        let (mut users, mut ids) = (Vec::new(), HashSet::new());
         let mut next = Some(format!("{}/users", self.push.base_url));
-        for _ in 0..PAGES {
-            let Some(url) = next else { return Ok(users) };
+        let mut total = None;
+        while let Some(url) = next {
             let answer = self.call(Method::GET, &url, "users", |request| request, metrics).await?;
             let page: Value = json(&answer)?;
             let listed = page.pointer("/_embedded/users").unwrap_or(&page).as_array();
             let Some(listed) = listed else { return Err(nonsense("its list of users is no list")) };
+            let before = ids.len();
             for user in listed {
-                let id = user.get("id").and_then(Id::read);
-                let name = user.get("username").and_then(Value::as_str);
-                // One that cannot be read might be any: then the list is not known.
-                let (Some(id), Some(name)) = (id, name) else {
-                    return Err(nonsense("its list holds a user without id or username"));
+                // One without might be any: then it is not known who is there.
+                let Some(id) = user.get("id").and_then(Id::read) else {
+                    return Err(nonsense("its list holds a user without id"));
                 };
-                users.push((id, name.to_owned()));
+                if ids.insert(id.clone()) {
+                    users.push((id, user.get("username").and_then(Value::as_str).map(str::to_owned)));
+                }
             }
             if users.len() > USERS {
                 return Err(nonsense("it has more users than are read"));
             }
+            total = page.get("total_items").and_then(Value::as_u64);
             next = match page.pointer("/_links/next/href").and_then(Value::as_str) {
-                None => None,
+                // A page that brings nobody goes on for ever.
+                Some(_) if ids.len() == before => return Err(nonsense("its list of users has no end")),
                 Some(href) => Some(self.same_place(&url, href)?),
+                None => None,
             };
         }
-        Err(nonsense("its list of users has no end"))
+        // Users come and go while it is read; that half of them are missing is something else.
+        match total.and_then(|total| usize::try_from(total).ok()) {
+            Some(total) if users.len() < total && users.len() + SLIPPED < total => {
+                Err(nonsense("its list of users ends before it says so"))
+            }
+            _ => Ok(users),
+        }
     }
 
     /// Where a list goes on: the key is sent nowhere else.
@@ -160,7 +196,8 @@ impl Api {
     pub(super) async fn exists(&mut self, user: &Id, metrics: &Metrics) -> Result<bool, Fault> {
         let url = format!("{}/users/{}", self.push.base_url, user.as_part());
         match self.call(Method::GET, &url, "user", |request| request, metrics).await {
-            Ok(_) => Ok(true),
+            // It may not be asked for: nobody can say that it is gone.
+            Ok(_) | Err(Fault::NotTaken(_)) => Ok(true),
             Err(Fault::Gone) => Ok(false),
             Err(fault) => Err(fault),
         }
@@ -172,32 +209,38 @@ impl Api {
         gone_is_done(self.call(Method::DELETE, &url, "delete", |request| request, metrics).await)
     }
 
-    /// Those attributes of a user that are ours.
-    pub(super) async fn attributes(
-        &mut self,
-        user: &Id,
-        table: Table,
-        metrics: &Metrics,
-    ) -> Result<Vec<Attribute>, Fault> {
-        let url = format!("{}/attributes", self.push.base_url);
-        let query = [("table", table.name().to_owned()), ("userid", user.as_part())];
-        let answer = self.call(Method::GET, &url, "attributes", |request| request.query(&query), metrics).await?;
-        let page: Value = json(&answer)?;
-        let listed = page.pointer("/_embedded/attributes").unwrap_or(&page).as_array();
-        let Some(listed) = listed else { return Err(nonsense("its list of attributes is no list")) };
-        let mut attributes = Vec::new();
-        for attribute in listed {
-            let Some(name) = attribute.get("attribute").and_then(Value::as_str) else { continue };
-            let Some(name) = Name::known(name, table) else { continue };
-            let value = match attribute.get("value") {
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Number(number)) => number.to_string(),
-                _ => String::new(),
-            };
-            let Some(id) = attribute.get("id").and_then(Id::read) else {
-                return Err(nonsense("its list holds an attribute without id"));
-            };
-            attributes.push(Attribute { id, name, value });
+    /// What a user has.
+    pub(super) async fn attributes(&mut self, user: &Id, metrics: &Metrics) -> Result<Attributes, Fault> {
+        let mut attributes = Attributes::default();
+        for table in Table::ALL {
+            let url = format!("{}/attributes", self.push.base_url);
+            let query = [("table", table.name().to_owned()), ("userid", user.as_part())];
+            let answer = self.call(Method::GET, &url, "attributes", |request| request.query(&query), metrics).await?;
+            let page: Value = json(&answer)?;
+            let listed = page.pointer("/_embedded/attributes").unwrap_or(&page).as_array();
+            let Some(listed) = listed else { return Err(nonsense("its list of attributes is no list")) };
+            if page.pointer("/_links/next/href").is_some() {
+                return Err(nonsense("a user has more attributes than stand on one page"));
+            }
+            for attribute in listed {
+                if attribute.get("userid").and_then(Id::read).is_some_and(|of| of != *user) {
+                    return Err(nonsense("its list of attributes is not of the user alone"));
+                }
+                let name = attribute.get("attribute").and_then(Value::as_str);
+                let Some(name) = name.and_then(|name| Name::known(name, table)) else {
+                    attributes.others += 1;
+                    continue;
+                };
+                let value = match attribute.get("value") {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(Value::Number(number)) => number.to_string(),
+                    _ => String::new(),
+                };
+                let Some(id) = attribute.get("id").and_then(Id::read) else {
+                    return Err(nonsense("its list holds an attribute without id"));
+                };
+                attributes.known.push(Attribute { id, name, value });
+            }
         }
         Ok(attributes)
     }

@@ -19,7 +19,9 @@ const NAME: &str = "ironwifi.db";
 /// known, and what it was told, if that is sure.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS about (of TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS user (token INTEGER PRIMARY KEY, code TEXT NOT NULL, user TEXT, told TEXT);
+CREATE TABLE IF NOT EXISTS user (
+    token INTEGER PRIMARY KEY, code TEXT NOT NULL, user TEXT, told TEXT, deleted INTEGER NOT NULL
+);
 ";
 
 /// A user of ours.
@@ -31,6 +33,15 @@ pub(super) struct User {
     pub(super) id: Option<Id>,
     /// What it was told; none: perhaps in part.
     pub(super) told: Option<Vec<(Name, u64)>>,
+    /// Whether it was deleted, and no list has shown yet that it is gone.
+    pub(super) deleted: bool,
+}
+
+impl User {
+    /// One that is about to be asked for.
+    pub(super) const fn asked(code: Code) -> Self {
+        Self { code, id: None, told: None, deleted: false }
+    }
 }
 
 /// The file, and what stands in it.
@@ -59,14 +70,14 @@ impl Kept {
         }
         let mut users = HashMap::new();
         {
-            let mut rows = connection.prepare("SELECT token, code, user, told FROM user")?;
+            let mut rows = connection.prepare("SELECT token, code, user, told, deleted FROM user")?;
             let mut rows = rows.query([])?;
             while let Some(row) = rows.next()? {
                 let text = |index| row.get::<_, Option<String>>(index);
                 let Ok(code) = Code::parse(&row.get::<_, String>(1)?) else { continue };
                 let id = text(2)?.and_then(|id| serde_json::from_str(&id).ok());
                 let told = text(3)?.and_then(|told| read(&told));
-                users.insert(TokenId(row.get(0)?), User { code, id, told });
+                users.insert(TokenId(row.get(0)?), User { code, id, told, deleted: row.get(4)? });
             }
         }
         Ok((Self { connection, users }, dropped))
@@ -81,8 +92,8 @@ impl Kept {
         let id = user.id.as_ref().and_then(|id| serde_json::to_string(id).ok());
         let told = user.told.as_deref().map(written);
         self.connection.execute(
-            "INSERT OR REPLACE INTO user VALUES (?1, ?2, ?3, ?4)",
-            params![token.0, user.code.reveal(), id, told],
+            "INSERT OR REPLACE INTO user VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![token.0, user.code.reveal(), id, told, user.deleted],
         )?;
         self.users.insert(token, user);
         Ok(())
@@ -121,8 +132,9 @@ mod tests {
             code: code("kx7q"),
             id: Some(Id::Number(2_969_744)),
             told: Some(vec![(Name::MaxAllSession, 3600), (Name::SimultaneousUse, 1)]),
+            deleted: true,
         };
-        let asked = User { code: code("0042"), id: None, told: None };
+        let asked = User::asked(code("0042"));
         let (mut kept, _) = Kept::open(folder.path(), "https://one.example/api").unwrap();
         kept.put(TokenId(1), made.clone()).unwrap();
         kept.put(TokenId(2), asked.clone()).unwrap();

@@ -107,7 +107,7 @@ impl Name {
     }
 
     /// Whether less of it than it says may be left for a while.
-    const fn is_time_left(self) -> bool {
+    pub(super) const fn is_time_left(self) -> bool {
         matches!(self, Self::MaxAllSession | Self::ExpireAfter)
     }
 }
@@ -128,6 +128,14 @@ pub(super) struct Terms<'a> {
     pub(super) nas: &'a Nas,
 }
 
+/// What users there should be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) users: HashMap<TokenId, Wanted>,
+    /// Tokens that have none, since several have their code.
+    pub(super) ambiguous: usize,
+}
+
 /// What users there should be at `now`; `left` knows what a token has left. Where two tokens have one code at this location,
 /// neither has a user: nobody knows which is meant ([`crate::core::decide::select`]), and IronWifi's names ignore case.
 pub(super) fn wanted(
@@ -135,7 +143,7 @@ pub(super) fn wanted(
     left: impl Fn(&AccessToken) -> Pool,
     terms: &Terms<'_>,
     now: Timestamp,
-) -> HashMap<TokenId, Wanted> {
+) -> Plan {
     let open = || {
         let serves = |token: &&Arc<AccessToken>| terms.nas.rules.serves(token.business);
         tokens.iter().filter(serves).filter(|token| token.window(now) == Window::Open)
@@ -148,7 +156,8 @@ pub(super) fn wanted(
         }
     }
     let unambiguous = open().filter(|token| !twice.contains(&folded(&token.code)));
-    unambiguous.filter_map(|token| Some((token.id, of(token, left(token), terms, now)?))).collect()
+    let users = unambiguous.filter_map(|token| Some((token.id, of(token, left(token), terms, now)?))).collect();
+    Plan { users, ambiguous: open().filter(|token| twice.contains(&folded(&token.code))).count() }
 }
 
 /// A name as IronWifi tells it from others.
@@ -227,7 +236,7 @@ mod tests {
         now().checked_add(jiff::SignedDuration::from_secs(seconds)).ok()
     }
 
-    fn plan(tokens: &[AccessToken], policy: &Policy, nas: &Nas) -> HashMap<TokenId, Wanted> {
+    fn plan(tokens: &[AccessToken], policy: &Policy, nas: &Nas) -> Plan {
         let tokens: Vec<_> = tokens.iter().cloned().map(Arc::new).collect();
         wanted(&tokens, |token| token.pool(policy), &Terms { policy, nas }, now())
     }
@@ -241,7 +250,7 @@ mod tests {
         let policy = Policy { idle_timeout: Some(Seconds(900)), ..Policy::default() };
         let nas = Nas { rate_limit: Some("10M/5M".to_owned()), ..nas() };
         let of = AccessToken { user_limit: Some(3), minutes_left: Some(45), ..token(1, "kx7q") };
-        let users = plan(std::slice::from_ref(&of), &policy, &nas);
+        let users = plan(std::slice::from_ref(&of), &policy, &nas).users;
         let numbers = [
             (Name::MaxAllSession, 2700),
             (Name::SimultaneousUse, 3),
@@ -254,13 +263,13 @@ mod tests {
         assert_eq!(users[&TokenId(1)], Wanted { code: Code::parse("kx7q").unwrap(), numbers: numbers.to_vec() });
 
         let elapsed = Policy { counting: Counting::Elapsed, ..Policy::default() };
-        let users = plan(&[of], &elapsed, &nas);
+        let users = plan(&[of], &elapsed, &nas).users;
         let user = &users[&TokenId(1)];
         assert_eq!((number(user, Name::ExpireAfter), number(user, Name::MaxAllSession)), (Some(2700), None));
 
         let open = Policy { zero_minutes: crate::core::policy::ZeroMinutes::Unlimited, ..Policy::default() };
         let unlimited = AccessToken { minutes_included: None, minutes_left: None, ..token(1, "kx7q") };
-        assert_eq!(number(&plan(&[unlimited], &open, &nas)[&TokenId(1)], Name::MaxAllSession), None);
+        assert_eq!(number(&plan(&[unlimited], &open, &nas).users[&TokenId(1)], Name::MaxAllSession), None);
     }
 
     #[test]
@@ -280,7 +289,8 @@ mod tests {
             AccessToken { valid_to: after(-5), ..token(8, "again") },
             token(9, "again"),
         ];
-        assert_eq!(plan(&tokens, &policy, &nas).into_keys().collect::<Vec<_>>(), [TokenId(9)]);
+        let plan = plan(&tokens, &policy, &nas);
+        assert_eq!((plan.users.into_keys().collect::<Vec<_>>(), plan.ambiguous), (vec![TokenId(9)], 2));
     }
 
     #[test]

@@ -518,6 +518,18 @@ fn a_start_of_nobody_known_is_that_of_the_login_that_waits_for_one() {
 }
 
 #[test]
+fn where_no_start_is_awaited_none_takes_a_session_over() {
+    let world = World { nas: NasRules { accounting: false, can_disconnect: false, ..nas("vpn") }, ..World::new() };
+    let nameless = |nas_session| Login { device: None, nas_session, ..by(mac(1)) };
+    assert!(world.admit_login(&limited(1, 2), &nameless(None), NOON).is_ok());
+    let (login, now) = (nameless(Some("vpn-1")), at("2026-11-23T12:01:15Z"));
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = Report { at: now, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: None, news: News::Start, report, unmeasured: false };
+    assert!(world.ledger.report(TokenId(1), &question, &progress, now).is_none());
+}
+
+#[test]
 fn a_session_that_began_with_its_start_is_known_by_its_device_too() {
     let world = World::new();
     says(&world, &limited(1, 1), "80a00001", News::Start, 0, NOON);

@@ -56,6 +56,7 @@ struct State {
     faults: Vec<(String, Fault, u32)>,
     seen: Vec<String>,
     pages_elsewhere: bool,
+    replaces: bool,
 }
 
 /// A running sandbox; it stops when this is dropped.
@@ -133,6 +134,19 @@ impl Sandbox {
         locked(&self.state).pages_elsewhere = elsewhere;
     }
 
+    /// Whether an attribute that is given replaces one of its name, rather than standing beside it.
+    pub fn set_replaces(&self, replaces: bool) {
+        locked(&self.state).replaces = replaces;
+    }
+
+    /// Gives a user a name and an attribute, as an operator does.
+    pub fn change_user(&self, id: u64, name: &str, attribute: (&str, &str, &str)) {
+        let mut state = locked(&self.state);
+        state.users.insert(id, name.to_owned());
+        let (table, name, value) = attribute;
+        state.add(id, table.to_owned(), name.to_owned(), value.to_owned());
+    }
+
     /// The calls since this was last asked, as [`Sandbox::fail`] names them.
     #[must_use]
     pub fn take_seen(&self) -> Vec<String> {
@@ -156,6 +170,19 @@ impl State {
     fn delete(&mut self, id: u64) -> bool {
         self.attributes.retain(|_, (owner, ..)| *owner != id);
         self.users.remove(&id).is_some()
+    }
+
+    fn add(&mut self, user: u64, table: String, name: String, value: String) -> u64 {
+        let of_name = |(_, known): &(&u64, &(u64, String, String, String))| {
+            (known.0, &known.1, &known.2) == (user, &table, &name)
+        };
+        let known = self.attributes.iter().find(of_name).map(|(id, _)| *id).filter(|_| self.replaces);
+        let id = known.unwrap_or_else(|| {
+            self.next += 1;
+            self.next
+        });
+        self.attributes.insert(id, (user, table, name, value));
+        id
     }
 
     fn strike(&mut self, call: &str) -> Option<Fault> {
@@ -291,9 +318,7 @@ async fn add(Shared(state): Shared<Arc<Mutex<State>>>, Json(body): Json<Value>) 
     if !state.users.contains_key(&user) {
         return problem(StatusCode::NOT_FOUND, "Entity not found.");
     }
-    state.next += 1;
-    let id = state.next;
-    state.attributes.insert(id, (user, table, name, value));
+    let id = state.add(user, table, name, value);
     (StatusCode::CREATED, Json(json!({"id": id.to_string()}))).into_response()
 }
 
