@@ -7,10 +7,10 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
   build-essential busybox ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd
-  iproute2 iptables nftables opennds openssl procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd tshark wget
-  wpasupplicant
+  iproute2 iptables nftables ocserv openconnect opennds openssl procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd
+  tshark wget wpasupplicant
 )
-services=(freeradius hostapd nftables opennds prometheus radsecproxy wpa_supplicant)
+services=(freeradius hostapd nftables ocserv opennds prometheus radsecproxy wpa_supplicant)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
@@ -78,11 +78,15 @@ if ! as_root unshare --net sh -c 'nft add table inet probe && iptables -n -L' >/
   echo "NOT TRIED: openNDS, since this machine has no nftables in network namespaces"
   skipped=(--skip opennds::)
 fi
+if ! as_root unshare --net ip tuntap add dev probe mode tun >/dev/null 2>&1; then
+  echo "NOT TRIED: ocserv, since this machine has no tun devices"
+  skipped+=(--skip ocserv::)
+fi
 # Network namespaces are made by root alone.
 if [ "$(id -u)" = 0 ]; then
   cargo test --locked --test it -- "${skipped[@]}"
 else
-  cargo test --locked --test it -- --skip foreign:: --skip opennds::
-  cargo test --locked --test it --config "target.'cfg(all())'.runner = 'sudo'" -- foreign:: opennds:: "${skipped[@]}"
+  cargo test --locked --test it -- --skip foreign:: --skip ocserv:: --skip opennds::
+  cargo test --locked --test it --config "target.'cfg(all())'.runner = 'sudo'" -- foreign:: ocserv:: opennds:: "${skipped[@]}"
 fi
 bash tests/package.sh

@@ -1,5 +1,5 @@
 //! The real binary over loopback, and real peers: `radclient`, pyrad, `tshark`, radsecproxy, systemd, hostapd behind FreeRADIUS,
-//! openNDS.
+//! openNDS, ocserv.
 
 // What clippy asks of code that serves strangers does not bind tests; and nothing here is anybody's interface.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -23,6 +23,7 @@ mod ironwifi;
 mod mikrotik;
 mod mirror;
 mod nexudus;
+mod ocserv;
 mod openapi;
 mod opennds;
 mod peers;

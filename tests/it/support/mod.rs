@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod pcap;
 pub mod places;
 pub mod process;
+pub mod tunnel;
 pub mod wired;
 
 use std::io::{BufRead as _, BufReader, Read as _};
