@@ -98,20 +98,17 @@ impl Users {
             outcome?;
             return Err(Fault::Away("IronWifi took an attribute and does not have it".to_owned()).into());
         }
-        let password = want.code.reveal();
-        if lacks(&have, Name::CleartextPassword, password) {
-            self.api.add(&id, Name::CleartextPassword, password, metrics).await?;
-            have = self.api.attributes(&id, metrics).await?;
+        // Which one it is may not be shown; another code is another user.
+        if !have.known.iter().any(|attribute| attribute.name == Name::CleartextPassword) {
+            self.api.add(&id, Name::CleartextPassword, want.code.reveal(), metrics).await?;
         }
         let mut seen = Vec::new();
         self.without(&have, |attribute| {
-            let is_wanted = match attribute.name {
-                Name::CleartextPassword => attribute.value == password,
-                name => numbers.iter().any(|(wanted, value)| *wanted == name && *value == attribute.value),
-            };
+            let is_wanted =
+                numbers.iter().any(|(wanted, value)| *wanted == attribute.name && *value == attribute.value);
             let is_first = !seen.contains(&attribute.name);
             seen.extend((is_wanted && is_first).then_some(attribute.name));
-            !(is_wanted && is_first)
+            attribute.name != Name::CleartextPassword && !(is_wanted && is_first)
         })
         .await?;
         self.note(token, Some(User { told: Some(want.numbers.clone()), ..user })).await

@@ -101,6 +101,10 @@ impl Place {
     pub(super) fn is_known(&mut self, known: &Known) -> bool {
         let most = self.places.most;
         let mut held = self.places.held();
+        if self.cut().is_cancelled() {
+            // Its place is another's already.
+            return false;
+        }
         held.unknown.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
         let all: usize = held.known.values().map(Vec::len).sum();
         let nas = known.client.nas.name();
@@ -213,6 +217,14 @@ secret = "correct horse battery"
         let from = [address(2), address(1), mapped, address(1), address(2), address(1)];
         let strangers = from.map(|from| places.enter(from));
         assert_eq!(cut(&strangers), [false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn who_has_given_way_already_gets_no_place_any_more() {
+        let places = Places::new(Most { of_an_address: 1, ..MOST });
+        let mut first = places.enter(address(1));
+        let _second = places.enter(address(1));
+        assert!(!first.is_known(&router(address(1))));
     }
 
     #[test]
