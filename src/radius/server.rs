@@ -60,8 +60,11 @@ pub fn bind(address: SocketAddr, port: Port, workers: usize) -> io::Result<Bound
     if address.port() != 0 {
         open(address, false)?;
     }
-    let first = open(address, workers > 1)?;
+    // A port that the system chooses for a socket that shares may be another's that shares, so the first shares only once it
+    // has its own.
+    let first = open(address, workers > 1 && address.port() != 0)?;
     let address = first.local_addr()?;
+    socket2::SockRef::from(&first).set_reuse_port(workers > 1)?;
     let mut sockets = vec![first];
     for _ in 1..workers {
         sockets.push(open(address, true)?);
@@ -244,5 +247,19 @@ impl Socket {
             Ok(Err(error)) => tracing::debug!(%error, %to, "an answer could not be sent"),
             Err(_) => tracing::debug!(%to, "an answer could not be sent in time"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever port the system chooses, it is nobody else's.
+    #[tokio::test]
+    async fn no_two_share_a_port_that_they_did_not_name() {
+        let bound: Vec<Bound> =
+            (0..400).map(|_| bind("127.0.0.1:0".parse().unwrap(), Port::Auth, 2).unwrap()).collect();
+        let ports: std::collections::HashSet<u16> = bound.iter().map(|bound| bound.address.port()).collect();
+        assert_eq!(ports.len(), bound.len());
     }
 }
