@@ -218,6 +218,7 @@ impl Users {
         (!words.is_empty()).then(|| words.join("; "))
     }
 
+    /// Lists them if that is due, and does what is to be done, as far as a round goes.
     async fn work(&mut self, live: &Arc<Live>) -> Result<Seen, Stop> {
         let Some(push) = &live.settings.ironwifi.push else { return Ok(Seen { more: false, taken: 0, ambiguous: 0 }) };
         let now = self.now();

@@ -27,7 +27,7 @@
 //! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
 //!   place that reads a clock.
 //! - [`tls`]: certificates and keys out of files. `calls`: calls of other systems over HTTP.
-//! - [`sandbox`]: a Nexudus and a hotspot to try and to test against.
+//! - [`sandbox`]: a Nexudus, an IronWifi and a hotspot to try and to test against.
 
 mod calls;
 pub mod catalogue;

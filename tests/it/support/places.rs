@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{printed, run};
+use serde_json::Value;
+
+use super::{KEY, printed, run};
 
 /// The namespaces of a test; they go with the value.
 pub struct Places {
@@ -48,6 +50,14 @@ impl Places {
     /// The namespace of a place.
     pub fn name(&self, place: &str) -> String {
         format!("{}-{place}", self.stem)
+    }
+
+    /// What the spotgate at this place answers, asked from there.
+    pub fn ask(&self, place: &str, path: &str) -> Value {
+        let mut command = self.command(place, "curl");
+        command.args(["-s", "-m", "5", "-H", &format!("Authorization: Bearer {KEY}")]);
+        let output = run(command.arg(format!("http://127.0.0.1:8080{path}")));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{path}: {error}: {}", printed(&output)))
     }
 
     /// A program at this place. Its process is the very child: `ip` becomes it.

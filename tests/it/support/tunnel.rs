@@ -188,10 +188,7 @@ impl Site {
 
     /// Asks spotgate, from where it is.
     pub fn ask(&self, path: &str) -> Value {
-        let mut command = self.places.command("office", "curl");
-        command.args(["-s", "-m", "5", "-H", &format!("Authorization: Bearer {KEY}")]);
-        let output = run(command.arg(format!("http://127.0.0.1:8080{path}")));
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{path}: {error}: {}", printed(&output)))
+        self.places.ask("office", path)
     }
 
     /// Who is online, by spotgate, in the order of admission.
