@@ -16,7 +16,7 @@ use crate::core::login::{Claim, Login, Proof};
 use crate::core::policy::{MacLogin, Policy};
 use crate::core::token::AccessToken;
 use crate::history::{Decided, History};
-use crate::ledger::{Ledger, Reported, Written};
+use crate::ledger::{Ledger, Reported, Unwritten, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
 use crate::radius::sightings::Strangers;
@@ -120,7 +120,20 @@ pub enum Step {
     Decided(Answer),
     /// To this claim, which the source must be asked for.
     Ask(Claim),
+    /// Nowhere: accounts are shared, and what is decided on memory counts once the others know it. [`Gate::answer`] waits for
+    /// that.
+    Wait,
 }
+
+/// What was decided, and whether it is written down.
+type Settling = (Answer, Written);
+
+/// How often a login is decided anew because another daemon changed its token's account meanwhile. Each time takes as long as
+/// the database does.
+const RACES: usize = 20;
+
+/// How long the database is waited for, at most: what hands changes to it says far sooner that it is away.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What was obtained from the source for this login so far.
 pub type Obtained = Vec<(Claim, Found)>;
@@ -196,11 +209,24 @@ impl Gate {
         let mut obtained = Obtained::new();
         // A guess counts from the moment it goes upstream, so that many at once get no further than one after another.
         let mut guess = None;
+        let mut races = 0;
         loop {
             *trail = Default::default();
-            let claim = match self.decide(visit, &supply, &obtained, trail) {
-                Step::Decided(answer) => return answer,
-                Step::Ask(claim) => claim,
+            let now = self.clock.now();
+            let claim = match self.decide(visit, &supply, &obtained, now, trail) {
+                Ok((answer, written)) => match self.confirmed(written).await {
+                    Ok(()) => return self.counts(visit, answer, now),
+                    Err(Unwritten::Raced) if races < RACES => {
+                        races += 1;
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a login could not be written down");
+                        trail.note("store", false, || "that somebody is let in could not be written down".to_owned());
+                        return self.counts(visit, deny(Reason::SourceUnavailable), now);
+                    }
+                },
+                Err(claim) => claim,
             };
             if guess.is_none() && matches!(visit.question.login.claim, Claim::Code(_)) {
                 guess = self.throttle.guess(&visit.who(), visit.limits, self.clock.now().mono);
@@ -220,36 +246,62 @@ impl Gate {
 
     /// Decides on memory alone; touches neither disk nor network.
     pub fn step(&self, visit: &Visit<'_>, trail: &mut impl Trail) -> Step {
-        self.decide(visit, &self.supply(), &[], trail)
+        if self.ledger.is_shared() {
+            return Step::Wait;
+        }
+        let now = self.clock.now();
+        match self.decide(visit, &self.supply(), &[], now, trail) {
+            Ok((answer, _)) => Step::Decided(self.counts(visit, answer, now)),
+            Err(claim) => Step::Ask(claim),
+        }
     }
 
-    /// Decides on memory and what was obtained already.
-    fn decide(&self, visit: &Visit<'_>, supply: &Supply, obtained: &[(Claim, Found)], trail: &mut impl Trail) -> Step {
-        let now = self.clock.now();
+    /// Waits until an admission counts. One of a single daemon's does at once.
+    async fn confirmed(&self, written: Written) -> Result<(), Unwritten> {
+        if !self.ledger.is_shared() {
+            return Ok(());
+        }
+        tokio::time::timeout(WRITTEN_WITHIN, written.settled()).await.unwrap_or(Err(Unwritten::Stopping))
+    }
+
+    /// What follows from a decision that counts.
+    fn counts(&self, visit: &Visit<'_>, answer: Answer, now: Now) -> Answer {
+        if let Decision::Allow(grant) = &answer.decision
+            && visit.purpose == Purpose::Admit
+            && !visit.question.nas.accounting
+        {
+            // No start will come that says so.
+            self.ledger.moved_on(grant.view.token, &visit.question, now.wall);
+        }
+        self.record(visit, &answer, now);
+        answer
+    }
+
+    /// Decides on memory and what was obtained already; the claim that the source must be asked for, if it must.
+    fn decide(
+        &self,
+        visit: &Visit<'_>,
+        supply: &Supply,
+        obtained: &[(Claim, Found)],
+        now: Now,
+        trail: &mut impl Trail,
+    ) -> Result<Settling, Claim> {
         let login = visit.question.login;
         let throttled = self.throttle.refuses(&visit.who(), visit.limits, now.mono);
         trail.note("throttle", !throttled, || {
             if throttled { "too many failed codes from this device or NAS" } else { "not too many failed codes" }
                 .to_owned()
         });
-        let answer = if throttled {
-            deny(Reason::Throttled)
-        } else if matches!(&login.claim, Claim::Code(code) if ticket::is_one(code)) {
+        if throttled {
+            return Ok(denied(Reason::Throttled));
+        }
+        let known = Known { supply, obtained };
+        match &login.claim {
             // Spent, or run out: nobody has such a code.
-            deny(Reason::UnknownCode)
-        } else {
-            let known = Known { supply, obtained };
-            let decided = match &login.claim {
-                Claim::Code(code) => self.by_code(visit, code, known, now, trail),
-                Claim::Device(device) => self.by_device(visit, *device, known, now, trail),
-            };
-            match decided {
-                Ok(answer) => answer,
-                Err(claim) => return Step::Ask(claim),
-            }
-        };
-        self.record(visit, &answer, now);
-        Step::Decided(answer)
+            Claim::Code(code) if ticket::is_one(code) => Ok(denied(Reason::UnknownCode)),
+            Claim::Code(code) => self.by_code(visit, code, known, now, trail),
+            Claim::Device(device) => self.by_device(visit, *device, known, now, trail),
+        }
     }
 
     fn by_code(
@@ -259,16 +311,16 @@ impl Gate {
         known: Known<'_>,
         now: Now,
         trail: &mut impl Trail,
-    ) -> Result<Answer, Claim> {
+    ) -> Result<Settling, Claim> {
         let found = known.look(&visit.question.login.claim)?;
-        let Some(tokens) = known.available(found, trail) else { return Ok(deny(Reason::SourceUnavailable)) };
+        let Some(tokens) = known.available(found, trail) else { return Ok(denied(Reason::SourceUnavailable)) };
         match select(&tokens, code, &visit.question, now.wall, trail) {
             Ok(token) => Ok(self.admit(token, visit, now.wall, trail)),
             // One of the same code may be valid here that is not held.
             Err(Reason::WrongLocation) if known.may_lack(&visit.question.login.claim) => {
                 Err(visit.question.login.claim.clone())
             }
-            Err(reason) => Ok(deny(reason)),
+            Err(reason) => Ok(denied(reason)),
         }
     }
 
@@ -282,7 +334,7 @@ impl Gate {
         known: Known<'_>,
         now: Now,
         trail: &mut impl Trail,
-    ) -> Result<Answer, Claim> {
+    ) -> Result<Settling, Claim> {
         let mac_login = visit.question.policy.mac_login;
         let (mut tokens, mut unavailable) = (Vec::new(), false);
         if mac_login == MacLogin::Remember {
@@ -323,10 +375,10 @@ impl Gate {
         }
         if let Some(token) = tokens.first() {
             let decision = self.ledger.judge(token, &visit.question, now.wall, trail);
-            return Ok(Answer { decision, session: None });
+            return Ok((Answer { decision, session: None }, Written::Already));
         }
         trail.note("device", false, || "no token is known for this device".to_owned());
-        Ok(deny(if unavailable { Reason::SourceUnavailable } else { Reason::UnknownDevice }))
+        Ok(denied(if unavailable { Reason::SourceUnavailable } else { Reason::UnknownDevice }))
     }
 
     /// Sorts the tokens, most recently used first, and admits on the first that allows it.
@@ -336,14 +388,14 @@ impl Gate {
         visit: &Visit<'_>,
         now: Now,
         trail: &mut impl Trail,
-    ) -> Option<Answer> {
+    ) -> Option<Settling> {
         tokens.sort_by_cached_key(|token| std::cmp::Reverse(self.ledger.last_used(token.id)));
         let allows = |token: &&Arc<AccessToken>| {
             matches!(self.ledger.judge(token, &visit.question, now.wall, &mut ()), Decision::Allow(_))
         };
         // Between judging and admitting another login may have taken the place; then the next token is tried.
         let mut answers = tokens.iter().filter(allows).map(|token| self.admit(token, visit, now.wall, trail));
-        answers.find(|answer| matches!(answer.decision, Decision::Allow(_)))
+        answers.find(|(answer, _)| matches!(answer.decision, Decision::Allow(_)))
     }
 
     /// The login with the code that its ticket stands for, if it holds one.
@@ -376,7 +428,7 @@ impl Gate {
             }
         }
         // Where accounts are not written down, it may be one that another daemon, or this one later, knows.
-        let unknown = || Accounted { result: "unknown_session", written: self.ledger.all_written() };
+        let unknown = || Accounted { result: "unknown_session", written: self.ledger.nothing_written() };
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
         let Claim::Code(code) = claim else { return unknown() };
         let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown() };
@@ -446,21 +498,18 @@ impl Gate {
         Accounted { result: "restart", written }
     }
 
-    fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Answer {
+    fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Settling {
         if visit.purpose != Purpose::Admit {
-            return Answer { decision: self.ledger.judge(token, &visit.question, now, trail), session: None };
+            let decision = self.ledger.judge(token, &visit.question, now, trail);
+            return (Answer { decision, session: None }, Written::Already);
         }
         let id = new_session(now);
-        let decision = self.ledger.admit(token, &visit.question, id, now, trail);
-        if !visit.question.nas.accounting && matches!(decision, Decision::Allow(_)) {
-            // No start will come that says so.
-            self.ledger.moved_on(token.id, &visit.question, now);
-        }
+        let (decision, written) = self.ledger.admit(token, &visit.question, id, now, trail);
         let session = match &decision {
             Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),
             Decision::Deny(_) => None,
         };
-        Answer { decision, session }
+        (Answer { decision, session }, written)
     }
 
     /// Notes a request of this router that holds no code or MAC that can be read.
@@ -592,6 +641,10 @@ fn decided(visit: &Visit<'_>, answer: &Answer, at: Timestamp) -> Decided {
 
 const fn deny(reason: Reason) -> Answer {
     Answer { decision: Decision::Deny(Denial { reason, view: None }), session: None }
+}
+
+const fn denied(reason: Reason) -> Settling {
+    (deny(reason), Written::Already)
 }
 
 /// An id that cannot be guessed. Should the system have no randomness to give, the time alone makes it unique.

@@ -9,6 +9,7 @@ mod replay;
 mod revise;
 mod settle;
 mod shard;
+mod shared;
 mod watch;
 mod written;
 
@@ -17,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::core::account::Account;
 use crate::core::budget::Seconds;
@@ -34,7 +35,9 @@ use devices::Devices;
 pub use keep::{Lost, Opened};
 pub use settle::Usage;
 use shard::{Ends, Shard, Shards};
-pub use watch::{Tell, Teller, watch};
+pub use shared::{Change, Row, Swapped};
+use shared::{Rests, Shared};
+pub use watch::{Room, Tell, Teller, watch};
 
 /// What is due may make more due: that somebody is gone, and so the pool is empty, and so somebody else is gone, is the
 /// longest chain.
@@ -61,6 +64,8 @@ enum Book {
     Memory,
     /// In the journal.
     Journal(Journal),
+    /// In a database that others write to as well.
+    Shared(Shared),
     /// Nowhere, though it should be: the journal could not be opened, for this reason.
     Shut(Arc<str>),
     /// On a tape, which a test cuts where it likes: what one call wrote together, one after another.
@@ -76,21 +81,46 @@ pub enum Written {
     Already,
     /// The disk has not answered yet.
     Soon(Ack),
+    /// Nor has the database, to one or several.
+    Shared(Vec<oneshot::Receiver<Result<(), Unwritten>>>),
     /// It is not, and will not be.
     Never(journal::Error),
 }
 
+/// Why what happened is not on disk.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The disk has not taken it.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// Another daemon has changed the account that it was decided on, and it has not happened: decide anew.
+    #[error("another daemon was faster")]
+    Raced,
+    /// The account as it stands in the database cannot be read, and so not changed.
+    #[error("the account in the database cannot be read")]
+    Unreadable,
+    /// Whoever hands changes on is gone.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
 impl Written {
-    /// Waits for the disk.
+    /// Waits for the disk, or the database.
     ///
     /// # Errors
     ///
     /// It did not get there.
-    pub async fn settled(self) -> Result<(), journal::Error> {
+    pub async fn settled(self) -> Result<(), Unwritten> {
         match self {
             Self::Already => Ok(()),
-            Self::Soon(ack) => ack.await,
-            Self::Never(error) => Err(error),
+            Self::Soon(ack) => Ok(ack.await?),
+            Self::Shared(all) => {
+                for heard in all {
+                    heard.await.unwrap_or(Err(Unwritten::Stopping))?;
+                }
+                Ok(())
+            }
+            Self::Never(error) => Err(error.into()),
         }
     }
 }
@@ -142,7 +172,9 @@ impl Ledger {
         }
     }
 
-    /// Decides a login in its token's account and, if it is allowed, admits it under `id`, all under one lock.
+    /// Decides a login in its token's account and, if it is allowed, admits it under `id`, all under one lock. Where accounts
+    /// are shared, it is admitted once that is written; else nobody waits for the disk to be let in: what a power cut takes is
+    /// less than a second (contract).
     pub fn admit(
         &self,
         token: &AccessToken,
@@ -150,7 +182,7 @@ impl Ledger {
         id: SessionId,
         now: Timestamp,
         trail: &mut impl Trail,
-    ) -> Decision {
+    ) -> (Decision, Written) {
         let policy = question.policy;
         let mut shard = self.shards.of(token.id);
         // A token that was never used has no account yet, and gets one only when somebody is let in.
@@ -158,6 +190,7 @@ impl Ledger {
         let decision = decide(token, &account, question, now, trail);
         let mut events = Vec::with_capacity(2);
         events.extend(seen(&account, token, policy));
+        let mut written = Written::Already;
         if let Decision::Allow(grant) = &decision {
             for session in account.sessions().iter().filter(|session| grant.displaces.contains(&session.id)) {
                 events.push(Account::order(session, Cause::Displaced, now));
@@ -169,8 +202,7 @@ impl Ledger {
                 }
                 None => Event::Admitted(Box::new(grant.session(id, token, question, now))),
             });
-            // Nobody waits for the disk to be let in: what a power cut takes is less than a second (contract).
-            let _ = self.change(&mut shard, token.id, account, policy, now, &events);
+            written = self.change_as(Rests::OnAccount, &mut shard, token.id, account, policy, now, &events);
             drop(shard);
             if let Some(device) = question.login.device {
                 self.devices.remember(device, token.id);
@@ -179,7 +211,7 @@ impl Ledger {
             // Whoever is refused on it may bring the news that it gives less, or more.
             let _ = self.change(&mut shard, token.id, account, policy, now, &events);
         }
-        decision
+        (decision, written)
     }
 
     /// Takes in a session that nobody knew, and the report by which it became known.
@@ -203,7 +235,7 @@ impl Ledger {
         let id = session.id;
         events.push(Event::Admitted(Box::new(session)));
         events.push(reported(id, progress));
-        let written = self.change(&mut shard, token.id, account, question.policy, now, &events);
+        let written = self.change_as(Rests::OnAccount, &mut shard, token.id, account, question.policy, now, &events);
         drop(shard);
         if let Some(device) = question.login.device {
             self.devices.remember(device, token.id);
@@ -464,14 +496,29 @@ impl Ledger {
             if due.is_empty() {
                 return Some(account);
             }
-            let _ = self.change(shard, token, account, policy, now, &due);
+            let _ = self.change_as(Rests::OnAccount, shard, token, account, policy, now, &due);
         }
         shard.account(token)
     }
 
-    /// Applies events at `now` to an account as it stands in its shard, and writes them down, in one order for both.
+    /// Applies events at `now` to an account as it stands in its shard, and writes them down, in one order for both. They hold
+    /// whatever others do to it meanwhile.
     fn change(
         &self,
+        shard: &mut Shard,
+        token: TokenId,
+        account: Account,
+        policy: &Policy,
+        now: Timestamp,
+        events: &[Event],
+    ) -> Written {
+        self.change_as(Rests::OnNames, shard, token, account, policy, now, events)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an account, where it lies, and what happens to it")]
+    fn change_as(
+        &self,
+        rests: Rests,
         shard: &mut Shard,
         token: TokenId,
         mut account: Account,
@@ -487,13 +534,22 @@ impl Ledger {
         if shard.is_due(token, now) && !was_due {
             self.sooner.notify_one();
         }
-        self.write(token, now, events, ends)
+        match &self.book {
+            Book::Shared(shared) => shared.push(token, now, events, ends, rests),
+            _ => self.write(token, now, events, ends),
+        }
+    }
+
+    /// Settled once it is known that what happens can be written down, where nothing had to be.
+    pub fn nothing_written(&self) -> Written {
+        if self.is_shared() { Written::Already } else { self.all_written() }
     }
 
     /// Settled once everything that happened so far is on disk.
     pub fn all_written(&self) -> Written {
         match &self.book {
             Book::Memory => Written::Already,
+            Book::Shared(shared) => shared.all(),
             #[cfg(test)]
             Book::Tape(_) => Written::Already,
             Book::Shut(why) => Written::Never(journal::Error::Disk(Arc::clone(why))),
@@ -510,7 +566,7 @@ impl Ledger {
             payloads.map(|payload| journal::Record { token: token.0, at_ms, payload }).collect()
         };
         let journal = match &self.book {
-            Book::Memory => return Written::Already,
+            Book::Memory | Book::Shared(_) => return Written::Already,
             Book::Shut(why) => return Written::Never(journal::Error::Disk(Arc::clone(why))),
             Book::Journal(journal) => journal,
             #[cfg(test)]

@@ -105,7 +105,7 @@ enum Fault {
         after: Option<Duration>,
     },
     /// The disk did: nothing may be written that it does not know of.
-    Disk(crate::journal::Error),
+    Disk(crate::ledger::Unwritten),
     /// The disk took so long that what was read is no longer fresh; nothing was sent.
     Late,
     /// The record makes no sense, or belongs to another token; it is left alone.

@@ -19,8 +19,8 @@ use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
 use crate::http::sessions::SessionAnswer;
-use crate::journal;
 use crate::ledger::Found;
+use crate::ledger::Unwritten;
 use crate::live::Live;
 
 /// Tokens with live sessions that are read singly by one refresh.
@@ -212,7 +212,7 @@ pub(super) async fn forget_usage(
 }
 
 /// Has a token's pool start anew; on return that is on disk.
-pub(crate) async fn forget(app: &App, live: &Live, token: TokenId) -> Result<(), journal::Error> {
+pub(crate) async fn forget(app: &App, live: &Live, token: TokenId) -> Result<(), Unwritten> {
     tracing::info!(token = token.0, "its usage is forgotten, as an operator wishes");
     match app.gate.ledger.forget_usage(token, &live.settings.policy, app.gate.clock.now().wall) {
         Some(written) => written.settled().await,

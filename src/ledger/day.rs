@@ -496,12 +496,12 @@ impl Day {
         let mut has_room = |_: &Session| {
             let has_room = left > 0;
             left = left.saturating_sub(1);
-            has_room
+            if has_room { Room::Free } else { Room::Full }
         };
         let tells = self.ledger.due(&self.policy, at(self.now), &mut has_room);
         self.noted();
         self.kept_within(&before, "what is due is done");
-        for Tell { token, session } in tells {
+        for Tell { token, session, .. } in tells {
             let ending = session.ending.as_ref().unwrap_or_else(|| panic!("{self:?}: told for nothing"));
             assert!(session.contact.can_disconnect, "{self:?}: told though it cannot be");
             // Who was told to go, was given up for gone and comes back must go all the same.
@@ -759,7 +759,7 @@ impl Day {
         random[..8].copy_from_slice(&self.chance.next().to_be_bytes());
         let id = SessionId::new(at(self.now), random);
         let was = self.bound(token);
-        let decision = self.ledger.admit(&self.tokens[token].token, &question, id, at(self.now), &mut ());
+        let (decision, _) = self.ledger.admit(&self.tokens[token].token, &question, id, at(self.now), &mut ());
         self.noted();
         self.knows(token, was);
         // Moments at which something is due are done first; a promise that cannot be taken back stays within the pool.
@@ -1193,7 +1193,7 @@ impl Day {
         let login = login(&text, mac(0xFFFF), 0, "8ffffff");
         let question = Question { login: &login, nas: &self.routers[0].rules, policy: &self.policy };
         let id = SessionId::new(at(self.now), [9; 10]);
-        let decision = self.ledger.admit(wanted, &question, id, at(self.now), &mut ());
+        let (decision, _) = self.ledger.admit(wanted, &question, id, at(self.now), &mut ());
         let allowed = matches!(decision, Decision::Allow(_));
         let due = open && left >= self.policy.min_session.0;
         assert!(allowed || !due, "{self:?}: token {token}: {left} s are left, and nobody gets in: {decision:?}");

@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use super::{Ledger, Written, seen};
+use super::{Ledger, Rests, Written, seen};
 use crate::core::account::Account;
 use crate::core::budget::Seconds;
 use crate::core::event::Event;
@@ -80,7 +80,7 @@ impl Ledger {
         }
         let intent = then.settlement(read, policy, now);
         events.extend(intent.map(Event::Settling));
-        let written = self.change(&mut shard, read.id, account, policy, now, &events);
+        let written = self.change_as(Rests::OnAccount, &mut shard, read.id, account, policy, now, &events);
         intent.map(|intent| (intent, written))
     }
 

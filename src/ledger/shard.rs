@@ -18,7 +18,7 @@ use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::journal::Closed;
 
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// Tokens in a row, by their numbers, that one shard holds: a snapshot writes rows of one shard together, and neighbours
 /// stand on one page of the file.
@@ -123,8 +123,7 @@ impl Shard {
         self.deadlines.first().filter(|(at, _)| *at <= now.as_millisecond()).map(|(_, token)| *token)
     }
 
-    /// Applies events that happened at `now` to this account as it stands; gives the sessions that ended by them, and those
-    /// that go on after all.
+    /// Applies events to this account as it stands, as [`applied`] does.
     pub(super) fn apply(
         &mut self,
         token: TokenId,
@@ -133,24 +132,7 @@ impl Shard {
         now: Timestamp,
         events: &[Event],
     ) -> Ends {
-        let mut ends = Ends::default();
-        for event in events {
-            let ended = account.ended().len();
-            for id in account.apply(now, event) {
-                let ended = account.ended().iter().rfind(|ended| ended.session.id == id);
-                ends.closed.extend(ended.map(|ended| kept(token, ended)));
-            }
-            if let Event::Progressed { session, .. } = event
-                && account.ended().len() < ended
-            {
-                ends.reopened.push(session.to_string());
-            }
-        }
-        if events.iter().any(|event| matches!(event, Event::Seen(_))) {
-            for event in account.longer(policy, now) {
-                account.apply(now, &event);
-            }
-        }
+        let ends = applied(token, account, policy, now, events);
         self.put(token, account);
         self.due_at(token, account.next_deadline(policy));
         ends
@@ -199,6 +181,11 @@ impl Shard {
         self.deadlines = deadlines.into_iter().collect();
     }
 
+    /// Nothing is done in this account before `at`, whatever is due.
+    pub(super) fn look_again(&mut self, token: TokenId, at: Timestamp) {
+        self.due_at(token, Some(at));
+    }
+
     fn due_at(&mut self, token: TokenId, deadline: Option<Timestamp>) {
         let Some(slot) = self.slots.get_mut(&token) else { return };
         let deadline = deadline.map_or(NEVER, Timestamp::as_millisecond);
@@ -240,6 +227,36 @@ impl Shard {
     pub(super) fn find_any(&self, id: SessionId) -> Option<Found> {
         self.slots.keys().find_map(|token| self.find(*token, id))
     }
+}
+
+/// Applies events that happened at `now` to an account, and what follows from them at once; gives the sessions that ended by
+/// them, and those that go on after all.
+pub(super) fn applied(
+    token: TokenId,
+    account: &mut Account,
+    policy: &Policy,
+    now: Timestamp,
+    events: &[Event],
+) -> Ends {
+    let mut ends = Ends::default();
+    for event in events {
+        let ended = account.ended().len();
+        for id in account.apply(now, event) {
+            let ended = account.ended().iter().rfind(|ended| ended.session.id == id);
+            ends.closed.extend(ended.map(|ended| kept(token, ended)));
+        }
+        if let Event::Progressed { session, .. } = event
+            && account.ended().len() < ended
+        {
+            ends.reopened.push(session.to_string());
+        }
+    }
+    if events.iter().any(|event| matches!(event, Event::Seen(_))) {
+        for event in account.longer(policy, now) {
+            account.apply(now, &event);
+        }
+    }
+    ends
 }
 
 fn kept(token: TokenId, ended: &Ended) -> Closed {

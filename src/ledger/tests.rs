@@ -69,7 +69,7 @@ impl World {
     fn admit_login(&self, token: &AccessToken, login: &Login<'_>, now: &str) -> Result<Grant, Reason> {
         let question = Question { login, nas: &self.nas, policy: &self.policy };
         let id = id(self.next.fetch_add(1, Ordering::Relaxed));
-        outcome(self.ledger.admit(token, &question, id, at(now), &mut ()))
+        outcome(self.ledger.admit(token, &question, id, at(now), &mut ()).0)
     }
 
     fn admit(&self, token: &AccessToken, device: Mac, now: &str) -> Result<Grant, Reason> {
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn sweep(&self, now: &str) -> BTreeMap<String, usize> {
-        while !self.ledger.due(&self.policy, at(now), &mut |_| true).is_empty() {}
+        while !self.ledger.due(&self.policy, at(now), &mut |_| Room::Free).is_empty() {}
         let (live, _) = self.ledger.count(&self.policy, at(now));
         live.into_iter().map(|(nas, count)| (nas.as_str().to_owned(), count)).collect()
     }
@@ -478,13 +478,13 @@ fn a_router_that_is_told_too_much_holds_nobody_up() {
     let mut told = 0;
     let mut room = |_: &Session| {
         told += 1;
-        told <= 16
+        if told <= 16 { Room::Free } else { Room::Full }
     };
     assert_eq!(world.ledger.due(&world.policy, at(now), &mut room).len(), 16);
-    let nobody = &mut |_: &Session| false;
+    let nobody = &mut |_: &Session| Room::Full;
     assert_eq!(world.ledger.due(&world.policy, at("2026-11-23T12:01:10Z"), nobody).len(), 0);
     assert_eq!(world.devices(100), [], "what lapsed is closed all the same");
-    let later = world.ledger.due(&world.policy, at("2026-11-23T12:01:11Z"), &mut |_| true);
+    let later = world.ledger.due(&world.policy, at("2026-11-23T12:01:11Z"), &mut |_| Room::Free);
     assert_eq!(later.len(), 40, "and the others are told later");
 }
 

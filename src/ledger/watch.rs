@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::Ledger;
+use super::{Ledger, Rests, Written};
 use crate::clock::Clock;
 use crate::core::budget::Seconds;
 use crate::core::ending::Told;
@@ -22,6 +22,9 @@ use crate::live::Current;
 /// The longest sleep: something may be due earlier than was thought.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// When an account is looked at again in which nothing is due but what another daemon does.
+const LOOK_AGAIN: Seconds = Seconds(1);
+
 /// Accounts of one shard looked at in one go: logins wait meanwhile.
 const LOOKS_AT_MOST: usize = 1000;
 
@@ -32,12 +35,25 @@ const TOLD_AT_ONCE: usize = 256;
 const TOLD_AT_ONCE_OF_A_ROUTER: usize = 16;
 
 /// A router that is to be told to end a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tell {
     /// The session's token.
     pub token: TokenId,
     /// The session as it stands.
     pub session: Session,
+    /// Where accounts are shared: that it is this daemon that tells it, this time.
+    pub claimed: Written,
+}
+
+/// Whether a router can be told of a session now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Yes.
+    Free,
+    /// Too much is under way to it: a second later.
+    Full,
+    /// Another daemon has that router.
+    Elsewhere,
 }
 
 /// Tells a router to end a session, once.
@@ -48,31 +64,42 @@ pub trait Teller: Send + Sync + 'static {
 
 impl Ledger {
     /// Does what is due at `now`, and gives the routers to be told. A session for which there is no `room` is put off for a
-    /// second; nothing else waits for it.
-    pub fn due(&self, policy: &Policy, now: Timestamp, room: &mut impl FnMut(&Session) -> bool) -> Vec<Tell> {
+    /// second; nothing else waits for it. Where accounts are shared, every daemon does what is due: all but one find out that
+    /// another was faster.
+    pub fn due(&self, policy: &Policy, now: Timestamp, room: &mut impl FnMut(&Session) -> Room) -> Vec<Tell> {
         let mut tells = Vec::new();
         for mut shard in self.shards.each() {
             for _ in 0..LOOKS_AT_MOST {
                 let Some(token) = shard.overdue(now) else { break };
                 let Some(account) = shard.account(token) else { break };
-                let mut due = account.due(policy, now);
-                for event in &mut due {
-                    if let Event::Telling { session: id } = event
-                        && let Some(session) = account.sessions().iter().find(|session| session.id == *id)
-                        && !room(session)
-                    {
-                        *event = Event::PutOff { session: session.id };
+                let (mut due, mut told) = (Vec::new(), Vec::new());
+                let mut is_elsewhere = false;
+                for event in account.due(policy, now) {
+                    let Event::Telling { session: id } = event else {
+                        due.push(event);
+                        continue;
+                    };
+                    match account.sessions().iter().find(|session| session.id == id).map(&mut *room) {
+                        Some(Room::Free) => told.push(id),
+                        Some(Room::Full) => due.push(Event::PutOff { session: id }),
+                        Some(Room::Elsewhere) | None => is_elsewhere = true,
                     }
                 }
-                let _ = self.change(&mut shard, token, account, policy, now, &due);
-                let told = due.iter().filter_map(|event| match event {
-                    Event::Telling { session } => Some(*session),
-                    _ => None,
-                });
-                let found = told.filter_map(|id| shard.find(token, id));
-                tells.extend(found.map(|found| Tell { token, session: found.session }));
-                if due.is_empty() {
-                    shard.reckon(token, policy);
+                if due.is_empty() && told.is_empty() {
+                    if is_elsewhere {
+                        shard.look_again(token, LOOK_AGAIN.after(now));
+                    } else {
+                        shard.reckon(token, policy);
+                    }
+                    continue;
+                }
+                let _ = self.change_as(Rests::OnAccount, &mut shard, token, account, policy, now, &due);
+                for id in told {
+                    let Some(account) = shard.account(token) else { break };
+                    let telling = [Event::Telling { session: id }];
+                    let claimed = self.change_as(Rests::OnAccount, &mut shard, token, account, policy, now, &telling);
+                    let found = shard.find(token, id);
+                    tells.extend(found.map(|found| Tell { token, session: found.session, claimed }));
                 }
             }
         }
@@ -130,20 +157,27 @@ pub async fn watch<T: Teller>(ledger: Arc<Ledger>, live: Current, clock: Clock, 
             told.clear();
         }
         let mut room = TOLD_AT_ONCE.saturating_sub(under_way.len());
+        let (current, is_shared) = (Arc::clone(&live.borrow()), ledger.is_shared());
         let mut has_room = |session: &Session| {
+            if is_shared && current.nas(session.contact.nas.as_str()).is_none() {
+                return Room::Elsewhere;
+            }
             let router = told.entry((session.contact.nas.clone(), session.contact.router)).or_default();
             let has_room = room > 0 && *router < TOLD_AT_ONCE_OF_A_ROUTER;
             *router += usize::from(has_room);
             room -= usize::from(has_room);
-            has_room
+            if has_room { Room::Free } else { Room::Full }
         };
-        let tells = ledger.due(&live.borrow().settings.policy, now, &mut has_room);
-        for Tell { token, session } in tells {
+        let tells = ledger.due(&current.settings.policy, now, &mut has_room);
+        for Tell { token, session, claimed } in tells {
             let (ledger, live, clock, teller) = (Arc::clone(&ledger), live.clone(), clock.clone(), Arc::clone(&teller));
             under_way.spawn(async move {
-                let told = teller.tell(&session).await;
-                let policy = live.borrow().settings.policy.clone();
-                ledger.told(token, session.id, told, &policy, clock.now().wall);
+                // Of a journal it is not asked: nothing of a router being told is kept.
+                if !is_shared || claimed.settled().await.is_ok() {
+                    let told = teller.tell(&session).await;
+                    let policy = live.borrow().settings.policy.clone();
+                    ledger.told(token, session.id, told, &policy, clock.now().wall);
+                }
                 (session.contact.nas, session.contact.router)
             });
         }

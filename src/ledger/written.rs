@@ -15,8 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::core::account::{Account, Ended};
 use crate::core::budget::{Pool, Seconds, moment};
-use crate::core::ending::{Cause, Ending};
+use crate::core::ending::{Cause, Ending, Told};
 use crate::core::event::Terms;
+use crate::core::extension::Extension;
 use crate::core::ident::{Code, Mac, NasName, SessionId};
 use crate::core::session::{Contact, Report, Session};
 use crate::core::settle::{Intent, Settlement, Stage};
@@ -75,6 +76,9 @@ struct WrittenSession<'a> {
     reported: Option<WrittenReport>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     ending: Option<WrittenEnding<'a>>,
+    /// Only where accounts are shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extension: Option<WrittenExtension>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,11 +111,37 @@ struct WrittenEnding<'a> {
     #[serde(borrow)]
     cause: Text<'a>,
     since: i64,
+    /// Only where accounts are shared; else its router is told anew after a restart.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    told: Option<WrittenTold<'a>>,
+}
+
+/// How far a router was told.
+#[derive(Serialize, Deserialize)]
+struct WrittenTold<'a> {
+    tries: u32,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    last: Option<Text<'a>>,
+    /// Its Error-Cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_try: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenExtension {
+    to: u64,
+    tries: u32,
+    next_try: i64,
 }
 
 /// A whole account.
 #[derive(Serialize, Deserialize)]
 struct WrittenAccount<'a> {
+    /// Only where accounts are shared: by which change it stands so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<u64>,
     usage: u64,
     /// What of that, and of what live sessions run up, is written back.
     #[serde(default, skip_serializing_if = "is_none")]
@@ -202,22 +232,52 @@ mod text_or_none {
     }
 }
 
-/// An account as it goes into a snapshot.
+/// An account as it goes into a snapshot. How far routers were told is not kept.
 pub(super) fn account(account: &Account) -> Vec<u8> {
-    let code = account.code.as_ref();
-    bytes(&WrittenAccount {
-        usage: account.usage.0,
-        written: account.written.0,
-        settlement: account.settlement.as_ref().map(Into::into),
-        running_since: account.running_since.map(Timestamp::as_millisecond),
-        first_device: account.first_device,
-        last_used: account.last_used.map(Timestamp::as_millisecond),
-        code: code.map(|code| code.reveal().into()),
-        devices: account.devices.iter().copied().map(WrittenMac).collect(),
-        terms: account.terms.as_ref().map(Into::into),
-        sessions: account.sessions.iter().map(|session| WrittenSession::of(session, code)).collect(),
-        ended: account.ended.iter().map(|ended| WrittenEnded::of(ended, code)).collect(),
-    })
+    bytes(&WrittenAccount::of(account))
+}
+
+/// An account as daemons share it: how far routers were told is in it, so that one of them tells; and the `mark` of the change
+/// by which it stands so, so that who made it knows it again.
+pub(super) fn shared(account: &Account, mark: u64) -> Vec<u8> {
+    let mut written = WrittenAccount::of(account);
+    written.mark = Some(mark);
+    for (written, session) in written.sessions.iter_mut().zip(&account.sessions) {
+        written.extension = session.extension.as_ref().map(|extension| WrittenExtension {
+            to: extension.to.0,
+            tries: extension.tries,
+            next_try: extension.next_try.as_millisecond(),
+        });
+        if let (Some(written), Some(ending)) = (&mut written.ending, &session.ending) {
+            written.told = Some(WrittenTold {
+                tries: ending.tries,
+                last: ending.last.map(|told| told.as_str().into()),
+                refused: ending.last.and_then(|told| if let Told::Refused(cause) = told { Some(cause) } else { None }),
+                next_try: ending.next_try.map(Timestamp::as_millisecond),
+            });
+        }
+    }
+    bytes(&written)
+}
+
+impl<'a> WrittenAccount<'a> {
+    fn of(account: &'a Account) -> Self {
+        let code = account.code.as_ref();
+        Self {
+            mark: None,
+            usage: account.usage.0,
+            written: account.written.0,
+            settlement: account.settlement.as_ref().map(Into::into),
+            running_since: account.running_since.map(Timestamp::as_millisecond),
+            first_device: account.first_device,
+            last_used: account.last_used.map(Timestamp::as_millisecond),
+            code: code.map(|code| code.reveal().into()),
+            devices: account.devices.iter().copied().map(WrittenMac).collect(),
+            terms: account.terms.as_ref().map(Into::into),
+            sessions: account.sessions.iter().map(|session| WrittenSession::of(session, code)).collect(),
+            ended: account.ended.iter().map(|ended| WrittenEnded::of(ended, code)).collect(),
+        }
+    }
 }
 
 /// A session that ended, as it is kept for whoever asks later.
@@ -273,6 +333,15 @@ pub(super) fn read_account(payload: &[u8]) -> Result<Account, Unreadable> {
     })
 }
 
+/// The mark that [`shared`] has put on an account.
+pub(super) fn mark(payload: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Marked {
+        mark: u64,
+    }
+    serde_json::from_slice(payload).ok().map(|Marked { mark }| mark)
+}
+
 /// Reads a session that ended as [`ended`] writes it.
 pub(super) fn read_ended(payload: &[u8]) -> Result<Ended, Unreadable> {
     ended_of(serde_json::from_str(utf8(payload)?)?, None)
@@ -296,7 +365,13 @@ fn session_of(written: WrittenSession<'_>, code: Option<&Code>) -> Result<Sessio
     let ending = match written.ending {
         Some(ending) => {
             let cause = cause_of(&ending.cause)?;
-            Some(Box::new(Ending::new(cause, moment(ending.since), contact.can_disconnect)))
+            let mut known = Ending::new(cause, moment(ending.since), contact.can_disconnect);
+            if let Some(told) = ending.told {
+                known.tries = told.tries;
+                known.last = told.last.as_deref().map(|last| told_of(last, told.refused)).transpose()?;
+                known.next_try = told.next_try.map(moment);
+            }
+            Some(Box::new(known))
         }
         None => None,
     };
@@ -312,7 +387,9 @@ fn session_of(written: WrittenSession<'_>, code: Option<&Code>) -> Result<Sessio
         accounting: written.accounting,
         reported: written.reported.map(WrittenReport::read).transpose()?,
         ending,
-        extension: None,
+        extension: written.extension.map(|WrittenExtension { to, tries, next_try }| {
+            Box::new(Extension { to: Seconds(to), tries, next_try: moment(next_try) })
+        }),
     })
 }
 
@@ -345,7 +422,9 @@ impl<'a> WrittenSession<'a> {
             ending: session.ending.as_ref().map(|ending| WrittenEnding {
                 cause: ending.cause.as_str().into(),
                 since: ending.since.as_millisecond(),
+                told: None,
             }),
+            extension: None,
         }
     }
 }
@@ -444,6 +523,11 @@ fn utf8(payload: &[u8]) -> Result<&str, Unreadable> {
 
 fn code_of(text: &str) -> Result<Code, Unreadable> {
     Code::parse(text).map_err(|_| Unreadable::Value("code"))
+}
+
+fn told_of(text: &str, refused: Option<u32>) -> Result<Told, Unreadable> {
+    let known = [Told::Acked, Told::Refused(refused.unwrap_or_default()), Told::Unanswered, Told::Unsendable];
+    known.into_iter().find(|told| told.as_str() == text).ok_or(Unreadable::Value("told"))
 }
 
 fn cause_of(text: &str) -> Result<Cause, Unreadable> {

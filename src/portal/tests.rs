@@ -195,7 +195,7 @@ impl World {
         let login = self.gate.redeemed(login, &rules.name);
         match self.gate.step(&live.visit(&login, rules, Via::Radius, self.clock.now().mono), &mut ()) {
             Step::Decided(answer) => answer.decision,
-            Step::Ask(claim) => panic!("{claim:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

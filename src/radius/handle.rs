@@ -372,6 +372,8 @@ impl Handler {
         };
         way.set(now);
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
+            // One whose answer is waited for redeems its ticket then.
+            Ok(_) if self.gate.ledger.is_shared() => return Ok(None),
             Ok(login) => {
                 let login = self.gate.redeemed(login, client.nas.name());
                 let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
@@ -380,7 +382,7 @@ impl Handler {
                         self.note(client, &login, &answer);
                         answer
                     }
-                    Step::Ask(_) => return Ok(None),
+                    Step::Ask(_) | Step::Wait => return Ok(None),
                 }
             }
             Err(Unreadable::Broken(cause)) => {

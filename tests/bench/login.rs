@@ -299,7 +299,7 @@ fn grant(world: &World, client: &Client, datagram: &[u8]) -> spotgate::core::dec
             spotgate::core::decide::Decision::Allow(grant) => grant,
             spotgate::core::decide::Decision::Deny(denial) => panic!("denied: {}", denial.reason),
         },
-        Step::Ask(_) => panic!("not at hand"),
+        Step::Ask(_) | Step::Wait => panic!("not at hand"),
     }
 }
 

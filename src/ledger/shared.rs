@@ -1,0 +1,408 @@
+//! Accounts that several daemons share: each holds all of them in memory and decides on that copy as if it were alone; what it
+//! did is handed on as changes that each say on which version they build, and counts once the database has taken them.
+//!
+//! ```text
+//! change here ─► pending ─► Ledger::take_changes ─► (database: is it still at this version?) ─► Ledger::swapped
+//!                   ▲                                                                                │ Done: acknowledged
+//!                   └── what is pending is applied anew to the account as it stands there ◄── Stale ─┘
+//! ```
+//!
+//! What routers report may be applied to an account that others changed meanwhile: an event says what it says of a session by
+//! its name, in whatever order. What was decided (a place given away, a router to be told) may not, and is decided anew:
+//! [`Unwritten::Raced`].
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use super::packed::Packed;
+use super::shard::{Ends, SHARDS, Shard, Shards, applied};
+use super::{Book, Ledger, Unwritten, Written, lock, written};
+use crate::core::account::Account;
+use crate::core::event::Event;
+use crate::core::ident::TokenId;
+use crate::core::policy::Policy;
+use crate::journal::Closed;
+
+/// An account as it stands in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its token.
+    pub token: TokenId,
+    /// Rises by one with each change; never 0.
+    pub version: u64,
+    /// The account: JSON, as it is written in a snapshot, and how far routers were told.
+    pub state: Vec<u8>,
+}
+
+/// An account as it is to stand, if nobody has changed it meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its token.
+    pub token: TokenId,
+    /// The version that the change builds on; 0: there is no such account yet.
+    pub version: u64,
+    /// As [`Row::state`].
+    pub state: Vec<u8>,
+    /// Sessions that ended by it.
+    pub closed: Vec<Closed>,
+    /// Names of sessions that go on after all.
+    pub reopened: Vec<String>,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    /// It stands, at the version after the one it builds on.
+    Done,
+    /// Another daemon was faster: the account as it stands now; none: it was forgotten.
+    Stale(Option<Row>),
+}
+
+/// Whether a change holds on an account that others changed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rests {
+    /// On what is said of sessions by their names: it does.
+    OnNames,
+    /// On the account as it stood: it must be decided anew.
+    OnAccount,
+}
+
+/// What this daemon did that the database does not have yet, and which version it has.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// In the places of [`Shards`]; locked after the shard, never before.
+    places: Vec<Mutex<Place>>,
+    /// Tokens with something to hand on, each once.
+    queue: Mutex<VecDeque<TokenId>>,
+    /// There is something in the queue.
+    work: Notify,
+    /// Changes bear numbers from here on: another daemon begins elsewhere.
+    next_mark: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Of accounts in which nothing is pending.
+    versions: HashMap<TokenId, u64>,
+    busy: HashMap<TokenId, Busy>,
+}
+
+/// An account with something pending.
+#[derive(Debug)]
+struct Busy {
+    version: u64,
+    pending: VecDeque<Deed>,
+    handed_on: Option<HandedOn>,
+    /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
+    is_awaited: bool,
+    is_queued: bool,
+}
+
+/// What was handed on last.
+#[derive(Debug)]
+struct HandedOn {
+    /// How many deeds, from the first on.
+    deeds: usize,
+    /// What the account is with them.
+    account: Packed,
+    mark: u64,
+}
+
+/// What was done together.
+#[derive(Debug)]
+struct Deed {
+    at: Timestamp,
+    events: Vec<Event>,
+    ends: Ends,
+    rests: Rests,
+    done: oneshot::Sender<Result<(), Unwritten>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let places = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let mut first = [0; 8];
+        // Without randomness, an answer that is lost may be taken for one that came.
+        let _ = getrandom::fill(&mut first);
+        let next_mark = AtomicU64::new(u64::from_ne_bytes(first));
+        Self { places, queue: Mutex::default(), work: Notify::new(), next_mark }
+    }
+}
+
+impl Shared {
+    fn place(&self, token: TokenId) -> MutexGuard<'_, Place> {
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
+        lock(&self.places[Shards::place(token)])
+    }
+
+    /// Notes what was done to an account. To be called under its shard's lock.
+    pub(super) fn push(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends, rests: Rests) -> Written {
+        let (done, heard) = oneshot::channel();
+        let mut place = self.place(token);
+        let Place { versions, busy } = &mut *place;
+        let busy = busy.entry(token).or_insert_with(|| Busy {
+            version: versions.remove(&token).unwrap_or_default(),
+            pending: VecDeque::new(),
+            handed_on: None,
+            is_awaited: false,
+            is_queued: false,
+        });
+        busy.pending.push_back(Deed { at: now, events: events.to_vec(), ends, rests, done });
+        self.queue(token, busy);
+        Written::Shared(vec![heard])
+    }
+
+    /// Settled once everything that is pending by now is written.
+    pub(super) fn all(&self) -> Written {
+        let mut all = Vec::new();
+        for place in &self.places {
+            for (token, busy) in &mut lock(place).busy {
+                let (done, heard) = oneshot::channel();
+                let (events, ends) = (Vec::new(), Ends::default());
+                // Nothing rests on it.
+                busy.pending.push_back(Deed { at: Timestamp::UNIX_EPOCH, events, ends, rests: Rests::OnNames, done });
+                self.queue(*token, busy);
+                all.push(heard);
+            }
+        }
+        Written::Shared(all)
+    }
+
+    fn queue(&self, token: TokenId, busy: &mut Busy) {
+        if !mem::replace(&mut busy.is_queued, true) {
+            lock(&self.queue).push_back(token);
+            self.work.notify_one();
+        }
+    }
+}
+
+impl Busy {
+    /// The account is `fresh` at `version`: applies what is pending to it anew, but for what rests on the account as it stood.
+    fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
+        (self.version, self.handed_on) = (version, None);
+        let mut account = fresh;
+        for mut deed in mem::take(&mut self.pending) {
+            if deed.rests == Rests::OnAccount {
+                let _ = deed.done.send(Err(Unwritten::Raced));
+                continue;
+            }
+            deed.ends = applied(token, &mut account, policy, deed.at, &deed.events);
+            self.pending.push_back(deed);
+        }
+        account
+    }
+
+    /// The database has taken what was handed on last.
+    fn taken(&mut self) {
+        let Some(HandedOn { deeds, .. }) = self.handed_on.take() else { return };
+        self.version += 1;
+        for deed in self.pending.drain(..deeds.min(self.pending.len())) {
+            let _ = deed.done.send(Ok(()));
+        }
+    }
+
+    /// Whether the account stands as it does by what was handed on last: its answer was lost.
+    fn is_by(&self, row: Option<&Row>) -> bool {
+        let by = row.and_then(|row| written::mark(&row.state));
+        by.is_some() && by == self.handed_on.as_ref().map(|handed_on| handed_on.mark)
+    }
+}
+
+impl Ledger {
+    /// A ledger of accounts that others change too. It is empty until [`Ledger::heard`] fills it.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self::new(Book::Shared(Shared::default()))
+    }
+
+    /// Whether others change these accounts too: what is decided then counts once it is [`Written`].
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.book, Book::Shared(_))
+    }
+
+    /// Resolves when there may be changes to take.
+    pub async fn has_changes(&self) {
+        match &self.book {
+            Book::Shared(shared) => shared.work.notified().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// What the database is to be asked to take next: `at_most` so many accounts, each as it stands here. Of none of them more
+    /// is given before what became of it is known: [`Ledger::swapped`], or [`Ledger::not_swapped`].
+    #[must_use]
+    pub fn take_changes(&self, at_most: usize) -> Vec<Change> {
+        let Book::Shared(shared) = &self.book else { return Vec::new() };
+        let mut changes = Vec::new();
+        while changes.len() < at_most {
+            let Some(token) = lock(&shared.queue).pop_front() else { break };
+            let shard = self.shards.of(token);
+            let mut place = shared.place(token);
+            let Some(busy) = place.busy.get_mut(&token) else { continue };
+            busy.is_queued = false;
+            if busy.is_awaited || busy.pending.is_empty() {
+                continue;
+            }
+            busy.is_awaited = true;
+            let all = || HandedOn {
+                deeds: busy.pending.len(),
+                account: Packed::of(&shard.account(token).unwrap_or_default()),
+                mark: shared.next_mark.fetch_add(1, Ordering::Relaxed),
+            };
+            let HandedOn { deeds, account, mark } = busy.handed_on.get_or_insert_with(all);
+            let mut change = Change {
+                token,
+                version: busy.version,
+                state: written::shared(&account.unpack(), *mark),
+                closed: Vec::new(),
+                reopened: Vec::new(),
+            };
+            for Deed { ends, .. } in busy.pending.iter().take(*deeds) {
+                for name in &ends.reopened {
+                    change.closed.retain(|closed| closed.session != *name);
+                    change.reopened.push(name.clone());
+                }
+                for closed in &ends.closed {
+                    change.reopened.retain(|name| *name != closed.session);
+                    change.closed.retain(|former| former.session != closed.session);
+                    change.closed.push(closed.clone());
+                }
+            }
+            changes.push(change);
+        }
+        if !lock(&shared.queue).is_empty() {
+            shared.work.notify_one();
+        }
+        changes
+    }
+
+    /// What became of a change that was taken.
+    pub fn swapped(&self, token: TokenId, swapped: Swapped, policy: &Policy) {
+        let Book::Shared(shared) = &self.book else { return };
+        let mut shard = self.shards.of(token);
+        let mut place = shared.place(token);
+        let Some(busy) = place.busy.get_mut(&token) else { return };
+        busy.is_awaited = false;
+        match swapped {
+            Swapped::Done => busy.taken(),
+            Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(),
+            Swapped::Stale(row) => match read(row.as_ref()) {
+                Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
+                Err(()) => {
+                    for deed in busy.pending.drain(..) {
+                        let _ = deed.done.send(Err(Unwritten::Unreadable));
+                    }
+                }
+            },
+        }
+        settle(shared, &mut place, token);
+    }
+
+    /// A change that was taken may have arrived or not: the same is given again.
+    pub fn not_swapped(&self, token: TokenId) {
+        let Book::Shared(shared) = &self.book else { return };
+        let mut place = shared.place(token);
+        if let Some(busy) = place.busy.get_mut(&token) {
+            busy.is_awaited = false;
+        }
+        settle(shared, &mut place, token);
+    }
+
+    /// Whether what is known of this account is older than `version`.
+    #[must_use]
+    pub fn is_behind(&self, token: TokenId, version: u64) -> bool {
+        let Book::Shared(shared) = &self.book else { return false };
+        let place = shared.place(token);
+        let known = place.busy.get(&token).map(|busy| busy.version).or_else(|| place.versions.get(&token).copied());
+        // What is on its way comes back with what is newer.
+        let is_asked = place.busy.get(&token).is_some_and(|busy| busy.handed_on.is_some());
+        known.unwrap_or_default() < version && !is_asked
+    }
+
+    /// Takes in an account as it stands in the database.
+    pub fn heard(&self, row: &Row, policy: &Policy) {
+        let Book::Shared(shared) = &self.book else { return };
+        if !self.is_behind(row.token, row.version) {
+            return;
+        }
+        let token = row.token;
+        let Ok((version, fresh)) = read(Some(row)) else { return };
+        let mut shard = self.shards.of(token);
+        let mut place = shared.place(token);
+        let Place { versions, busy } = &mut *place;
+        match busy.get_mut(&token) {
+            Some(busy) if busy.handed_on.is_some() || version <= busy.version => {}
+            Some(busy) => self.rebase(&mut shard, token, busy, version, fresh, policy),
+            None if versions.get(&token).is_some_and(|known| *known >= version) => {}
+            None => {
+                versions.insert(token, version);
+                self.stands(&mut shard, token, &fresh, policy);
+            }
+        }
+        settle(shared, &mut place, token);
+    }
+
+    fn rebase(
+        &self,
+        shard: &mut Shard,
+        token: TokenId,
+        busy: &mut Busy,
+        version: u64,
+        fresh: Account,
+        policy: &Policy,
+    ) {
+        let account = busy.rebase(token, version, fresh, policy);
+        self.stands(shard, token, &account, policy);
+    }
+
+    /// An account stands so from now on.
+    fn stands(&self, shard: &mut Shard, token: TokenId, account: &Account, policy: &Policy) {
+        // Its devices, as a start finds them: the latest is the latest of its token.
+        if let Some((_, devices)) = account.remembered() {
+            for device in devices {
+                if !self.devices.of(*device).contains(&token) {
+                    self.devices.remember(*device, token);
+                }
+            }
+        }
+        shard.put(token, account);
+        shard.reckon(token, policy);
+        self.sooner.notify_one();
+    }
+}
+
+/// What is known of an account once something has become of what was pending in it: it is handed on, or nothing is left.
+fn settle(shared: &Shared, place: &mut Place, token: TokenId) {
+    let Place { versions, busy } = place;
+    let Some(known) = busy.get_mut(&token) else { return };
+    if !known.pending.is_empty() {
+        if !known.is_awaited {
+            shared.queue(token, known);
+        }
+        return;
+    }
+    if let Some(known) = busy.remove(&token)
+        && known.version > 0
+    {
+        versions.insert(token, known.version);
+    }
+}
+
+/// The version and the account; one that was forgotten begins anew.
+fn read(row: Option<&Row>) -> Result<(u64, Account), ()> {
+    let Some(row) = row else { return Ok((0, Account::default())) };
+    let account = written::read_account(&row.state);
+    let account = account.inspect_err(|error| {
+        tracing::error!(token = %row.token, %error, "an account in the database cannot be read: what happens to it is not taken in");
+    });
+    Ok((row.version, account.map_err(|_| ())?))
+}
+
+#[cfg(test)]
+mod tests;
