@@ -320,6 +320,15 @@ impl Journal {
         self.push(Work::Cut(covers))?.await
     }
 
+    /// Forgets every record queued so far; rows stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn cut(&self) -> Result<Ack, Error> {
+        self.push(Work::Cut(self.head()))
+    }
+
     /// How it fares.
     #[must_use]
     pub fn health(&self) -> Health {

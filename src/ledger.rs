@@ -35,7 +35,7 @@ use devices::Devices;
 pub use keep::{Lost, Opened};
 pub use settle::Usage;
 use shard::{Ends, Shard, Shards};
-pub use shared::{Change, Row, Swapped};
+pub use shared::{Change, Owed, Row, Swapped};
 use shared::{Rests, Shared};
 pub use watch::{Room, Tell, Teller, watch};
 

@@ -147,6 +147,26 @@ pub enum Event {
 }
 
 impl Event {
+    /// The session it happens to; none: it happens to the account.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Admitted(session) => Some(session.id),
+            Self::Renewed { session, .. }
+            | Self::Contacted { session, .. }
+            | Self::Progressed { session, .. }
+            | Self::Stopped { session, .. }
+            | Self::Lapsed { session, .. }
+            | Self::Ending { session, .. }
+            | Self::Extending { session, .. }
+            | Self::Granted { session, .. }
+            | Self::Telling { session }
+            | Self::PutOff { session }
+            | Self::Told { session, .. } => Some(*session),
+            Self::Seen(_) | Self::Settling(_) | Self::Settled(_) | Self::Unsettled(_) | Self::Forgotten { .. } => None,
+        }
+    }
+
     /// Whether the event must outlive the process.
     #[must_use]
     pub const fn is_kept(&self) -> bool {

@@ -157,7 +157,8 @@ impl Ledger {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         match &self.book {
-            Book::Memory | Book::Shared(_) => None,
+            Book::Memory => None,
+            Book::Shared(shared) => shared.trouble(),
             #[cfg(test)]
             Book::Tape(_) => None,
             Book::Shut(why) => Some(why.to_string()),
@@ -299,7 +300,8 @@ impl Ledger {
     pub fn close(&self) -> Result<(), journal::Error> {
         match &self.book {
             Book::Journal(journal) => journal.clone().close(),
-            Book::Memory | Book::Shared(_) | Book::Shut(_) => Ok(()),
+            Book::Shared(shared) => shared.close(),
+            Book::Memory | Book::Shut(_) => Ok(()),
             #[cfg(test)]
             Book::Tape(_) => Ok(()),
         }

@@ -11,14 +11,18 @@
 //! its name, in whatever order. What was decided (a place given away, a router to be told) may not, and is decided anew:
 //! [`Unwritten::Raced`].
 
+mod away;
+
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
+use self::away::Outbox;
+pub use self::away::Owed;
 use super::packed::Packed;
 use super::shard::{Ends, SHARDS, Shard, Shards, applied};
 use super::{Book, Ledger, Unwritten, Written, lock, written};
@@ -83,6 +87,10 @@ pub(super) struct Shared {
     work: Notify,
     /// Changes bear numbers from here on: another daemon begins elsewhere.
     next_mark: AtomicU64,
+    /// Why the database is away, if it is.
+    away: Mutex<Option<Arc<str>>>,
+    is_away: AtomicBool,
+    outbox: Mutex<Option<Outbox>>,
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +128,18 @@ struct Deed {
     events: Vec<Event>,
     ends: Ends,
     rests: Rests,
-    done: oneshot::Sender<Result<(), Unwritten>>,
+    /// Who waits for the database; none: it was acknowledged already.
+    done: Option<oneshot::Sender<Result<(), Unwritten>>>,
+    /// Whether it stands in the outbox.
+    is_kept: bool,
+}
+
+impl Deed {
+    fn becomes(self, outcome: Result<(), Unwritten>) {
+        if let Some(done) = self.done {
+            let _ = done.send(outcome);
+        }
+    }
 }
 
 impl Default for Shared {
@@ -130,7 +149,15 @@ impl Default for Shared {
         // Without randomness, an answer that is lost may be taken for one that came.
         let _ = getrandom::fill(&mut first);
         let next_mark = AtomicU64::new(u64::from_ne_bytes(first));
-        Self { places, queue: Mutex::default(), work: Notify::new(), next_mark }
+        Self {
+            places,
+            queue: Mutex::default(),
+            work: Notify::new(),
+            next_mark,
+            away: Mutex::default(),
+            is_away: AtomicBool::default(),
+            outbox: Mutex::default(),
+        }
     }
 }
 
@@ -142,9 +169,23 @@ impl Shared {
 
     /// Notes what was done to an account. To be called under its shard's lock.
     pub(super) fn push(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends, rests: Rests) -> Written {
-        let (done, heard) = oneshot::channel();
         let mut place = self.place(token);
-        let Place { versions, busy } = &mut *place;
+        let events = events.to_vec();
+        let mut deed = Deed { at: now, events, ends, rests, done: None, is_kept: false };
+        if self.is_away.load(Ordering::Acquire) {
+            deed.rests = Rests::OnNames;
+            let written = self.keep(token, &mut deed);
+            self.add(&mut place, token, deed);
+            return written;
+        }
+        let (done, heard) = oneshot::channel();
+        deed.done = Some(done);
+        self.add(&mut place, token, deed);
+        Written::Shared(vec![heard])
+    }
+
+    fn add(&self, place: &mut Place, token: TokenId, deed: Deed) {
+        let Place { versions, busy } = place;
         let busy = busy.entry(token).or_insert_with(|| Busy {
             version: versions.remove(&token).unwrap_or_default(),
             pending: VecDeque::new(),
@@ -152,20 +193,29 @@ impl Shared {
             is_awaited: false,
             is_queued: false,
         });
-        busy.pending.push_back(Deed { at: now, events: events.to_vec(), ends, rests, done });
+        match busy.superseded_by(&deed) {
+            Some(former) => {
+                self.paid(&deed);
+                (former.at, former.events, former.ends) = (deed.at, deed.events, deed.ends);
+            }
+            None => busy.pending.push_back(deed),
+        }
         self.queue(token, busy);
-        Written::Shared(vec![heard])
     }
 
     /// Settled once everything that is pending by now is written.
     pub(super) fn all(&self) -> Written {
+        if self.is_away.load(Ordering::Acquire) {
+            return self.all_kept();
+        }
         let mut all = Vec::new();
         for place in &self.places {
             for (token, busy) in &mut lock(place).busy {
                 let (done, heard) = oneshot::channel();
                 let (events, ends) = (Vec::new(), Ends::default());
                 // Nothing rests on it.
-                busy.pending.push_back(Deed { at: Timestamp::UNIX_EPOCH, events, ends, rests: Rests::OnNames, done });
+                let (at, rests, done) = (Timestamp::UNIX_EPOCH, Rests::OnNames, Some(done));
+                busy.pending.push_back(Deed { at, events, ends, rests, done, is_kept: false });
                 self.queue(*token, busy);
                 all.push(heard);
             }
@@ -188,7 +238,7 @@ impl Busy {
         let mut account = fresh;
         for mut deed in mem::take(&mut self.pending) {
             if deed.rests == Rests::OnAccount {
-                let _ = deed.done.send(Err(Unwritten::Raced));
+                deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
             deed.ends = applied(token, &mut account, policy, deed.at, &deed.events);
@@ -197,12 +247,23 @@ impl Busy {
         account
     }
 
+    /// An earlier report of how long a session has run that nobody waits for and that says nothing once this one is known:
+    /// while the database is away for hours, there is one of each session.
+    fn superseded_by(&mut self, deed: &Deed) -> Option<&mut Deed> {
+        let session = deed.progress().filter(|_| deed.is_kept)?;
+        let handed_on = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
+        let is_of_it = |former: &&mut Deed| former.events.iter().any(|event| event.session() == Some(session));
+        let former = self.pending.iter_mut().skip(handed_on).rev().find(is_of_it)?;
+        (former.is_kept && former.progress().is_some()).then_some(former)
+    }
+
     /// The database has taken what was handed on last.
-    fn taken(&mut self) {
+    fn taken(&mut self, shared: &Shared) {
         let Some(HandedOn { deeds, .. }) = self.handed_on.take() else { return };
         self.version += 1;
         for deed in self.pending.drain(..deeds.min(self.pending.len())) {
-            let _ = deed.done.send(Ok(()));
+            shared.paid(&deed);
+            deed.becomes(Ok(()));
         }
     }
 
@@ -290,13 +351,19 @@ impl Ledger {
         let Some(busy) = place.busy.get_mut(&token) else { return };
         busy.is_awaited = false;
         match swapped {
-            Swapped::Done => busy.taken(),
-            Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(),
+            Swapped::Done => busy.taken(shared),
+            Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(shared),
             Swapped::Stale(row) => match read(row.as_ref()) {
                 Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
+                // What was acknowledged stays, for whoever can read it.
                 Err(()) => {
-                    for deed in busy.pending.drain(..) {
-                        let _ = deed.done.send(Err(Unwritten::Unreadable));
+                    busy.handed_on = None;
+                    let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
+                        mem::take(&mut busy.pending).into_iter().partition(|deed| deed.is_kept);
+                    busy.pending = kept;
+                    waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
+                    if !busy.pending.is_empty() {
+                        return;
                     }
                 }
             },

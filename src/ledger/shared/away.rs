@@ -1,0 +1,207 @@
+//! While the database is away: what happens is kept in a journal of this daemon, acknowledged from there, and handed on once the
+//! database is back, each account's in the order in which it happened.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use super::{Deed, Ledger, Rests, Shared};
+use crate::core::budget::moment;
+use crate::core::event::Event;
+use crate::core::ident::{SessionId, TokenId};
+use crate::core::policy::Policy;
+use crate::journal::{self, Entry, Journal, OpenError, Record};
+use crate::ledger::shard::applied;
+use crate::ledger::{Book, Unwritten, Written, lock, written};
+
+/// What this daemon keeps until the database has it.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    journal: Journal,
+    /// Deeds in it that the database does not have.
+    owed: usize,
+    /// It holds something.
+    is_used: bool,
+}
+
+/// What was kept when this daemon ended.
+#[derive(Debug, Default)]
+pub struct Owed {
+    events: Vec<(TokenId, Timestamp, Event)>,
+    /// Records that could not be read.
+    pub unreadable: usize,
+}
+
+impl Shared {
+    /// Writes a deed down here. To be called under the lock of its place, so that those of a token stay in order.
+    pub(super) fn keep(&self, token: TokenId, deed: &mut Deed) -> Written {
+        let at_ms = deed.at.as_millisecond();
+        let payloads = deed.events.iter().filter_map(written::event);
+        let records: Vec<_> = payloads.map(|payload| Record { token: token.0, at_ms, payload }).collect();
+        let mut outbox = lock(&self.outbox);
+        let Some(outbox) = &mut *outbox else { return Written::Already };
+        if records.is_empty() {
+            return Written::Already;
+        }
+        match outbox.journal.append_all(records, Vec::new(), Vec::new()) {
+            Ok(ack) => {
+                outbox.owed += usize::from(!deed.is_kept);
+                outbox.is_used = true;
+                deed.is_kept = true;
+                Written::Soon(ack)
+            }
+            Err(error) => Written::Never(error),
+        }
+    }
+
+    /// The database has a deed that was kept.
+    pub(super) fn paid(&self, deed: &Deed) {
+        if deed.is_kept
+            && let Some(outbox) = &mut *lock(&self.outbox)
+        {
+            outbox.owed = outbox.owed.saturating_sub(1);
+        }
+    }
+
+    /// Settled once everything that was kept so far is on disk.
+    pub(super) fn all_kept(&self) -> Written {
+        let Some(outbox) = &*lock(&self.outbox) else { return Written::Already };
+        outbox.journal.append_all(Vec::new(), Vec::new(), Vec::new()).map_or_else(Written::Never, Written::Soon)
+    }
+
+    pub(in crate::ledger) fn close(&self) -> Result<(), journal::Error> {
+        let outbox = lock(&self.outbox).take();
+        outbox.map_or(Ok(()), |outbox| outbox.journal.close())
+    }
+
+    pub(in crate::ledger) fn trouble(&self) -> Option<String> {
+        let away = lock(&self.away).clone()?;
+        let health = lock(&self.outbox).as_ref().map(|outbox| outbox.journal.health());
+        Some(match health {
+            Some(journal::Health::Failing(why) | journal::Health::Stopped(why)) => {
+                format!("the database is away ({away}), and accounting is not acknowledged: {why}")
+            }
+            _ => format!("the database is away, and what happens is kept here: {away}"),
+        })
+    }
+}
+
+impl Ledger {
+    /// A ledger of accounts that others change too, and what this daemon did not get rid of before it ended. It is empty until
+    /// [`Ledger::heard`] fills it. What the database does not take is kept in `folder`. It blocks.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon uses the folder, or it cannot be written.
+    pub fn shared_from(folder: &Path, now: Timestamp) -> Result<(Self, Owed), OpenError> {
+        let mut owed = Owed::default();
+        let opened = Journal::open(folder, now, |entry| match entry {
+            Entry::Record { token, at_ms, payload } => match written::read_event(payload) {
+                Ok(event) => owed.events.push((TokenId(token), moment(at_ms), event)),
+                Err(_) => owed.unreadable += 1,
+            },
+            Entry::Row { .. } => owed.unreadable += 1,
+        })?;
+        let shared = Shared::default();
+        *lock(&shared.outbox) = Some(Outbox { journal: opened.journal, owed: 0, is_used: !owed.events.is_empty() });
+        owed.unreadable += usize::from(opened.damaged.is_some());
+        Ok((Self::new(Book::Shared(shared)), owed))
+    }
+
+    /// Takes up what was kept before this daemon began: it is handed on.
+    pub fn resume(&self, owed: Owed, policy: &Policy) {
+        let Book::Shared(shared) = &self.book else { return };
+        for (token, at, event) in owed.events {
+            let mut shard = self.shards.of(token);
+            let mut account = shard.account(token).unwrap_or_default();
+            let ends = applied(token, &mut account, policy, at, std::slice::from_ref(&event));
+            let rests = Rests::OnNames;
+            let deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
+            if let Some(outbox) = &mut *lock(&shared.outbox) {
+                outbox.owed += 1;
+            }
+            shared.add(&mut shared.place(token), token, deed);
+            self.stands(&mut shard, token, &account, policy);
+        }
+    }
+
+    /// The database is away, because of `why`: what waits for it, and what happens from now on, is kept here.
+    pub async fn part(&self, why: &str) {
+        let Book::Shared(shared) = &self.book else { return };
+        if lock(&shared.away).replace(why.into()).is_some() {
+            return;
+        }
+        // Seen by whoever takes a place's lock from now on.
+        shared.is_away.store(true, Ordering::Release);
+        let mut kept = Vec::new();
+        for place in &shared.places {
+            for (token, busy) in &mut lock(place).busy {
+                let waiting = busy.pending.iter_mut().filter(|deed| !deed.waits_for_the_database());
+                for deed in waiting {
+                    let Some(done) = deed.done.take() else { continue };
+                    // It counts from now on.
+                    deed.rests = Rests::OnNames;
+                    kept.push((done, shared.keep(*token, deed)));
+                }
+            }
+        }
+        for (done, written) in kept {
+            let _ = done.send(written.settled().await);
+        }
+    }
+
+    /// The database is back; whether it was away.
+    pub fn join(&self) -> bool {
+        let Book::Shared(shared) = &self.book else { return false };
+        let was_away = lock(&shared.away).take().is_some();
+        shared.is_away.store(false, Ordering::Release);
+        was_away
+    }
+
+    /// Whether this daemon decides alone since the database is away.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(&self.book, Book::Shared(shared) if shared.is_away.load(Ordering::Acquire))
+    }
+
+    /// How much of what was kept the database does not have yet.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        let Book::Shared(shared) = &self.book else { return 0 };
+        lock(&shared.outbox).as_ref().map_or(0, |outbox| outbox.owed)
+    }
+
+    /// Forgets what was kept, once the database has all of it.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed: it is handed on once more after a restart, which changes nothing.
+    pub async fn clear(&self) -> Result<(), Unwritten> {
+        let Book::Shared(shared) = &self.book else { return Ok(()) };
+        let cut = match &mut *lock(&shared.outbox) {
+            // Under the lock, so that nothing is forgotten that comes meanwhile.
+            Some(outbox) if outbox.is_used && outbox.owed == 0 => {
+                outbox.is_used = false;
+                outbox.journal.cut()?
+            }
+            _ => return Ok(()),
+        };
+        Ok(cut.await?)
+    }
+}
+
+impl Deed {
+    /// Whether it may only be done once the database has it: minutes are not written upstream by two.
+    fn waits_for_the_database(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Settling(_)))
+    }
+
+    /// The session of which this only says how long it has run.
+    pub(super) fn progress(&self) -> Option<SessionId> {
+        match self.events.as_slice() {
+            [Event::Progressed { session, .. }] => Some(*session),
+            _ => None,
+        }
+    }
+}
