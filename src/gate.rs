@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::catalogue::{Catalogue, Changes, Find, Found, Standing, Tokens};
 use crate::clock::{Clock, Now};
 use crate::config;
+use crate::core::budget::Seconds;
 use crate::core::decide::{Decision, Denial, Question, Reason, Trail, select};
 use crate::core::event::{News, Progress};
 use crate::core::ident::{Code, Mac, NasName, SessionId, TokenId};
@@ -77,6 +78,8 @@ pub struct Visit<'a> {
     pub question: Question<'a>,
     /// How many failed codes are too many.
     pub limits: &'a config::Throttle,
+    /// The longest session that is let in while other daemons' accounts are not known; zero: nobody is.
+    pub away_session: Duration,
     /// The door.
     pub via: Via,
     /// When the request came in.
@@ -499,12 +502,26 @@ impl Gate {
     }
 
     fn admit(&self, token: &AccessToken, visit: &Visit<'_>, now: Timestamp, trail: &mut impl Trail) -> Settling {
+        let mut question = visit.question;
+        let policy;
+        if self.ledger.is_away() {
+            // What it costs that others let somebody in meanwhile has a bound.
+            let longest = Seconds(visit.away_session.as_secs());
+            trail.note("store", longest > Seconds::ZERO, || {
+                format!("the database is away: sessions of at most {} s", longest.0)
+            });
+            if longest == Seconds::ZERO {
+                return denied(Reason::SourceUnavailable);
+            }
+            policy = Policy { max_session: longest.min(question.policy.max_session), ..question.policy.clone() };
+            question.policy = &policy;
+        }
         if visit.purpose != Purpose::Admit {
-            let decision = self.ledger.judge(token, &visit.question, now, trail);
+            let decision = self.ledger.judge(token, &question, now, trail);
             return (Answer { decision, session: None }, Written::Already);
         }
         let id = new_session(now);
-        let (decision, written) = self.ledger.admit(token, &visit.question, id, now, trail);
+        let (decision, written) = self.ledger.admit(token, &question, id, now, trail);
         let session = match &decision {
             Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),
             Decision::Deny(_) => None,

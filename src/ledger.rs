@@ -31,6 +31,7 @@ use crate::core::session::{Report, Session};
 use crate::core::token::AccessToken;
 use crate::journal::{self, Ack, Journal};
 
+pub use crate::journal::Closed;
 use devices::Devices;
 pub use keep::{Lost, Opened};
 pub use settle::Usage;
@@ -462,17 +463,21 @@ impl Ledger {
         self.shards.of(token).find(token, id).is_some()
     }
 
-    /// Whether a session that no account knows has ended. It may read the disk, and blocks.
+    /// Whether a session that no account knows has ended. It may read the disk, and blocks. A database is not asked: it is
+    /// what accounts remember.
     #[must_use]
     pub fn has_ended(&self, id: SessionId) -> bool {
-        self.closed(id).is_some()
+        !self.is_shared() && self.closed(id).is_some()
     }
 
     /// A session that ended long ago. It blocks.
     fn closed(&self, id: SessionId) -> Option<Found> {
-        let Book::Journal(journal) = &self.book else { return None };
-        let closed = journal.closed(&id.to_string());
-        let closed = closed.inspect_err(|error| tracing::warn!(%error, "an ended session could not be looked up"));
+        let closed = match &self.book {
+            Book::Journal(journal) => journal.closed(&id.to_string()).map_err(|error| error.to_string()),
+            Book::Shared(shared) => shared.closed(id),
+            _ => return None,
+        };
+        let closed = closed.inspect_err(|error| tracing::warn!(error, "an ended session could not be looked up"));
         let closed = closed.ok()??;
         let ended = written::read_ended(&closed.payload);
         let ended = ended.inspect_err(|error| tracing::warn!(%error, "an ended session could not be read")).ok()?;

@@ -4,7 +4,8 @@
 //! [`throttle`] whether its device has guessed too often, the [`catalogue`] for the tokens it may mean, and the [`ledger`] to
 //! decide and admit it in its token's account; the decision becomes a reply.
 //!
-//! Arrows go one way: cli → serve → radius, http, feed → gate, mirror, write_back → catalogue, ledger → journal, core.
+//! Arrows go one way: cli → serve → radius, http, feed → gate, mirror, write_back → catalogue, ledger → journal, core;
+//! cluster → database → ledger.
 //!
 //! - [`core`]: the heart. Deciding and counting as plain functions over plain values, the time passed in. No I/O, no lock, no
 //!   clock; it imports nothing else of this crate.
@@ -15,6 +16,7 @@
 //! - [`ledger`]: accounts, one for each token, each changed under a lock of its shard by events that are written down under
 //!   the same lock; what is due in them, and the routers to be told. [`journal`]: records that are on disk before they are
 //!   acknowledged.
+//! - [`cluster`]: accounts that several daemons share, between the ledger of each and the [`database`], which is PostgreSQL.
 //! - [`history`]: what was decided and done, for people.
 //! - [`throttle`]: failed codes per device, NAS and browser's address. [`ticket`]: passwords that are good for once.
 //! - [`radius`]: the codec as pure code, the meaning of packets, the sockets. [`http`]: connections, routes, keys, problems.
@@ -33,9 +35,11 @@ mod calls;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod console;
 pub mod core;
+pub mod database;
 pub mod feed;
 pub mod gate;
 pub mod history;

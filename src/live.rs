@@ -114,6 +114,7 @@ impl Live {
         received: std::time::Duration,
     ) -> Visit<'a> {
         let question = Question { login, nas, policy: &self.settings.policy };
-        Visit { question, limits: &self.settings.throttle, via, received, purpose: Purpose::Admit, browser: None }
+        let (limits, away_session) = (&self.settings.throttle, self.settings.store.away_session);
+        Visit { question, limits, away_session, via, received, purpose: Purpose::Admit, browser: None }
     }
 }

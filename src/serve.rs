@@ -23,7 +23,8 @@ use sockets::addresses;
 
 use crate::catalogue::Changes;
 use crate::clock::{Clock, RELEASED};
-use crate::config::{self, Settings};
+use crate::cluster::{self, Cluster};
+use crate::config::{self, Settings, StoreKind};
 use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::history::History;
@@ -45,6 +46,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long requests under way may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(6);
+
+/// How long the database may take for what was handed on last.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// How often the gauges are set.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -77,6 +81,9 @@ pub enum Fatal {
     /// The ledger cannot be opened.
     #[error("store.path: {0}")]
     Ledger(OpenError),
+    /// The database cannot be used.
+    #[error("{0}")]
+    Cluster(cluster::Unusable),
     /// The ledger's disk failed.
     #[error("{0}")]
     Lost(Lost),
@@ -121,6 +128,7 @@ impl Fatal {
             Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
             Self::Listen { .. }
             | Self::Ledger(_)
+            | Self::Cluster(_)
             | Self::Late { .. }
             | Self::Stuck
             | Self::Lost(_)
@@ -151,6 +159,7 @@ pub struct Daemon {
     pub addresses: Addresses,
     /// Where it decides.
     pub gate: Arc<Gate>,
+    cluster: Option<Arc<Cluster>>,
     feed: Mutex<Arc<Feed>>,
     state: Arc<StateFile>,
     live: watch::Sender<Arc<Live>>,
@@ -176,12 +185,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let metrics = Arc::new(Metrics::default());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token(), None).map_err(Fatal::Source)?;
-    let (path, policy, now) = (settings.store.path.clone(), settings.policy.clone(), clock.now().wall);
-    let opening = tokio::task::spawn_blocking(move || {
-        let opened = Ledger::open(&path, &policy, now)?;
-        // Only who holds the ledger writes beside it.
-        Ok((opened, History::open(&path, now)))
-    });
+    let opening = open(&settings, clock.now().wall);
     // A file is read meanwhile. Nexudus is not signed in to before it is known that no other daemon runs on this ledger.
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
@@ -190,10 +194,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         }
     };
     let (ledger, ()) = tokio::join!(opening, reading);
-    let (ledger::Opened { ledger, trouble }, history) = ledger
-        .map_err(|error| Fatal::Io { what: "the ledger", error: io::Error::other(error) })?
-        .map_err(Fatal::Ledger)?;
-    let ledger = Arc::new(ledger);
+    let Opened { ledger, cluster, trouble, history } = ledger?;
     let gate =
         Arc::new(Gate::new(Arc::clone(feed.supply()), Arc::clone(&ledger), metrics, clock).with_history(history));
 
@@ -234,6 +235,10 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         Doors { current: &current, app: &app, gate: &gate, state: &state, links: &links, tasks: &tasks, stop: &stop };
     let addresses = listen(sockets, &doors).await?;
     let teller = Arc::new(Orders::new(Arc::clone(&gate), current.clone(), links));
+    if let Some(cluster) = &cluster {
+        // Not with the others: what they do last is handed on.
+        tokio::spawn(cluster.ended.clone().run_until_cancelled_owned(Arc::clone(cluster).run(current.clone())));
+    }
     let watching = ledger::watch(ledger, current.clone(), gate.clock.clone(), teller);
     tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
     let (lost, _) = watch::channel(None);
@@ -248,7 +253,38 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
     let (feed, readings) = (Mutex::new(Arc::new(feed)), Readings::default());
-    Ok(Daemon { addresses, gate, feed, state, live, lost, readings, stop, tasks })
+    Ok(Daemon { addresses, gate, cluster, feed, state, live, lost, readings, stop, tasks })
+}
+
+/// What the daemon keeps.
+struct Opened {
+    ledger: Arc<Ledger>,
+    /// The way to the database that the accounts are in, if they are in one.
+    cluster: Option<Arc<Cluster>>,
+    /// What is wrong with it, in words for people.
+    trouble: Option<String>,
+    history: History,
+}
+
+/// Opens the ledger, here or in a database, and the history beside it.
+async fn open(settings: &Settings, now: Timestamp) -> Result<Opened, Fatal> {
+    let (path, policy) = (settings.store.path.clone(), settings.policy.clone());
+    let failed = |error| Fatal::Io { what: "the ledger", error: io::Error::other(error) };
+    if let StoreKind::Postgres(url) = &settings.store.kind {
+        let opening = Cluster::open(url, &path, &policy, now);
+        let (cluster, trouble) = opening.await.map_err(Fatal::Cluster)?;
+        let history = tokio::task::spawn_blocking(move || History::open(&path, now)).await.map_err(failed)?;
+        let ledger = Arc::clone(cluster.ledger());
+        let cluster = Arc::new(cluster);
+        return Ok(Opened { ledger, cluster: Some(cluster), trouble, history });
+    }
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = Ledger::open(&path, &policy, now)?;
+        // Only who holds the ledger writes beside it.
+        Ok((opened, History::open(&path, now)))
+    });
+    let (ledger::Opened { ledger, trouble }, history) = opening.await.map_err(failed)?.map_err(Fatal::Ledger)?;
+    Ok(Opened { ledger: Arc::new(ledger), cluster: None, trouble, history })
 }
 
 /// What guests' badges are signed with: as before, else a new key from now on.
@@ -493,6 +529,9 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         let drained = tokio::time::timeout(within.saturating_sub(CLOSE_WITHIN), self.tasks.wait()).await.is_ok();
+        if let Some(cluster) = &self.cluster {
+            cluster.finish(FINISH).await;
+        }
         let gate = Arc::clone(&self.gate);
         let close = move || {
             gate.history.close();

@@ -157,9 +157,14 @@ impl WriteBack {
 
     /// Settles whoever owes; never ends.
     pub async fn run(mut self) {
-        // What was sent before a restart or a reload may arrive as long as this.
-        self.clock.sleep(self.nexudus.config.request_timeout * 2).await;
+        let mut leads = false;
         loop {
+            if !(leads && self.ledger.leads()) {
+                leads = self.ledger.leads();
+                // What was sent before a restart or a reload, or by the daemon that wrote before, may arrive as long as this.
+                self.clock.sleep(self.nexudus.config.request_timeout * 2).await;
+                continue;
+            }
             self.clock.sleep(LOOK_EVERY.min(self.nexudus.config.mirror_interval)).await;
             let Err(fault) = self.look().await else { continue };
             let pause = match &fault {

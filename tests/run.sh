@@ -7,10 +7,10 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
   build-essential busybox ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd
-  iproute2 iptables nftables ocserv openconnect opennds openssl procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd
+  iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd
   tshark wget wpasupplicant
 )
-services=(freeradius hostapd nftables ocserv opennds prometheus radsecproxy wpa_supplicant)
+services=(freeradius hostapd nftables ocserv opennds postgresql prometheus radsecproxy wpa_supplicant)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

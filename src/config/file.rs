@@ -373,15 +373,6 @@ fn store(section: &Section<'_>) -> Option<Store> {
         Some(true) => section.required_secret("url", "url_file"),
         _ => section.secret("url", "url_file").given(),
     };
-    if kind == Some(true)
-        && url.is_some()
-        && let Some(given) = section.given("kind")
-    {
-        given.warn(
-            "`store.kind` = \"postgres\" is not in this version yet: accounts are kept in the file below `store.path`",
-            "write `kind = \"embedded\"`, or leave it out, until it is",
-        );
-    }
     if let Some((url, at)) = &url {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
             let help = "write postgres://USER:PASSWORD@HOST/DATABASE into the file";
@@ -393,11 +384,15 @@ fn store(section: &Section<'_>) -> Option<Store> {
             }
         }
     }
+    if kind == Some(false) {
+        section.idle("away_session", "`store.kind` is \"embedded\"");
+    }
     let retain =
         |key, example: &str, days: u64| or(duration(section, key, example, SECOND..=LONG), days * DAY / SECOND);
     let path = section.given("path").and_then(|given| given.path("/var/lib/spotgate"));
     Some(Store {
         path: path.unwrap_or_else(|| PathBuf::from("/var/lib/spotgate")),
+        away_session: or(duration(section, "away_session", "1h", 0..=LONG), 3600),
         retain_sessions: retain("retain_sessions", "90d", 90),
         retain_decisions: retain("retain_decisions", "30d", 30),
         kind: if kind? { StoreKind::Postgres(url?.0) } else { StoreKind::Embedded },

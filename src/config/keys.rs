@@ -94,7 +94,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["enabled", "password", "password_file", "viewer_password", "viewer_password_file"]),
-    ("store", &["kind", "path", "url", "url_file", "retain_sessions", "retain_decisions"]),
+    ("store", &["kind", "path", "url", "url_file", "away_session", "retain_sessions", "retain_decisions"]),
     ("telemetry", &["log", "level", "metrics_listen"]),
 ];
 

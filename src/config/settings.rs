@@ -420,6 +420,8 @@ pub struct Store {
     pub kind: StoreKind,
     /// Folder for what must survive a restart.
     pub path: PathBuf,
+    /// The longest session that is let in while the database is away; zero: nobody is.
+    pub away_session: Duration,
     /// How long ended sessions are kept.
     pub retain_sessions: Duration,
     /// How long decisions are kept.

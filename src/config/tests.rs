@@ -176,6 +176,7 @@ fn the_full_file_warns_only_of_what_cannot_go_together() {
             "`source.path` has no effect: it belongs to kind = \"file\"",
             "`nas.fas_key_file` has no effect without `hand_over = \"opennds\"`",
             "`store.url_file` has no effect: `store.kind` is \"embedded\"",
+            "`store.away_session` has no effect: `store.kind` is \"embedded\"",
         ]
     );
 }

@@ -70,7 +70,7 @@ impl Ledger {
     /// Opens the settlement of a token that was `read` just now; none if nothing is to be written, or one is open. The write
     /// may be made once the disk has it; if it never does, the settlement is to be ended as not applied.
     pub fn begin_settlement(&self, read: &AccessToken, policy: &Policy, now: Timestamp) -> Option<(Intent, Written)> {
-        if self.is_away() {
+        if !self.leads() {
             return None;
         }
         let mut shard = self.shards.of(read.id);

@@ -14,9 +14,10 @@
 mod away;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
@@ -28,7 +29,7 @@ use super::shard::{Ends, SHARDS, Shard, Shards, applied};
 use super::{Book, Ledger, Unwritten, Written, lock, written};
 use crate::core::account::Account;
 use crate::core::event::Event;
-use crate::core::ident::TokenId;
+use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::journal::Closed;
 
@@ -90,7 +91,19 @@ pub(super) struct Shared {
     /// Why the database is away, if it is.
     away: Mutex<Option<Arc<str>>>,
     is_away: AtomicBool,
+    /// Of all daemons, this one writes minutes upstream.
+    leads: AtomicBool,
     outbox: Mutex<Option<Outbox>>,
+    closed: OnceLock<LookUp>,
+}
+
+/// Looks a session up that ended long ago. It blocks.
+struct LookUp(Box<dyn Fn(SessionId) -> Result<Option<Closed>, String> + Send + Sync>);
+
+impl fmt::Debug for LookUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LookUp")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +169,8 @@ impl Default for Shared {
             next_mark,
             away: Mutex::default(),
             is_away: AtomicBool::default(),
+            leads: AtomicBool::default(),
+            closed: OnceLock::new(),
             outbox: Mutex::default(),
         }
     }
@@ -201,6 +216,11 @@ impl Shared {
             None => busy.pending.push_back(deed),
         }
         self.queue(token, busy);
+    }
+
+    /// A session that ended long ago. It blocks.
+    pub(super) fn closed(&self, id: SessionId) -> Result<Option<Closed>, String> {
+        self.closed.get().map_or(Ok(None), |LookUp(look)| look(id))
     }
 
     /// Settled once everything that is pending by now is written.
@@ -285,6 +305,29 @@ impl Ledger {
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         matches!(self.book, Book::Shared(_))
+    }
+
+    /// Sessions that no account remembers are looked up so, from now on. It may block.
+    pub fn look_up_by(&self, look: impl Fn(SessionId) -> Result<Option<Closed>, String> + Send + Sync + 'static) {
+        if let Book::Shared(shared) = &self.book {
+            let _ = shared.closed.set(LookUp(Box::new(look)));
+        }
+    }
+
+    /// Whether it is this daemon that writes minutes upstream.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        match &self.book {
+            Book::Shared(shared) => shared.leads.load(Ordering::Acquire) && !self.is_away(),
+            _ => true,
+        }
+    }
+
+    /// From now on it is this daemon, or not, that writes minutes upstream.
+    pub fn lead(&self, leads: bool) {
+        if let Book::Shared(shared) = &self.book {
+            shared.leads.store(leads, Ordering::Release);
+        }
     }
 
     /// Resolves when there may be changes to take.

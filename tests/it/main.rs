@@ -7,10 +7,12 @@
 
 mod accounting;
 mod browser;
+mod cluster;
 mod commands;
 mod console;
 mod crash;
 mod daemon;
+mod database;
 mod decisions;
 mod disconnect;
 mod disk;

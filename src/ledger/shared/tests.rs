@@ -393,6 +393,8 @@ async fn minutes_are_not_written_upstream_without_the_database() {
     let _ = chain.report(0, 1, 1, session, News::Stop, 600).unwrap();
     chain.settle();
     let ledger = &chain.daemons[0];
+    assert!(ledger.begin_settlement(&token, &chain.policy, at(601)).is_none(), "another daemon does");
+    ledger.lead(true);
     let (intent, written) = ledger.begin_settlement(&token, &chain.policy, at(601)).unwrap();
     ledger.part("gone").await;
     assert!(outcome(written).is_none());

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod pcap;
 pub mod places;
+pub mod postgres;
 pub mod process;
 pub mod tunnel;
 pub mod wired;

@@ -1,0 +1,283 @@
+//! Several daemons on one PostgreSQL database: what happens here is handed on to it, what happens elsewhere is heard from it.
+//! Every daemon is equal; any may die.
+//!
+//! The ledger decides on its own copy of every account; here is only the way between that copy and the database.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::ident::TokenId;
+use crate::core::policy::Policy;
+use crate::database::{self, Database, Heard};
+use crate::journal::OpenError;
+use crate::ledger::{Change, Ledger};
+use crate::live::Current;
+
+/// Accounts handed on in one statement. More would make the first wait for the last.
+const BATCH: usize = 256;
+
+/// Statements under way at once: while one waits for the database's disk, the next is made.
+const LANES: usize = 4;
+
+/// How often a database that is away is tried.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Accounts fetched at once.
+const FETCHED: usize = 1000;
+
+/// How long the database is waited for at a start, before the daemon serves on what it has itself.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// The role of the daemon that writes minutes upstream.
+const LEADER: &str = "leader";
+
+/// Below the folder of the store: what the database does not have yet.
+const OUTBOX: &str = "outbox";
+
+/// Why there is no way to the database that waiting would mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// What could not be handed on cannot be read or kept.
+    #[error("store.path: {0}")]
+    Outbox(#[from] OpenError),
+    /// The URL says nothing.
+    #[error("store.url_file: {0}")]
+    Address(#[from] database::AddressError),
+    /// The database says no.
+    #[error("store.url_file: {0}")]
+    Database(database::Error),
+}
+
+/// What the database shows of who is connected: this machine.
+fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("spotgate {}", name.trim())
+}
+
+/// The way between a ledger and its database.
+#[derive(Debug)]
+pub struct Cluster {
+    database: Database,
+    ledger: Arc<Ledger>,
+    /// The database was found to be back.
+    joined: Notify,
+    /// The daemon is done.
+    pub ended: CancellationToken,
+}
+
+impl Cluster {
+    /// Opens a ledger that the database at `url` has the truth of, and fills it. A database that is away is waited for, then the
+    /// daemon begins without.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses, or the folder cannot be used.
+    pub async fn open(
+        url: &SecretString,
+        folder: &Path,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<(Self, Option<String>), Unusable> {
+        let database = Database::new(url, &name())?;
+        let folder = folder.join(OUTBOX);
+        let opening = tokio::task::spawn_blocking(move || Ledger::shared_from(&folder, now)).await;
+        let failed = |error: tokio::task::JoinError| OpenError::Folder {
+            folder: OUTBOX.into(),
+            error: std::io::Error::other(error),
+        };
+        let (ledger, owed) = opening.map_err(failed)??;
+        let trouble =
+            (owed.unreadable > 0).then(|| format!("{} records of the outbox could not be read", owed.unreadable));
+        let cluster =
+            Self { database, ledger: Arc::new(ledger), joined: Notify::new(), ended: CancellationToken::new() };
+        let (runtime, looked_in) = (tokio::runtime::Handle::current(), cluster.database.clone());
+        cluster.ledger.look_up_by(move |session| {
+            runtime.block_on(looked_in.closed(&session.to_string())).map_err(|error| error.to_string())
+        });
+        let filling = tokio::time::timeout(START_WITHIN, async {
+            loop {
+                match cluster.fill(policy).await {
+                    Err(error) if error.is_away() => {
+                        tracing::warn!(%error, "the database is waited for");
+                        tokio::time::sleep(TRY_EVERY).await;
+                    }
+                    outcome => break outcome,
+                }
+            }
+        });
+        match filling.await {
+            Ok(filled) => filled.map_err(Unusable::Database)?,
+            Err(_) => {
+                tracing::error!(
+                    "the database is away: sessions that others let in are not known, and what happens is kept here"
+                );
+                cluster.ledger.part("it was so at the start").await;
+            }
+        }
+        cluster.ledger.resume(owed, policy);
+        Ok((cluster, trouble))
+    }
+
+    /// The accounts.
+    #[must_use]
+    pub const fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    async fn fill(&self, policy: &Policy) -> Result<(), database::Error> {
+        let migrated = self.database.migrate().await?;
+        if migrated.from != migrated.to {
+            tracing::info!(from = migrated.from, to = migrated.to, "the database's schema is brought up to date");
+        }
+        self.database.accounts(|row| self.ledger.heard(&row, policy)).await
+    }
+
+    /// Hands on and hears, for ever.
+    pub async fn run(self: Arc<Self>, live: Current) {
+        let mut tasks = JoinSet::new();
+        for _ in 0..LANES {
+            tasks.spawn(Arc::clone(&self).hand_on(live.clone()));
+        }
+        tasks.spawn(Arc::clone(&self).hear(live.clone()));
+        tasks.spawn(Arc::clone(&self).lead());
+        tasks.spawn(self.watch_for_the_database());
+        // They end only by being dropped, or by a panic, after which the others go on.
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn hand_on(self: Arc<Self>, live: Current) {
+        loop {
+            if self.ledger.is_away() {
+                self.joined.notified().await;
+                continue;
+            }
+            let changes = self.ledger.take_changes(BATCH);
+            if changes.is_empty() {
+                self.ledger.has_changes().await;
+                continue;
+            }
+            let current = Arc::clone(&live.borrow());
+            self.hand_on_these(&changes, &current.settings.policy).await;
+            if let Err(error) = self.ledger.clear().await {
+                tracing::warn!(%error, "what the database has by now could not be cleared from the outbox");
+            }
+        }
+    }
+
+    async fn hand_on_these(&self, changes: &[Change], policy: &Policy) {
+        match self.database.swap(changes).await {
+            Ok(swapped) => {
+                for (change, swapped) in changes.iter().zip(swapped) {
+                    self.ledger.swapped(change.token, swapped, policy);
+                }
+            }
+            Err(error) => {
+                for change in changes {
+                    self.ledger.not_swapped(change.token);
+                }
+                self.part(&error.to_string()).await;
+            }
+        }
+    }
+
+    async fn part(&self, why: &str) {
+        if !self.ledger.is_away() {
+            tracing::error!(why, "the database is away: what happens is kept here, and handed on later");
+        }
+        self.ledger.part(why).await;
+    }
+
+    /// Finds out when a database that is away is back.
+    async fn watch_for_the_database(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(TRY_EVERY).await;
+            if !self.ledger.is_away() {
+                continue;
+            }
+            match self.database.migrate().await {
+                Ok(_) => {
+                    self.ledger.join();
+                    tracing::info!(owed = self.ledger.owed(), "the database is back");
+                    self.joined.notify_waiters();
+                    for _ in 0..LANES {
+                        self.joined.notify_one();
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the database is still away"),
+            }
+        }
+    }
+
+    /// Leads while no other daemon does.
+    async fn lead(self: Arc<Self>) {
+        loop {
+            match self.database.lead(LEADER).await {
+                Ok(Some(mut lease)) => {
+                    tracing::info!("this daemon writes minutes upstream for all");
+                    self.ledger.lead(true);
+                    lease.lost().await;
+                    self.ledger.lead(false);
+                    tracing::info!("this daemon writes minutes upstream no more");
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "who leads cannot be found out"),
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+    }
+
+    /// Hears what others do.
+    async fn hear(self: Arc<Self>, live: Current) {
+        loop {
+            if let Err(error) = self.hear_until_it_fails(&live).await {
+                tracing::debug!(%error, "what others do is not heard");
+                if error.is_away() {
+                    self.part(&error.to_string()).await;
+                }
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+    }
+
+    async fn hear_until_it_fails(&self, live: &Current) -> Result<(), database::Error> {
+        let mut listener = self.database.listen().await?;
+        loop {
+            let news = match listener.next().await? {
+                Heard::Accounts(news) => news,
+                Heard::All => self.database.versions().await?,
+            };
+            let is_behind = |(token, version): &(TokenId, u64)| self.ledger.is_behind(*token, *version);
+            let behind: Vec<TokenId> = news.into_iter().filter(is_behind).map(|(token, _)| token).collect();
+            for tokens in behind.chunks(FETCHED) {
+                let current = Arc::clone(&live.borrow());
+                for row in self.database.fetch(tokens).await? {
+                    self.ledger.heard(&row, &current.settings.policy);
+                }
+            }
+        }
+    }
+
+    /// Waits until what is left has been handed on, no longer than `within`.
+    pub async fn finish(&self, within: Duration) {
+        let handing_on = async {
+            if !self.ledger.is_away() {
+                // Whoever waits for one of them hears of it.
+                let _ = self.ledger.all_written().settled().await;
+            }
+        };
+        if tokio::time::timeout(within, handing_on).await.is_err() {
+            tracing::warn!("not everything was handed on to the database in time; nobody was told that it was");
+        }
+        if let Err(error) = self.ledger.clear().await {
+            tracing::debug!(%error, "the outbox is not cleared: it is handed on once more");
+        }
+        self.ended.cancel();
+    }
+}

@@ -1,0 +1,341 @@
+//! The accounts in PostgreSQL, shared by several daemons: an account is changed on the version that its change builds on, many in
+//! one statement; others are told. What an account is, is the [`ledger`](crate::ledger)'s business.
+
+mod address;
+mod listen;
+mod schema;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, Notification};
+
+use address::Address;
+pub use address::AddressError;
+pub use listen::{Heard, Lease, Listener};
+pub use schema::Migrated;
+
+use crate::core::ident::TokenId;
+use crate::ledger::{Change, Closed, Row, Swapped};
+
+/// Connections, at most: what is handed on, what is fetched, and room for who looks something up.
+const CONNECTIONS: usize = 8;
+
+/// How long anything may take before the database counts as away: guests wait for it.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// How long reading many accounts may take between one and the next.
+const NEXT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Sessions forgotten at once.
+const FORGOTTEN_AT_ONCE: i64 = 5000;
+
+/// Notifications that wait to be looked at; beyond, everything is compared.
+const NEWS: usize = 1024;
+
+/// Why the database did not do something. The words hold no password.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Try again: it is not reachable, not ready, or cannot be written now.
+    #[error("{0}")]
+    Away(String),
+    /// Stop: a person must act.
+    #[error("{0}")]
+    Stop(String),
+}
+
+impl Error {
+    /// Whether waiting may mend it.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+
+    fn late(within: Duration) -> Self {
+        Self::Away(format!("no answer within {} s", within.as_secs()))
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let words = words(&error);
+        let Some(code) = error.code() else {
+            // A certificate that is not trusted does not become so by waiting.
+            return if words.contains("TLS") { Self::Stop(words) } else { Self::Away(words) };
+        };
+        // PostgreSQL, Appendix A.
+        let waits = ["08", "25", "40", "53", "55", "57", "58"].iter().any(|class| code.code().starts_with(class));
+        if waits && *code != SqlState::DATABASE_DROPPED { Self::Away(words) } else { Self::Stop(words) }
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => Self::Away("every connection is in use".to_owned()),
+            other => Self::Away(other.to_string()),
+        }
+    }
+}
+
+/// What went wrong, down to its cause.
+fn words(error: &tokio_postgres::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    words
+}
+
+/// A database, over a few connections. Clones share them.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    address: std::sync::Arc<Address>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("connections", &self.pool.status().size).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// The database at `url`, to which this daemon shows itself as `name`. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none, or what its server is to be trusted by cannot be read.
+    pub fn new(url: &SecretString, name: &str) -> Result<Self, AddressError> {
+        let address = Address::parse(url, name)?;
+        let how = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(address.config.clone(), address.tls.clone(), how);
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WITHIN))
+            .create_timeout(Some(WITHIN))
+            .build()
+            .map_err(|error| AddressError::Trust(error.to_string()))?;
+        Ok(Self { pool, address: std::sync::Arc::new(address) })
+    }
+
+    /// Does something over a connection; one on which it takes too long is given up, since its answer may still come.
+    async fn on<T, F: Future<Output = Result<T, Error>>>(&self, act: impl FnOnce(Connection) -> F) -> Result<T, Error> {
+        let connection = self.pool.get().await?;
+        tokio::time::timeout(WITHIN, act(Connection(Some(connection))))
+            .await
+            .unwrap_or_else(|_| Err(Error::late(WITHIN)))
+    }
+
+    /// Takes changes, all or none; what became of each, in their order. No two may be of one token.
+    ///
+    /// # Errors
+    ///
+    /// None was taken; or, where the database went away, it is not known.
+    pub async fn swap(&self, changes: &[Change]) -> Result<Vec<Swapped>, Error> {
+        let tokens: Vec<i64> = changes.iter().map(|change| change.token.0).collect();
+        let versions: Vec<i64> = changes.iter().map(|change| number(change.version)).collect();
+        let states: Vec<&str> = changes.iter().map(|change| text(&change.state)).collect();
+        let closed = || changes.iter().flat_map(|change| &change.closed);
+        let names: Vec<&str> = closed().map(|closed| closed.session.as_str()).collect();
+        let of: Vec<i64> = closed().map(|closed| closed.token).collect();
+        let at: Vec<i64> = closed().map(|closed| closed.at_ms).collect();
+        let payloads: Vec<&str> = closed().map(|closed| text(&closed.payload)).collect();
+        let reopened = || changes.iter().flat_map(|change| change.reopened.iter().map(|name| (name, change.token.0)));
+        let reopened_names: Vec<&str> = reopened().map(|(name, _)| name.as_str()).collect();
+        let reopened_of: Vec<i64> = reopened().map(|(_, token)| token).collect();
+        let rows = self
+            .on(async |mut connection| {
+                let client = connection.client()?;
+                let swap =
+                    client.prepare_cached("SELECT * FROM spotgate_swap_1($1, $2, $3, $4, $5, $6, $7, $8, $9)").await?;
+                let rows = client
+                    .query(
+                        &swap,
+                        &[&tokens, &versions, &states, &names, &of, &at, &payloads, &reopened_names, &reopened_of],
+                    )
+                    .await?;
+                connection.done();
+                Ok(rows)
+            })
+            .await?;
+        let mut stale = std::collections::HashMap::new();
+        for row in rows {
+            let (token, version): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            let state: Option<String> = row.try_get(2)?;
+            let stands = version.zip(state).map(|(version, state)| Row {
+                token: TokenId(token),
+                version: version.unsigned_abs(),
+                state: state.into_bytes(),
+            });
+            stale.insert(token, stands);
+        }
+        Ok(changes.iter().map(|change| stale.remove(&change.token.0).map_or(Swapped::Done, Swapped::Stale)).collect())
+    }
+
+    /// These accounts, as far as there are such.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn fetch(&self, tokens: &[TokenId]) -> Result<Vec<Row>, Error> {
+        let tokens: Vec<i64> = tokens.iter().map(|token| token.0).collect();
+        let rows = self
+            .query("SELECT token, version, state::text FROM spotgate_account WHERE token = ANY ($1)", &[&tokens])
+            .await?;
+        rows.iter().map(row).collect()
+    }
+
+    /// Every account, one after another.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say, or stopped in the middle.
+    pub async fn accounts(&self, mut take: impl FnMut(Row)) -> Result<(), Error> {
+        let mut after = i64::MIN;
+        let all = "SELECT token, version, state::text FROM spotgate_account WHERE token > $1 ORDER BY token LIMIT 5000";
+        loop {
+            let rows = tokio::time::timeout(NEXT_WITHIN, self.query(all, &[&after])).await;
+            let rows = rows.unwrap_or_else(|_| Err(Error::late(NEXT_WITHIN)))?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.try_get(0)?;
+            for stands in &rows {
+                take(row(stands)?);
+            }
+        }
+    }
+
+    /// At which version each account stands.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn versions(&self) -> Result<Vec<(TokenId, u64)>, Error> {
+        let mut versions = Vec::new();
+        let mut after = i64::MIN;
+        let all = "SELECT token, version FROM spotgate_account WHERE token > $1 ORDER BY token LIMIT 50000";
+        loop {
+            let rows = self.query(all, &[&after]).await?;
+            let Some(last) = rows.last() else { return Ok(versions) };
+            after = last.try_get(0)?;
+            for row in &rows {
+                let (token, version): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+                versions.push((TokenId(token), version.unsigned_abs()));
+            }
+        }
+    }
+
+    /// A session that ended, if it is still kept.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn closed(&self, session: &str) -> Result<Option<Closed>, Error> {
+        let one = "SELECT session, token, ended_at, payload::text FROM spotgate_session WHERE session = $1";
+        let rows = self.query(one, &[&session]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let payload: String = row.try_get(3)?;
+        let (session, token, at_ms) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        Ok(Some(Closed { session, token, at_ms, payload: payload.into_bytes() }))
+    }
+
+    /// Forgets some sessions that ended before a moment, in milliseconds since 1970; how many.
+    ///
+    /// # Errors
+    ///
+    /// The database did not.
+    pub async fn retain(&self, ended_before_ms: i64) -> Result<u64, Error> {
+        let forget = "DELETE FROM spotgate_session WHERE session IN
+            (SELECT session FROM spotgate_session WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)";
+        self.on(async |mut connection| {
+            let client = connection.client()?;
+            let forget = client.prepare_cached(forget).await?;
+            let count = client.execute(&forget, &[&ended_before_ms, &FORGOTTEN_AT_ONCE]).await?;
+            connection.done();
+            Ok(count)
+        })
+        .await
+    }
+
+    async fn query(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
+        self.on(async |mut connection| {
+            let client = connection.client()?;
+            let statement = client.prepare_cached(statement).await?;
+            let rows = client.query(&statement, parameters).await?;
+            connection.done();
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// A connection of its own, and what it is told.
+    async fn connect(&self) -> Result<(Client, mpsc::Receiver<Notification>), Error> {
+        let connecting = self.address.config.connect(self.address.tls.clone());
+        let connected = tokio::time::timeout(WITHIN, connecting).await;
+        let (client, mut connection) = connected.map_err(|_| Error::late(WITHIN))??;
+        let (tell, news) = mpsc::channel(NEWS);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notification) = message
+                    && tell.try_send(notification).is_err()
+                {
+                    // Nobody listens, or too slowly: a new connection compares everything.
+                    return;
+                }
+            }
+        });
+        Ok((client, news))
+    }
+}
+
+/// A connection of the pool that goes back only when it is done: one whose answer may still come would give it to the next.
+struct Connection(Option<Object>);
+
+impl Connection {
+    fn client(&self) -> Result<&Object, Error> {
+        self.0.as_ref().ok_or_else(|| Error::Away("the connection is gone".to_owned()))
+    }
+
+    fn done(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
+    let (token, version): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let state: String = row.try_get(2)?;
+    Ok(Row { token: TokenId(token), version: version.unsigned_abs(), state: state.into_bytes() })
+}
+
+fn number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+/// JSON of ours is text.
+fn text(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).unwrap_or("null")
+}

@@ -1,0 +1,58 @@
+-- An account is changed many times and is found by its token alone: without another index, and with room on each page, a change
+-- stays on its page and costs no index (heap-only tuples).
+CREATE TABLE spotgate_account (
+    token bigint PRIMARY KEY,
+    version bigint NOT NULL,
+    state json NOT NULL
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.2);
+
+-- Sessions that ended, for whoever asks later.
+CREATE TABLE spotgate_session (
+    session text PRIMARY KEY,
+    token bigint NOT NULL,
+    ended_at bigint NOT NULL,
+    payload json NOT NULL
+);
+CREATE INDEX spotgate_session_ended ON spotgate_session (ended_at);
+
+-- Takes the changes whose accounts still stand at the version they build on, and gives the others as they stand (no version: it is
+-- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. Each statement
+-- here sees what others have committed before it.
+CREATE FUNCTION spotgate_swap_1(
+    tokens bigint[], versions bigint[], states text[],
+    closed text[], closed_of bigint[], closed_at bigint[], closed_payloads text[],
+    reopened text[], reopened_of bigint[]
+) RETURNS TABLE (token bigint, version bigint, state text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    done bigint[];
+    news text[];
+BEGIN
+    PERFORM 1 FROM spotgate_account a WHERE a.token = ANY (tokens) ORDER BY a.token FOR UPDATE;
+    WITH given AS (SELECT * FROM unnest(tokens, versions, states) AS g (token, version, state)),
+    changed AS (
+        UPDATE spotgate_account a SET version = g.version + 1, state = g.state::json
+        FROM given g WHERE a.token = g.token AND a.version = g.version RETURNING a.token, a.version
+    ),
+    made AS (
+        INSERT INTO spotgate_account AS a (token, version, state)
+        SELECT g.token, 1, g.state::json FROM given g WHERE g.version = 0 ORDER BY g.token
+        ON CONFLICT DO NOTHING RETURNING a.token, a.version
+    ),
+    taken AS (SELECT * FROM changed UNION ALL SELECT * FROM made)
+    SELECT coalesce(array_agg(t.token), '{}'), coalesce(array_agg(t.token || ':' || t.version), '{}') INTO done, news FROM taken t;
+    INSERT INTO spotgate_session (session, token, ended_at, payload)
+    SELECT c.session, c.token, c.ended_at, c.payload::json
+    FROM unnest(closed, closed_of, closed_at, closed_payloads) AS c (session, token, ended_at, payload)
+    WHERE c.token = ANY (done) ORDER BY c.session
+    ON CONFLICT (session) DO UPDATE SET token = excluded.token, ended_at = excluded.ended_at, payload = excluded.payload;
+    DELETE FROM spotgate_session s USING unnest(reopened, reopened_of) AS r (session, token)
+    WHERE s.session = r.session AND r.token = ANY (done);
+    -- A notification holds 8000 octets; a token and a version take 42 at most.
+    FOR i IN 0 .. (coalesce(array_length(news, 1), 0) - 1) / 150 LOOP
+        PERFORM pg_notify('spotgate_account', array_to_string(news[i * 150 + 1 : i * 150 + 150], ','));
+    END LOOP;
+    RETURN QUERY SELECT g.token, a.version, a.state::text
+    FROM unnest(tokens) AS g (token) LEFT JOIN spotgate_account a ON a.token = g.token
+    WHERE g.token <> ALL (done);
+END $$;

@@ -1,0 +1,177 @@
+//! Three daemons, one database: whoever is asked, the answer is the same; and any of them, or the database, may go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use spotgate::core::ident::Mac;
+use spotgate::radius::attribute::StatusType;
+use spotgate::sandbox::hotspot::{Answer, Hotspot, Record};
+use tempfile::TempDir;
+
+use crate::support::postgres::Postgres;
+use crate::support::{FILE_SOURCE, Spotgate, configuration, mac, record, with};
+
+fn now() -> Timestamp {
+    spotgate::clock::Clock::system().now().wall
+}
+
+fn settings(server: &Postgres, extra: &str) -> String {
+    let store = format!("[store]\nkind = \"postgres\"\nurl = \"{}\"\n", server.url());
+    configuration(FILE_SOURCE, extra).replace("[store]\n", &store)
+}
+
+fn folder(records: &[Value]) -> Arc<TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokens.json"), Value::from(records.to_vec()).to_string()).unwrap();
+    Arc::new(folder)
+}
+
+fn daemon(server: &Postgres, records: &[Value]) -> Spotgate {
+    Spotgate::start_in(folder(records), &settings(server, ""))
+}
+
+/// Patient, as its router is: the answer waits for the database.
+fn hotspot(spotgate: &Spotgate) -> Hotspot {
+    spotgate.hotspot().patience(Duration::from_secs(2), 5)
+}
+
+fn of<'a>(code: &'a str, device: Mac, admitted: &'a Answer) -> Record<'a> {
+    let id = admitted.session_id.as_deref().unwrap();
+    Record { class: admitted.class.as_deref(), ..Record::start(code, device, id, now()) }
+}
+
+async fn minutes_left(spotgate: &Spotgate, code: &str) -> Value {
+    spotgate.authorize(json!({"access_code": code, "mac": mac(99).to_string(), "dry_run": true})).await["minutes_left"]
+        .clone()
+}
+
+/// So many minutes, or a little less: time passes.
+async fn is_left(spotgate: &Spotgate, minutes: u64) -> bool {
+    minutes_left(spotgate, "abc-123").await.as_u64().is_some_and(|left| left <= minutes && left + 2 >= minutes)
+}
+
+async fn is_away(spotgate: &Spotgate) -> bool {
+    spotgate.get("/readyz").await.1.to_string().contains("the database is away")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_that_are_asked_for_the_last_place_one_gives_it() {
+    let server = Postgres::start();
+    let records: Vec<Value> =
+        (1..=1000).map(|id| with(record(id, &format!("code-{id}")), json!({"UserLimit": 1}))).collect();
+    let daemons: Vec<Spotgate> = (0..3).map(|_| daemon(&server, &records)).collect();
+    let hotspots: Vec<Arc<Hotspot>> = daemons.iter().map(|daemon| Arc::new(hotspot(daemon))).collect();
+    for round in (1..=1000).collect::<Vec<_>>().chunks(20) {
+        let races = round.iter().map(|id| {
+            let code = format!("code-{id}");
+            let asking: Vec<_> = hotspots
+                .iter()
+                .zip(1..)
+                .map(|(hotspot, device)| {
+                    let (hotspot, code) = (Arc::clone(hotspot), code.clone());
+                    tokio::spawn(async move { hotspot.login_pap(&code, "", mac(device)).await.unwrap().accept })
+                })
+                .collect();
+            (id, asking)
+        });
+        for (id, asking) in races.collect::<Vec<_>>() {
+            let mut won = 0;
+            for asked in asking {
+                won += i32::from(asked.await.unwrap());
+            }
+            assert_eq!(won, 1, "code-{id}");
+        }
+    }
+    assert_eq!(
+        server.ask("SELECT count(*) FROM spotgate_account WHERE json_array_length(state->'sessions') = 1"),
+        "1000"
+    );
+}
+
+#[tokio::test]
+async fn what_one_is_told_all_know() {
+    let server = Postgres::start();
+    let records = [with(record(1, "abc-123"), json!({"UserLimit": 2}))];
+    let daemons: Vec<Spotgate> = (0..3).map(|_| daemon(&server, &records)).collect();
+    let [first, second, third] = &daemons[..] else { panic!() };
+    let admitted = hotspot(first).login_pap("abc-123", "", mac(1)).await.unwrap();
+    // Where it asks next, it may not be known yet; its router asks again.
+    let started = of("abc-123", mac(1), &admitted);
+    hotspot(second).account(&started).await.unwrap();
+    let interim = Record { status: StatusType::InterimUpdate, seconds: 600, ..started };
+    hotspot(third).account(&interim).await.unwrap();
+    third.until("its time counts at the first", async || minutes_left(first, "abc-123").await == json!(50)).await;
+
+    let (_, listed) = second.read("/v1/sessions").await;
+    let id = listed["sessions"][0]["session"].as_str().unwrap().to_owned();
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 1);
+    let stop = Record { status: StatusType::Stop, seconds: 3600, ..interim };
+    hotspot(first).account(&stop).await.unwrap();
+    hotspot(second).account(&stop).await.unwrap();
+    for daemon in [third, second, first] {
+        let answer = hotspot(daemon).login_pap("abc-123", "", mac(2)).await.unwrap();
+        assert!(!answer.accept, "{answer:?}");
+    }
+    let (status, ended) = third.read(&format!("/v1/sessions/{id}")).await;
+    assert_eq!((status, &ended["state"], &ended["seconds_used"]), (200, &json!("ended"), &json!(3600)));
+    assert_eq!(server.ask("SELECT state->>'usage' FROM spotgate_account"), "3600");
+}
+
+#[tokio::test]
+async fn without_the_database_guests_are_let_in_and_counted() {
+    let mut server = Postgres::start();
+    let records = [with(record(1, "abc-123"), json!({"UserLimit": 2, "MinutesLeft": 600})), record(2, "def-456")];
+    let (first, second) = (daemon(&server, &records), daemon(&server, &records));
+    let admitted = hotspot(&first).login_pap("abc-123", "", mac(1)).await.unwrap();
+    let started = of("abc-123", mac(1), &admitted);
+    hotspot(&first).account(&started).await.unwrap();
+    second.until("the other knows", async || second.read("/v1/sessions").await.1["sessions"][0].is_object()).await;
+
+    server.kill();
+    let interim = Record { status: StatusType::InterimUpdate, seconds: 600, ..started };
+    hotspot(&first).account(&interim).await.unwrap();
+    assert!(is_away(&first).await);
+    let alone = hotspot(&second).login_pap("abc-123", "", mac(2)).await.unwrap();
+    assert!(alone.accept && alone.session_timeout.unwrap() <= 3600, "as long as is risked: {alone:?}");
+    let alone_started = of("abc-123", mac(2), &alone);
+    let alone_stopped = Record { status: StatusType::Stop, seconds: 900, ..alone_started };
+    hotspot(&second).account(&alone_stopped).await.unwrap();
+
+    // Power goes, too, and comes back before the database does.
+    let configuration = settings(&server, "");
+    let second = Spotgate::start_in(second.kill(), &configuration);
+    assert!(is_away(&second).await);
+    assert!(hotspot(&second).login_pap("def-456", "", mac(3)).await.unwrap().accept);
+    server.run();
+    for daemon in [&first, &second] {
+        daemon.until("the database is back", async || !is_away(daemon).await).await;
+        daemon.until("all is there", async || is_left(daemon, 575).await).await;
+        daemon
+            .until("the other, too", async || {
+                daemon.read("/v1/sessions").await.1["sessions"].as_array().unwrap().len() == 2
+            })
+            .await;
+    }
+    assert_eq!(server.ask("SELECT state->>'usage' FROM spotgate_account WHERE token = 1"), "900");
+    // What was kept is handed on once.
+    let second = Spotgate::start_in(second.stop(), &configuration);
+    assert!(is_left(&second, 575).await);
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_the_database_where_that_is_not_wanted() {
+    let mut server = Postgres::start();
+    let settings = settings(&server, "").replace("[store]\n", "[store]\naway_session = \"0s\"\n");
+    let spotgate = Spotgate::start_in(folder(&[record(1, "abc-123")]), &settings);
+    server.kill();
+    let asked = || spotgate.authorize(json!({"access_code": "abc-123", "mac": mac(1).to_string()}));
+    // The first waits for the database, and is let in with what was known.
+    let _ = asked().await;
+    let refused = spotgate.authorize(json!({"access_code": "abc-123", "mac": mac(2).to_string()})).await;
+    assert_eq!(refused["reason"], "source_unavailable", "{refused}");
+    server.run();
+    spotgate.until("the database is back", async || !is_away(&spotgate).await).await;
+    assert_eq!(asked().await["decision"], "allow");
+}

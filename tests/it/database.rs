@@ -1,0 +1,245 @@
+//! The database layer at a real PostgreSQL.
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use spotgate::core::ident::TokenId;
+use spotgate::database::{Database, Error, Heard};
+use spotgate::ledger::{Change, Closed, Row, Swapped};
+
+use crate::support::authority::Authority;
+use crate::support::ledger::elapsed;
+use crate::support::postgres::Postgres;
+
+fn change(token: i64, version: u64, what: &str) -> Change {
+    let state = format!("{{\"what\": \"{what}\"}}").into_bytes();
+    Change { token: TokenId(token), version, state, closed: Vec::new(), reopened: Vec::new() }
+}
+
+fn row(token: i64, version: u64, what: &str) -> Row {
+    let change = change(token, version, what);
+    Row { token: change.token, version, state: change.state }
+}
+
+#[tokio::test]
+async fn a_change_is_taken_on_the_version_it_builds_on() {
+    let server = Postgres::start();
+    let database = server.database();
+    let (second, third) = (server.database(), server.database());
+    let all_at_once = tokio::join!(database.migrate(), second.migrate(), third.migrate());
+    let from = [all_at_once.0.unwrap().from, all_at_once.1.unwrap().from, all_at_once.2.unwrap().from];
+    assert_eq!(from.iter().filter(|from| **from == 0).count(), 1, "one of three makes the schema: {from:?}");
+
+    let swapped = database.swap(&[change(2, 0, "a"), change(1, 0, "b"), change(3, 7, "c")]).await.unwrap();
+    assert_eq!(swapped, [Swapped::Done, Swapped::Done, Swapped::Stale(None)]);
+    let swapped = database.swap(&[change(1, 1, "d"), change(2, 0, "e")]).await.unwrap();
+    assert_eq!(swapped, [Swapped::Done, Swapped::Stale(Some(row(2, 1, "a")))]);
+    let mut all = Vec::new();
+    database.accounts(|row| all.push(row)).await.unwrap();
+    assert_eq!(all, [row(1, 2, "d"), row(2, 1, "a")]);
+    assert_eq!(database.versions().await.unwrap(), [(TokenId(1), 2), (TokenId(2), 1)]);
+    assert_eq!(database.fetch(&[TokenId(2), TokenId(9)]).await.unwrap(), [row(2, 1, "a")]);
+    assert_eq!(database.swap(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn sessions_that_ended_are_found_until_they_are_forgotten() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    let closed =
+        |name: &str, at_ms| Closed { session: name.to_owned(), token: 1, at_ms, payload: b"{\"a\": 1}".to_vec() };
+    let ended = Change { closed: vec![closed("x", 5), closed("y", 6)], ..change(1, 0, "a") };
+    assert_eq!(database.swap(std::slice::from_ref(&ended)).await.unwrap(), [Swapped::Done]);
+    assert_eq!(database.closed("x").await.unwrap(), Some(closed("x", 5)));
+    let stale = Change { closed: vec![closed("x", 9)], reopened: vec!["y".to_owned()], ..change(1, 0, "b") };
+    assert!(matches!(database.swap(&[stale]).await.unwrap()[..], [Swapped::Stale(Some(_))]));
+    assert_eq!(database.closed("x").await.unwrap(), Some(closed("x", 5)), "what is stale changes nothing");
+    let next = Change { closed: vec![closed("x", 9)], reopened: vec!["y".to_owned()], ..change(1, 1, "b") };
+    database.swap(&[next]).await.unwrap();
+    assert_eq!(
+        (database.closed("x").await.unwrap(), database.closed("y").await.unwrap()),
+        (Some(closed("x", 9)), None)
+    );
+    assert_eq!((database.retain(9).await.unwrap(), database.retain(10).await.unwrap()), (0, 1));
+}
+
+/// Each round three change one account, in batches with others in whatever order.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_that_change_an_account_one_does_and_nobody_waits_for_ever() {
+    let server = Postgres::start();
+    let daemons: Vec<Database> = (0..3).map(|_| server.database()).collect();
+    daemons[0].migrate().await.unwrap();
+    let mut known = [0; 20];
+    for round in 0..200u64 {
+        let racing = daemons.iter().enumerate().map(|(daemon, database)| {
+            let mut changes: Vec<Change> = known
+                .iter()
+                .zip(0..)
+                .map(|(version, token)| change(token, *version, &format!("{round} {daemon}")))
+                .collect();
+            let half = 7 * (daemon + 1) % changes.len();
+            changes.rotate_left(half);
+            let database = database.clone();
+            tokio::spawn(async move { (database.swap(&changes).await.unwrap(), changes) })
+        });
+        let mut won = HashSet::new();
+        for race in racing.collect::<Vec<_>>() {
+            let (swapped, changes) = race.await.unwrap();
+            for (swapped, change) in swapped.iter().zip(&changes) {
+                match swapped {
+                    Swapped::Done => {
+                        assert!(won.insert(change.token), "round {round}: two have changed {}", change.token);
+                    }
+                    Swapped::Stale(Some(row)) => {
+                        assert_eq!((row.token, row.version), (change.token, change.version + 1));
+                        assert_ne!(row.state, change.state);
+                    }
+                    Swapped::Stale(None) => panic!("it is there"),
+                }
+            }
+        }
+        assert_eq!(won.len(), known.len());
+        known.iter_mut().for_each(|version| *version += 1);
+    }
+}
+
+#[tokio::test]
+async fn others_hear_of_changes() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    let mut listener = server.database().listen().await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::All);
+    let many: Vec<Change> = (0..500).map(|token| change(i64::MAX - token, 0, "a")).collect();
+    database.swap(&many).await.unwrap();
+    database.swap(&[change(1, 0, "a"), change(i64::MAX, 0, "b")]).await.unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < 501 {
+        let Heard::Accounts(news) = listener.next().await.unwrap() else { panic!("they fit") };
+        heard.extend(news);
+    }
+    assert!(heard.iter().all(|(_, version)| *version == 1) && heard.last() == Some(&(TokenId(1), 1)));
+    server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    assert!(listener.next().await.unwrap_err().is_away());
+}
+
+#[tokio::test]
+async fn one_leads_until_it_is_gone() {
+    let server = Postgres::start();
+    let (first, second) = (server.database(), server.database());
+    let mut lease = first.lead("leader").await.unwrap().unwrap();
+    assert!(second.lead("leader").await.unwrap().is_none());
+    assert!(second.lead("another role").await.unwrap().is_some());
+    server.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
+    lease.lost().await;
+    let lease = second.lead("leader").await.unwrap().unwrap();
+    drop(lease);
+    let until = elapsed() + Duration::from_secs(20);
+    while first.lead("leader").await.unwrap().is_none() {
+        assert!(elapsed() < until);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_is_away_and_back_with_what_was_done() {
+    let mut server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    assert_eq!(database.swap(&[change(1, 0, "a")]).await.unwrap(), [Swapped::Done]);
+    server.kill();
+    for _ in 0..3 {
+        assert!(matches!(database.swap(&[change(1, 1, "b")]).await, Err(Error::Away(_))));
+    }
+    server.run();
+    // Connections that died are found out one by one.
+    let until = elapsed() + Duration::from_secs(20);
+    let swapped = loop {
+        match database.swap(&[change(1, 1, "b")]).await {
+            Ok(swapped) => break swapped,
+            Err(error) => assert!(error.is_away() && elapsed() < until, "{error}"),
+        }
+    };
+    assert_eq!(swapped, [Swapped::Done]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_not_waited_for() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    server.signal("STOP");
+    let begun = elapsed();
+    let error = database.swap(&[change(1, 0, "a")]).await.unwrap_err();
+    assert!(error.is_away() && (elapsed() - begun) < Duration::from_secs(6), "{error} after {:?}", (elapsed() - begun));
+    server.signal("CONT");
+    // Whether it arrived is not known: it did at most once, and its answer is nobody else's.
+    let until = elapsed() + Duration::from_secs(20);
+    let swapped = loop {
+        match database.swap(&[change(1, 0, "b")]).await {
+            Ok(swapped) => break swapped,
+            Err(error) => assert!(error.is_away() && elapsed() < until, "{error}"),
+        }
+    };
+    assert!(swapped == [Swapped::Done] || swapped == [Swapped::Stale(Some(row(1, 1, "a")))], "{swapped:?}");
+}
+
+#[tokio::test]
+async fn what_a_person_must_mend_is_said_without_the_password() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    let wrong = |url: String| Database::new(&SecretString::from(url), "a test").unwrap();
+    let port = server.port();
+    for (url, words) in [
+        (format!("postgres://spotgate:tonic-water@127.0.0.1:{port}/spotgate"), "password authentication failed"),
+        (format!("postgres://spotgate:correct-horse@127.0.0.1:{port}/nowhere"), "does not exist"),
+        (format!("postgres://spotgate:correct-horse@127.0.0.1:{port}/spotgate?sslmode=require"), "TLS"),
+    ] {
+        let error = wrong(url).migrate().await.unwrap_err();
+        assert!(matches!(&error, Error::Stop(said) if said.contains(words)), "{error}");
+        assert!(!error.to_string().contains("tonic-water") && !format!("{error:?}").contains("correct-horse"));
+    }
+    let nobody = wrong("postgres://u:p@127.0.0.1:1/d".to_owned()).migrate().await.unwrap_err();
+    assert!(nobody.is_away(), "{nobody}");
+
+    server.ask("INSERT INTO spotgate_schema (version, readable_by) VALUES (2, 1)");
+    assert_eq!(database.migrate().await.unwrap().to, 2, "a release of which this one is the former");
+    server.ask("INSERT INTO spotgate_schema (version, readable_by) VALUES (3, 2)");
+    let later = database.migrate().await.unwrap_err();
+    assert!(matches!(&later, Error::Stop(said) if said.contains("later release")), "{later}");
+}
+
+#[tokio::test]
+async fn a_server_proves_who_it_is_where_that_is_asked_for() {
+    let mut server = Postgres::start();
+    let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+    let pair = ours.issue(&["127.0.0.1"]);
+    let folder = server.folder().to_owned();
+    for (file, text) in [
+        ("server.crt", &pair.certificate),
+        ("server.key", &pair.key),
+        ("ours.pem", &ours.certificate),
+        ("others.pem", &others.certificate),
+    ] {
+        std::fs::write(folder.join(file), text).unwrap();
+        std::fs::set_permissions(folder.join(file), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let path = |file: &str| folder.join(file).to_str().unwrap().to_owned();
+    server.set(&format!(
+        "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+        path("server.crt"),
+        path("server.key")
+    ));
+    let at = |authority: &str| {
+        let url = format!("{}?sslmode=require&sslrootcert={}", server.url(), path(authority));
+        Database::new(&SecretString::from(url), "a test").unwrap()
+    };
+    at("ours.pem").migrate().await.unwrap();
+    let encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'a test'";
+    assert_eq!(server.ask(encrypted), "t");
+    let stranger = at("others.pem").migrate().await.unwrap_err();
+    assert!(!stranger.is_away() && stranger.to_string().contains("certificate"), "{stranger}");
+}

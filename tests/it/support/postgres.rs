@@ -1,0 +1,194 @@
+//! Debian's PostgreSQL, a server of its own for a test: on loopback, in a folder of its own, ended with the value.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use spotgate::database::Database;
+use tempfile::TempDir;
+
+use super::ledger::elapsed;
+
+/// A server, and its data.
+pub struct Postgres {
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+const PASSWORD: &str = "correct-horse";
+
+impl Postgres {
+    /// Makes a cluster with a database `spotgate`, and starts it.
+    pub fn start() -> Self {
+        // What is made in it belongs to another user.
+        let folder = tempfile::Builder::new().prefix("spotgate-postgres").tempdir().unwrap();
+        let (data, password) = (folder.path().join("data"), folder.path().join("password"));
+        fs::write(&password, PASSWORD).unwrap();
+        owned_by_postgres(folder.path());
+        let mut initdb = as_postgres("initdb");
+        initdb.arg("-D").arg(&data).args([
+            "-U",
+            "spotgate",
+            "--auth=scram-sha-256",
+            "--no-sync",
+            "--no-locale",
+            "-E",
+            "UTF8",
+        ]);
+        let made = initdb.arg(format!("--pwfile={}", password.display())).stdout(Stdio::null()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let lines = format!(
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 100\n\
+             shared_buffers = '64MB'\n",
+            folder.path().display()
+        );
+        let configuration = data.join("postgresql.conf");
+        fs::write(&configuration, fs::read_to_string(&configuration).unwrap() + &lines).unwrap();
+        let mut server = Self { folder, port, child: None };
+        server.run();
+        let (code, said) = server.psql("postgres", "CREATE DATABASE spotgate");
+        assert!(code, "{said}");
+        server
+    }
+
+    /// Its folder; what lies there may be read by the server.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the server on the data that there is, and waits until it answers.
+    pub fn run(&mut self) {
+        let mut postgres = as_postgres("postgres");
+        postgres.arg("-D").arg(self.folder.path().join("data"));
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let child = postgres.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+        let until = elapsed() + Duration::from_secs(60);
+        while !self.psql("postgres", "SELECT 1").0 {
+            assert!(elapsed() < until, "{}", fs::read_to_string(self.log()).unwrap());
+        }
+    }
+
+    /// Adds settings, and starts anew with them.
+    pub fn set(&mut self, lines: &str) {
+        self.end("QUIT");
+        owned_by_postgres(self.folder.path());
+        let configuration = self.folder.path().join("data/postgresql.conf");
+        fs::write(&configuration, fs::read_to_string(&configuration).unwrap() + lines).unwrap();
+        self.run();
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What a daemon is told.
+    pub fn url(&self) -> String {
+        format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/spotgate", self.port)
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn database(&self) -> Database {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Database::new(&SecretString::from(self.url()), "a test").unwrap()
+    }
+
+    /// Has `psql` do something; whether it was done, and what it said.
+    fn psql(&self, database: &str, statement: &str) -> (bool, String) {
+        let url = format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/{database}", self.port);
+        let output = Command::new("psql")
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, &url])
+            .output()
+            .unwrap();
+        (output.status.success(), super::printed(&output))
+    }
+
+    /// What the database answers.
+    pub fn ask(&self, statement: &str) -> String {
+        let (done, said) = self.psql("spotgate", statement);
+        assert!(done, "{statement}: {said}");
+        said.trim().to_owned()
+    }
+
+    /// Sends the server a signal by name. Its other processes get it too if it is one that stops or continues.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        let children = Command::new("pgrep").args(["-P", &id]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let all = children.lines().filter(|_| ["STOP", "CONT"].contains(&name)).chain([id.as_str()]);
+        for process in all {
+            let _ = Command::new("kill").args([&format!("-{name}"), process]).status().unwrap();
+        }
+    }
+
+    /// Ends it as a power cut does, as far as it can tell.
+    pub fn kill(&mut self) {
+        // Every process at once: those that are left would finish what they do.
+        self.end("KILL");
+    }
+
+    fn end(&mut self, how: &str) {
+        let Some(mut child) = self.child.take() else { return };
+        let id = child.id().to_string();
+        let children = Command::new("pgrep").args(["-P", &id]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let _ = Command::new("kill")
+            .args([&format!("-{how}"), &id])
+            .args(if how == "KILL" { children.lines().collect() } else { Vec::new() })
+            .stderr(Stdio::null())
+            .status();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.signal("CONT");
+        }
+        self.end("QUIT");
+        if std::thread::panicking() {
+            eprintln!("--- PostgreSQL ---\n{}", fs::read_to_string(self.log()).unwrap_or_default());
+        }
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("Debian's package postgresql is needed");
+    let programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
+    programs.filter(|program| program.exists()).max().expect("PostgreSQL's programs are needed")
+}
+
+/// A program of PostgreSQL's, which does not run as root.
+fn as_postgres(name: &str) -> Command {
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program(name));
+        command
+    } else {
+        Command::new(program(name))
+    };
+    command.current_dir("/").process_group(0);
+    command
+}
+
+/// Gives a folder, and what is in it, to whom the server runs as.
+fn owned_by_postgres(folder: &Path) {
+    if is_root() {
+        assert!(Command::new("chown").args(["-R", "postgres:postgres"]).arg(folder).status().unwrap().success());
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    String::from_utf8(id.stdout).unwrap().trim() == "0"
+}
