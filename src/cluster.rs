@@ -3,19 +3,22 @@
 //!
 //! The ledger decides on its own copy of every account; here is only the way between that copy and the database.
 
+pub mod copy;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::core::ident::TokenId;
 use crate::core::policy::Policy;
-use crate::database::{self, Database, Heard};
+use crate::database::{self, DAEMON, Database, Heard};
 use crate::journal::OpenError;
 use crate::ledger::{Change, Ledger};
 use crate::live::Current;
@@ -34,6 +37,15 @@ const FETCHED: usize = 1000;
 
 /// How long the database is waited for at a start, before the daemon serves on what it has itself.
 const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// How far a clock may be from the database's.
+const OFF_AT_MOST: SignedDuration = SignedDuration::from_secs(2);
+
+/// How often that is looked at.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often sessions beyond `retain_sessions` are forgotten, a few thousand each time.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// The role of the daemon that writes minutes upstream.
 const LEADER: &str = "leader";
@@ -55,10 +67,21 @@ pub enum Unusable {
     Database(database::Error),
 }
 
-/// What the database shows of who is connected: this machine.
+/// What the database shows of who is connected: this machine, and which of its daemons.
 fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("spotgate {}", name.trim())
+    format!("{DAEMON}{} {}", name.trim(), std::process::id())
+}
+
+/// The accounts in a database, to look at beside the daemons; and how many could not be read.
+///
+/// # Errors
+///
+/// The database did not give them.
+pub async fn read(database: &Database, policy: &Policy) -> Result<(Ledger, usize), database::Error> {
+    let (ledger, mut unreadable) = (Ledger::default(), 0);
+    database.accounts(|row| unreadable += usize::from(!ledger.take_in(&row, policy))).await?;
+    Ok((ledger, unreadable))
 }
 
 /// The way between a ledger and its database.
@@ -66,6 +89,7 @@ fn name() -> String {
 pub struct Cluster {
     database: Database,
     ledger: Arc<Ledger>,
+    clock: Clock,
     /// The database was found to be back.
     joined: Notify,
     /// The daemon is done.
@@ -83,9 +107,9 @@ impl Cluster {
         url: &SecretString,
         folder: &Path,
         policy: &Policy,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Result<(Self, Option<String>), Unusable> {
-        let database = Database::new(url, &name())?;
+        let (database, now) = (Database::new(url, &name())?, clock.now().wall);
         let folder = folder.join(OUTBOX);
         let opening = tokio::task::spawn_blocking(move || Ledger::shared_from(&folder, now)).await;
         let failed = |error: tokio::task::JoinError| OpenError::Folder {
@@ -95,8 +119,13 @@ impl Cluster {
         let (ledger, owed) = opening.map_err(failed)??;
         let trouble =
             (owed.unreadable > 0).then(|| format!("{} records of the outbox could not be read", owed.unreadable));
-        let cluster =
-            Self { database, ledger: Arc::new(ledger), joined: Notify::new(), ended: CancellationToken::new() };
+        let cluster = Self {
+            database,
+            ledger: Arc::new(ledger),
+            clock: clock.clone(),
+            joined: Notify::new(),
+            ended: CancellationToken::new(),
+        };
         let (runtime, looked_in) = (tokio::runtime::Handle::current(), cluster.database.clone());
         cluster.ledger.look_up_by(move |session| {
             runtime.block_on(looked_in.closed(&session.to_string())).map_err(|error| error.to_string())
@@ -136,7 +165,41 @@ impl Cluster {
         if migrated.from != migrated.to {
             tracing::info!(from = migrated.from, to = migrated.to, "the database's schema is brought up to date");
         }
+        self.compare_clocks().await?;
         self.database.accounts(|row| self.ledger.heard(&row, policy)).await
+    }
+
+    /// Goes by the database's clock, as all daemons do: what one says of a session at a moment, another builds on.
+    async fn compare_clocks(&self) -> Result<(), database::Error> {
+        let asked = self.clock.now().mono;
+        let theirs = self.database.now().await?;
+        let now = self.clock.uncorrected();
+        // It was said about half the way back.
+        let then = now.wall.saturating_sub(now.mono.saturating_sub(asked) / 2).unwrap_or(now.wall);
+        let ahead = theirs.duration_since(then);
+        let known = self.clock.correction();
+        if (ahead - known.unwrap_or_default()).abs() <= OFF_AT_MOST {
+            return Ok(());
+        }
+        let by = (ahead.abs() > OFF_AT_MOST).then_some(ahead);
+        match by {
+            Some(by) => tracing::error!(
+                off_s = by.as_secs(),
+                "this machine's clock is off by so much from the database's, by which all daemons go: set it (timedatectl set-ntp true)"
+            ),
+            None => tracing::info!("this machine's clock is the database's again"),
+        }
+        self.clock.correct(by);
+        Ok(())
+    }
+
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(COMPARE_EVERY).await;
+            if let Err(error) = self.compare_clocks().await {
+                tracing::debug!(%error, "the clocks cannot be compared");
+            }
+        }
     }
 
     /// Hands on and hears, for ever.
@@ -146,7 +209,8 @@ impl Cluster {
             tasks.spawn(Arc::clone(&self).hand_on(live.clone()));
         }
         tasks.spawn(Arc::clone(&self).hear(live.clone()));
-        tasks.spawn(Arc::clone(&self).lead());
+        tasks.spawn(Arc::clone(&self).lead(live));
+        tasks.spawn(Arc::clone(&self).keep_time());
         tasks.spawn(self.watch_for_the_database());
         // They end only by being dropped, or by a panic, after which the others go on.
         while tasks.join_next().await.is_some() {}
@@ -216,13 +280,16 @@ impl Cluster {
     }
 
     /// Leads while no other daemon does.
-    async fn lead(self: Arc<Self>) {
+    async fn lead(self: Arc<Self>, live: Current) {
         loop {
             match self.database.lead(LEADER).await {
                 Ok(Some(mut lease)) => {
                     tracing::info!("this daemon writes minutes upstream for all");
                     self.ledger.lead(true);
-                    lease.lost().await;
+                    tokio::select! {
+                        () = lease.lost() => {}
+                        () = self.forget(&live) => {}
+                    }
                     self.ledger.lead(false);
                     tracing::info!("this daemon writes minutes upstream no more");
                 }
@@ -230,6 +297,18 @@ impl Cluster {
                 Err(error) => tracing::debug!(%error, "who leads cannot be found out"),
             }
             tokio::time::sleep(TRY_EVERY).await;
+        }
+    }
+
+    /// Forgets what is older than it is to be kept, for ever.
+    async fn forget(&self, live: &Current) {
+        loop {
+            let retain = live.borrow().settings.store.retain_sessions;
+            let before = self.clock.now().wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
+            if let Err(error) = self.database.retain(before.as_millisecond()).await {
+                tracing::debug!(%error, "old sessions could not be forgotten");
+            }
+            tokio::time::sleep(FORGET_EVERY).await;
         }
     }
 

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
@@ -28,6 +29,9 @@ const CONNECTIONS: usize = 8;
 
 /// How long anything may take before the database counts as away: guests wait for it.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// What a daemon is called at the server, before its own name.
+pub const DAEMON: &str = "spotgate ";
 
 /// How long reading many accounts may take between one and the next.
 const NEXT_WITHIN: Duration = Duration::from_secs(10);
@@ -245,10 +249,34 @@ impl Database {
     pub async fn closed(&self, session: &str) -> Result<Option<Closed>, Error> {
         let one = "SELECT session, token, ended_at, payload::text FROM spotgate_session WHERE session = $1";
         let rows = self.query(one, &[&session]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let payload: String = row.try_get(3)?;
-        let (session, token, at_ms) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        Ok(Some(Closed { session, token, at_ms, payload: payload.into_bytes() }))
+        rows.first().map(ended).transpose()
+    }
+
+    /// Some sessions that ended, by their names, after this one.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn closed_after(&self, session: &str) -> Result<Vec<Closed>, Error> {
+        let some = "SELECT session, token, ended_at, payload::text FROM spotgate_session
+            WHERE session COLLATE \"C\" > $1 ORDER BY session COLLATE \"C\" LIMIT 1000";
+        self.query(some, &[&session]).await?.iter().map(ended).collect()
+    }
+
+    /// Keeps sessions that ended; those that are kept already stay.
+    ///
+    /// # Errors
+    ///
+    /// The database did not.
+    pub async fn keep_closed(&self, closed: &[Closed]) -> Result<(), Error> {
+        let names: Vec<&str> = closed.iter().map(|closed| closed.session.as_str()).collect();
+        let of: Vec<i64> = closed.iter().map(|closed| closed.token).collect();
+        let at: Vec<i64> = closed.iter().map(|closed| closed.at_ms).collect();
+        let payloads: Vec<&str> = closed.iter().map(|closed| text(&closed.payload)).collect();
+        let keep = "INSERT INTO spotgate_session SELECT c.session, c.token, c.ended_at, c.payload::json
+            FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS c (session, token, ended_at, payload)
+            ON CONFLICT DO NOTHING";
+        self.query(keep, &[&names, &of, &at, &payloads]).await.map(drop)
     }
 
     /// Forgets some sessions that ended before a moment, in milliseconds since 1970; how many.
@@ -267,6 +295,30 @@ impl Database {
             Ok(count)
         })
         .await
+    }
+
+    /// The server's clock.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        let rows = self.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await?;
+        let Some(row) = rows.first() else { return Err(Error::Away("no answer".to_owned())) };
+        Ok(Timestamp::from_millisecond(row.try_get(0)?).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// The server's version, and how many daemons are connected to it.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn server(&self) -> Result<(String, i64), Error> {
+        let asked = "SELECT current_setting('server_version'), (SELECT count(DISTINCT application_name)
+            FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE $1)";
+        let rows = self.query(asked, &[&format!("{DAEMON}%")]).await?;
+        let Some(row) = rows.first() else { return Err(Error::Away("no answer".to_owned())) };
+        Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
     async fn query(
@@ -329,6 +381,12 @@ fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
     let (token, version): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let state: String = row.try_get(2)?;
     Ok(Row { token: TokenId(token), version: version.unsigned_abs(), state: state.into_bytes() })
+}
+
+fn ended(row: &tokio_postgres::Row) -> Result<Closed, Error> {
+    let payload: String = row.try_get(3)?;
+    let (session, token, at_ms) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(Closed { session, token, at_ms, payload: payload.into_bytes() })
 }
 
 fn number(version: u64) -> i64 {

@@ -295,6 +295,15 @@ impl Journal {
         file::closed(&self.0.folder, session).map_err(|error| Error::Disk(error.to_string().into()))
     }
 
+    /// Every session that ended and is still kept below `folder`, beside whoever writes there. It blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`].
+    pub fn each_closed(folder: &Path, take: impl FnMut(Closed)) -> Result<(), Error> {
+        file::each_closed(folder, take).map_err(|error| Error::Disk(error.to_string().into()))
+    }
+
     /// The position of the latest record queued.
     #[must_use]
     pub fn head(&self) -> Position {

@@ -185,7 +185,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let metrics = Arc::new(Metrics::default());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop.child_token(), None).map_err(Fatal::Source)?;
-    let opening = open(&settings, clock.now().wall);
+    let opening = open(&settings, &clock);
     // A file is read meanwhile. Nexudus is not signed in to before it is known that no other daemon runs on this ledger.
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
@@ -267,17 +267,19 @@ struct Opened {
 }
 
 /// Opens the ledger, here or in a database, and the history beside it.
-async fn open(settings: &Settings, now: Timestamp) -> Result<Opened, Fatal> {
+async fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Fatal> {
     let (path, policy) = (settings.store.path.clone(), settings.policy.clone());
     let failed = |error| Fatal::Io { what: "the ledger", error: io::Error::other(error) };
     if let StoreKind::Postgres(url) = &settings.store.kind {
-        let opening = Cluster::open(url, &path, &policy, now);
+        let opening = Cluster::open(url, &path, &policy, clock);
         let (cluster, trouble) = opening.await.map_err(Fatal::Cluster)?;
+        let now = clock.now().wall;
         let history = tokio::task::spawn_blocking(move || History::open(&path, now)).await.map_err(failed)?;
         let ledger = Arc::clone(cluster.ledger());
         let cluster = Arc::new(cluster);
         return Ok(Opened { ledger, cluster: Some(cluster), trouble, history });
     }
+    let now = clock.now().wall;
     let opening = tokio::task::spawn_blocking(move || {
         let opened = Ledger::open(&path, &policy, now)?;
         // Only who holds the ledger writes beside it.
@@ -438,6 +440,8 @@ fn sweep(gate: &Gate, live: &Current) -> u64 {
         let age = state.compared_at.map_or(0, |at| now.saturating_sub(at).as_secs());
         gate.metrics.mirror_age.set(i64::try_from(age).unwrap_or(i64::MAX));
     }
+    gate.metrics.store_away.set(i64::from(gate.ledger.is_away()));
+    gate.metrics.store_owed.set(i64::try_from(gate.ledger.owed()).unwrap_or(i64::MAX));
     gate.metrics.clock_correction.set(gate.clock.correction().map_or(0, |by| by.as_secs()));
     gate.metrics.tokens.set(i64::try_from(supply.catalogue.tokens()).unwrap_or(i64::MAX));
     gate.tickets.forget(gate.clock.now().mono);

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential busybox ca-certificates chromium chromium-driver curl duktape freeradius freeradius-rest freeradius-utils groff hostapd
+  build-essential busybox ca-certificates chromium chromium-driver curl duktape faketime freeradius freeradius-rest freeradius-utils groff hostapd
   iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd
   tshark wget wpasupplicant
 )

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::daemon::{Daemon, Nobody};
-use crate::cli::{block_on, complain, load, print, to_json};
+use crate::cli::{block_on, complain, load, print, store, to_json};
 use crate::clock::Clock;
 use crate::config::{Scope, Settings};
 use crate::core::decide::Reason;
@@ -20,7 +20,7 @@ use crate::core::policy::NasRules;
 use crate::feed::Feed;
 use crate::gate::{Gate, Purpose, Via, Visit};
 use crate::http::authorize::{AuthorizeAnswer, CheckAnswer};
-use crate::ledger::Ledger;
+
 use crate::live::Live;
 use crate::state::StateFile;
 
@@ -133,7 +133,7 @@ async fn alone(question: &Question<'_>, nas: Option<&str>, settings: Settings) -
     let (metrics, stop) = (Arc::default(), CancellationToken::new());
     let feed = Feed::new(&settings, &state, &metrics, &clock, stop, None).map_err(|error| error.to_string())?;
     feed.read();
-    let ledger = Arc::new(Ledger::read(&settings.store.path, &settings.policy));
+    let ledger = Arc::new(store::accounts(&settings).await?);
     let gate = Gate::new(Arc::clone(feed.supply()), ledger, metrics, clock.clone());
     let live = Live::new(settings).map_err(|error| error.to_string())?;
     let nas = self::nas(&live, nas)?;

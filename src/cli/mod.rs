@@ -13,6 +13,7 @@ mod password;
 mod sandbox;
 mod serve;
 mod sessions;
+mod store;
 mod table;
 mod tokens;
 mod usage;
@@ -54,6 +55,11 @@ enum Command {
     Decisions(decisions::DecisionsArguments),
     /// Print the usage that is not written back to the source, as CSV; access codes stand in it in full
     Usage(usage::UsageArguments),
+    /// Bring the database's schema up to date (store.kind = "postgres"); daemons do so themselves
+    Migrate(ConfigArgument),
+    /// Move accounts between the files of one daemon and the database of several
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// What a MikroTik router needs: the commands that connect it, and its pages
     #[command(subcommand)]
     Mikrotik(mikrotik::MikrotikCommand),
@@ -108,6 +114,8 @@ pub fn main() -> ExitCode {
         Command::Tokens(arguments) => tokens::run(&arguments),
         Command::Decisions(arguments) => decisions::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
+        Command::Migrate(arguments) => store::migrate(&arguments.config),
+        Command::Store(command) => store::run(&command),
         Command::Mikrotik(command) => mikrotik::run(&command),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::{complain, load, print};
+use crate::cli::{complain, load, print, store};
 use crate::clock::Clock;
 use crate::core::ident::Code;
-use crate::ledger::{Ledger, Usage};
+use crate::ledger::Usage;
 
 /// What the columns mean, for `--help`.
 const COLUMNS: &str = "\
@@ -63,10 +63,10 @@ pub(super) fn run(arguments: &UsageArguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (ledger, unreadable) = match Ledger::examine(&settings.store.path, &settings.policy) {
+    let (ledger, unreadable) = match store::ledger(&settings) {
         Ok(read) => read,
-        Err(error) => {
-            complain(&format!("spotgate: the ledger cannot be read: {error}"));
+        Err(why) => {
+            complain(&format!("spotgate: the ledger cannot be read: {why}"));
             return ExitCode::FAILURE;
         }
     };

@@ -66,6 +66,22 @@ impl Database {
     }
 }
 
+impl Database {
+    /// The version of the schema; none: there is no schema yet.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn schema(&self) -> Result<Option<i32>, Error> {
+        self.on(async |mut connection: Connection| {
+            let found = version(connection.client()?).await?;
+            connection.done();
+            Ok(found.map(|(version, _)| version))
+        })
+        .await
+    }
+}
+
 /// The version there is, and the earliest that can work with it.
 async fn version(client: &tokio_postgres::Client) -> Result<Option<(i32, i32)>, Error> {
     let there = client.query_one("SELECT to_regclass('spotgate_schema') IS NOT NULL", &[]).await?;

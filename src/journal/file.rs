@@ -298,6 +298,19 @@ pub(super) fn closed(folder: &Path, session: &str) -> rusqlite::Result<Option<Cl
     Ok(Some(Closed { session: session.to_owned(), token: columns.get(0)?, at_ms: columns.get(1)?, payload }))
 }
 
+/// Every session that ended and is kept.
+pub(super) fn each_closed(folder: &Path, mut take: impl FnMut(Closed)) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(folder.join(NAME), flags)?;
+    connection.busy_timeout(BUSY)?;
+    let mut all = connection.prepare("SELECT session, token, at_ms, payload FROM closed ORDER BY session")?;
+    each(all.query([])?, |columns| {
+        let payload = bytes(columns, 3)?.to_vec();
+        take(Closed { session: columns.get(0)?, token: columns.get(1)?, at_ms: columns.get(2)?, payload });
+        Ok(())
+    })
+}
+
 /// Replays a file on a disk that cannot be written.
 pub(super) fn read_only(folder: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(), OpenError> {
     let path = folder.join(NAME);

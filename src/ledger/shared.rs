@@ -44,6 +44,14 @@ pub struct Row {
     pub state: Vec<u8>,
 }
 
+impl Row {
+    /// What it says, whoever wrote it when.
+    #[must_use]
+    pub fn unmarked(&self) -> Option<Vec<u8>> {
+        written::read_account(&self.state).ok().map(|account| written::shared(&account.kept(), 0))
+    }
+}
+
 /// An account as it is to stand, if nobody has changed it meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -456,6 +464,32 @@ impl Ledger {
             }
         }
         settle(shared, &mut place, token);
+    }
+
+    /// Takes an account into a ledger that shares none; whether it can be read.
+    pub fn take_in(&self, row: &Row, policy: &Policy) -> bool {
+        let Ok((_, account)) = read(Some(row)) else { return false };
+        self.stands(&mut self.shards.of(row.token), row.token, &account, policy);
+        true
+    }
+
+    /// An account as daemons share it, as it is after a restart; none: there is no such account.
+    #[must_use]
+    pub fn row(&self, token: TokenId) -> Option<Row> {
+        let account = self.account(token)?;
+        Some(Row { token, version: 0, state: written::shared(&account.kept(), 0) })
+    }
+
+    /// The tokens that have an account.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<TokenId> {
+        self.shards.each().flat_map(|shard| shard.tokens()).collect()
+    }
+
+    /// Keeps sessions that ended elsewhere.
+    pub fn keep_closed(&self, closed: Vec<Closed>) -> Written {
+        let Book::Journal(journal) = &self.book else { return Written::Already };
+        journal.append_all(Vec::new(), closed, Vec::new()).map_or_else(Written::Never, Written::Soon)
     }
 
     fn rebase(

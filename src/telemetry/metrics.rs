@@ -116,6 +116,10 @@ pub struct Metrics {
     ironwifi_requests: Family<SourceLabels, Counter>,
     /// `spotgate_ironwifi_users`: users that are kept at IronWifi.
     pub ironwifi_users: Gauge,
+    /// `spotgate_store_away`: 1 while the database is away, else 0.
+    pub store_away: Gauge,
+    /// `spotgate_store_owed`: what happened meanwhile and the database does not have.
+    pub store_owed: Gauge,
     // Absent before the first answer.
     radsec_connections: Family<NasLabel, Gauge>,
     radsec_refused: Family<CauseLabel, Counter>,
@@ -163,6 +167,8 @@ impl Default for Metrics {
             source_requests: Family::default(),
             ironwifi_requests: Family::default(),
             ironwifi_users: Gauge::default(),
+            store_away: Gauge::default(),
+            store_owed: Gauge::default(),
             source_up: OnceLock::new(),
             source_alarm: Family::default(),
             tokens: Gauge::default(),
@@ -197,6 +203,8 @@ impl Default for Metrics {
             this.ironwifi_requests.clone(),
         );
         registry.register("ironwifi_users", "Users kept at IronWifi", this.ironwifi_users.clone());
+        registry.register("store_away", "1 while the database is away, else 0", this.store_away.clone());
+        registry.register("store_owed", "Changes the database does not have yet", this.store_owed.clone());
         registry.register("source_requests", "Requests to the source by outcome", this.source_requests.clone());
         registry.register(
             "source_alarm",

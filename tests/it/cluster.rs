@@ -11,7 +11,7 @@ use spotgate::sandbox::hotspot::{Answer, Hotspot, Record};
 use tempfile::TempDir;
 
 use crate::support::postgres::Postgres;
-use crate::support::{FILE_SOURCE, Spotgate, configuration, mac, record, with};
+use crate::support::{FILE_SOURCE, Spotgate, configuration, configured, mac, printed, record, run, spotgate, with};
 
 fn now() -> Timestamp {
     spotgate::clock::Clock::system().now().wall
@@ -174,4 +174,108 @@ async fn nobody_is_let_in_without_the_database_where_that_is_not_wanted() {
     server.run();
     spotgate.until("the database is back", async || !is_away(&spotgate).await).await;
     assert_eq!(asked().await["decision"], "allow");
+}
+
+#[tokio::test]
+async fn accounts_move_into_the_database_and_back() {
+    let server = Postgres::start();
+    let records: Vec<Value> = (1..=30).map(|id| record(id, &format!("code-{id}"))).collect();
+    let folder = folder(&records);
+    let embedded = configuration(FILE_SOURCE, "");
+    let alone = Spotgate::start_in(Arc::clone(&folder), &embedded);
+    let mut ended = String::new();
+    for id in 1..=30 {
+        let code = format!("code-{id}");
+        let admitted = hotspot(&alone).login_pap(&code, "", mac(id)).await.unwrap();
+        if id % 3 == 0 {
+            let stop = Record { status: StatusType::Stop, seconds: 600, ..of(&code, mac(id), &admitted) };
+            ended = alone.read("/v1/sessions").await.1["sessions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|session| session["code"] == code)
+                .unwrap()["session"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            hotspot(&alone).account(&stop).await.unwrap();
+        }
+    }
+    let copy = |to: &str| {
+        let path = folder.path().join("spotgate.toml");
+        let output = run(spotgate(&["store", "copy", "--to", to, "--config"]).arg(path));
+        (output.status.code(), printed(&output))
+    };
+    configured(&folder, &settings(&server, ""));
+    let (code, said) = copy("database");
+    assert!(code == Some(1) && said.contains("in use by another process"), "{said}");
+    drop(alone.stop());
+    let (code, said) = copy("database");
+    assert!(
+        code == Some(0)
+            && said.contains("30 accounts and 10 sessions that ended were copied, and are the same on both sides"),
+        "{said}"
+    );
+    let (code, said) = copy("database");
+    assert!(code == Some(1) && said.contains("hold accounts already"), "{said}");
+
+    let shared = Spotgate::start_in(Arc::clone(&folder), &settings(&server, ""));
+    assert_eq!(shared.read("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 20);
+    assert_eq!(shared.read(&format!("/v1/sessions/{ended}")).await.1["seconds_used"], 600);
+    assert_eq!(minutes_left(&shared, "code-3").await, 50);
+    assert!(hotspot(&shared).login_pap("code-3", "", mac(3)).await.unwrap().accept);
+    let (code, said) = copy("files");
+    assert!(code == Some(1) && said.contains("hold accounts already"), "{said}");
+    let (code, said) = shared.command(&["usage"]);
+    assert!(code == Some(0) && said.lines().count() == 11, "{said}");
+    let (_, said) = shared.command(&["doctor"]);
+    assert!(
+        said.contains("PostgreSQL 15") && said.contains("schema 1") && said.contains("daemons connected: 1"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(folder.path().join("state")).unwrap();
+    let (code, said) = copy("files");
+    assert!(code == Some(1) && said.contains("1 daemons are connected"), "{said}");
+    drop(shared.stop());
+    std::fs::remove_dir_all(folder.path().join("state")).unwrap();
+    let (code, said) = copy("files");
+    assert!(
+        code == Some(0)
+            && said.contains("30 accounts and 10 sessions that ended were copied, and are the same on both sides"),
+        "{said}"
+    );
+    let alone = Spotgate::start_in(folder, &embedded);
+    assert_eq!(alone.read("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 21);
+    assert_eq!(alone.read(&format!("/v1/sessions/{ended}")).await.1["seconds_used"], 600);
+}
+
+#[test]
+fn the_schema_is_made_by_a_command_too() {
+    let server = Postgres::start();
+    let folder = folder(&[]);
+    let path = configured(&folder, &settings(&server, ""));
+    let migrate = || printed(&run(spotgate(&["migrate", "--config"]).arg(&path)));
+    assert_eq!(migrate(), "the schema was brought from version 0 to 1\n");
+    assert_eq!(migrate(), "the schema is up to date (version 1)\n");
+    let path = configured(&folder, &configuration(FILE_SOURCE, ""));
+    let output = run(spotgate(&["migrate", "--config"]).arg(&path));
+    assert!(output.status.code() == Some(2) && printed(&output).contains("names no database"));
+}
+
+#[tokio::test]
+async fn daemons_go_by_the_databases_clock() {
+    let server = Postgres::start();
+    let records = [record(1, "abc-123")];
+    let ahead = folder(&records);
+    let mut command = std::process::Command::new("faketime");
+    command.args(["-f", "+120s", env!("CARGO_BIN_EXE_spotgate")]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let first = Spotgate::start_by(command, ahead, &settings(&server, ""));
+    let second = daemon(&server, &records);
+    assert!(first.log().contains("off by so much from the database's"), "{}", first.log());
+    let admitted = hotspot(&first).login_pap("abc-123", "", mac(1)).await.unwrap();
+    let started = of("abc-123", mac(1), &admitted);
+    hotspot(&first).account(&started).await.unwrap();
+    second.until("it is known", async || second.read("/v1/sessions").await.1["sessions"][0].is_object()).await;
+    let used = second.read("/v1/sessions").await.1["sessions"][0]["seconds_used"].as_u64().unwrap();
+    assert!(used < 60, "{used}");
 }

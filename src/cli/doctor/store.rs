@@ -4,18 +4,25 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Access, access, statvfs};
+use secrecy::SecretString;
 
 use super::finding::Finding;
 use super::{blocking, stuck};
-use crate::config::{self, Settings};
+use crate::clock::Clock;
+use crate::config::{self, Settings, StoreKind};
+use crate::database::{self, Database};
 use crate::ledger::Ledger;
 use crate::mirror;
 
 /// Less room is said.
 const ROOM: u64 = 100 << 20;
+
+/// What a database should take at most for a small question.
+const SLOW: Duration = Duration::from_millis(50);
 
 const AS_THE_DAEMON: &str =
     "let the user that runs spotgate write there, and run this as that user (`sudo -u spotgate`)";
@@ -60,7 +67,57 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     };
     let (written, read) = tokio::join!(blocking(move || self::folder(&folder)), reading);
     let mut findings = written.unwrap_or_else(|| vec![stuck("store")]);
-    findings.push(read.unwrap_or_else(|| stuck("ledger")));
+    match &settings.store.kind {
+        StoreKind::Embedded => findings.push(read.unwrap_or_else(|| stuck("ledger"))),
+        StoreKind::Postgres(url) => findings.extend(database(url).await),
+    }
+    findings
+}
+
+/// The database of the accounts.
+async fn database(url: &SecretString) -> Vec<Finding> {
+    const CHECK: &str = "database";
+    let database = match Database::new(url, "a command of spotgate") {
+        Ok(database) => database,
+        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "correct what store.url_file holds")],
+    };
+    let clock = Clock::system();
+    // The first call connects; the second shows how long guests wait.
+    let asked = async {
+        let (version, daemons) = database.server().await?;
+        let schema = database.schema().await?;
+        let sent = clock.now();
+        let theirs = database.now().await?;
+        Ok::<_, database::Error>((version, daemons, schema, sent, theirs))
+    };
+    let (version, daemons, schema, sent, theirs) = match asked.await {
+        Ok(answered) => answered,
+        Err(error) if error.is_away() => {
+            let remedy = "see whether it runs, and whether its pg_hba.conf and the firewall let this machine in";
+            return vec![Finding::fail(CHECK, error.to_string(), remedy)];
+        }
+        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "correct it, or what store.url_file holds")],
+    };
+    let took = clock.now().mono.saturating_sub(sent.mono);
+    let off = theirs.duration_since(sent.wall.saturating_add(took / 2).unwrap_or(sent.wall));
+    let schema = schema.map_or_else(|| "no schema yet: the first start makes it".to_owned(), |v| format!("schema {v}"));
+    let detail = format!(
+        "PostgreSQL {version}, {schema}, answers in {:.1} ms, daemons connected: {daemons}",
+        took.as_secs_f64() * 1000.0
+    );
+    let mut findings = vec![if took > SLOW {
+        Finding::warn(CHECK, detail, "a login and each record waits as long as that: move them nearer to each other")
+    } else {
+        Finding::ok(CHECK, detail)
+    }];
+    if off.abs() > SignedDuration::from_secs(2) {
+        let detail = format!("its clock is {} s from this machine's", off.as_secs());
+        findings.push(Finding::warn(
+            CHECK,
+            detail,
+            "set both (timedatectl set-ntp true): daemons go by the database's",
+        ));
+    }
     findings
 }
 
