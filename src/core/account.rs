@@ -108,7 +108,9 @@ impl Account {
             }
             Event::Lapsed { session, counts } => {
                 if let Some(ended) = self.take(*session) {
-                    self.end(ended, at, *counts, false);
+                    // Another daemon may have heard more of it than who says so.
+                    let counts = ended.reported.map_or(*counts, |report| report.seconds.max(*counts));
+                    self.end(ended, at, counts, false);
                     return vec![*session];
                 }
             }

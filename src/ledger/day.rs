@@ -18,8 +18,10 @@ use crate::core::policy::{Counting, NasRules, OnUserLimit};
 use crate::core::session::Report;
 use crate::core::token::tests::token;
 
+mod chain;
 mod upstream;
 
+use chain::Chain;
 use upstream::{Source, Upstream};
 
 /// Days lived by a plain `cargo test`.
@@ -225,6 +227,8 @@ struct Day {
     reals: Vec<Real>,
     records: Vec<Record>,
     ledger: Ledger,
+    /// The other daemons and their database, if there are several.
+    chain: Option<Chain>,
     /// Where the journal is, if it is not a tape.
     folder: Option<tempfile::TempDir>,
     /// Whether the daemon runs, and how often it was started.
@@ -234,9 +238,9 @@ struct Day {
     keeps_last_access: bool,
     /// How often routers were told, and which answers are still awaited.
     trials: u32,
-    awaited: HashSet<u32>,
-    /// What was decided since the daemon started, by request.
-    decided: HashMap<usize, Option<(SessionId, u64)>>,
+    awaited: HashMap<u32, usize>,
+    /// What was decided since a daemon started, by daemon and request.
+    decided: HashMap<(usize, usize), Option<(SessionId, u64)>>,
     /// When each part of the tape was written.
     wrote: Vec<Moment>,
     /// How much of the tape is known to be on disk.
@@ -396,12 +400,13 @@ impl Day {
             reals: Vec::new(),
             records: Vec::new(),
             ledger,
+            chain: None,
             folder: None,
             up: true,
             run: 0,
             keeps_last_access,
             trials: 0,
-            awaited: HashSet::new(),
+            awaited: HashMap::new(),
             decided: HashMap::new(),
             wrote: Vec::new(),
             durable: 0,
@@ -476,7 +481,7 @@ impl Day {
 
     /// Does what is due before `when`, at its time or up to a second late; whether anything was.
     fn watches_before(&mut self, when: Moment) -> bool {
-        let Some(deadline) = self.ledger.next_deadline().filter(|_| self.up) else { return false };
+        let Some(deadline) = self.due_first().filter(|_| self.up) else { return false };
         let late = if self.chance.percent(50) { 0 } else { self.chance.between(0, SECOND) };
         let then = moment(deadline).max(self.now) + late;
         if then > when {
@@ -501,7 +506,11 @@ impl Day {
         let tells = self.ledger.due(&self.policy, at(self.now), &mut has_room);
         self.noted();
         self.kept_within(&before, "what is due is done");
-        for Tell { token, session, .. } in tells {
+        for Tell { token, session, claimed } in tells {
+            if !self.holds(claimed) {
+                // Another daemon tells it.
+                continue;
+            }
             let ending = session.ending.as_ref().unwrap_or_else(|| panic!("{self:?}: told for nothing"));
             assert!(session.contact.can_disconnect, "{self:?}: told though it cannot be");
             // Who was told to go, was given up for gone and comes back must go all the same.
@@ -515,7 +524,7 @@ impl Day {
             let token = usize::try_from(token.0).unwrap();
             self.trials += 1;
             let (id, told, trial) = (session.id, Told::Unanswered, self.trials);
-            self.awaited.insert(trial);
+            self.awaited.insert(trial, self.asked());
             self.comes(self.now + 5 * SECOND, Coming::Answer { token, id, told, trial });
             self.send(nas, Coming::Disconnect { token, id, nas, trial });
         }
@@ -526,13 +535,13 @@ impl Day {
     }
 
     fn account(&self, token: usize) -> Account {
-        self.ledger.account(TokenId(i64::try_from(token).unwrap())).unwrap_or_default()
+        self.truth(TokenId(i64::try_from(token).unwrap())).unwrap_or_default()
     }
 
     /// Looks at an account as it stands.
     fn look<T: Default>(&self, token: usize, at: impl FnOnce(&Account) -> T) -> T {
         let token = TokenId(i64::try_from(token).unwrap());
-        self.ledger.shards.of(token).account(token).as_ref().map(at).unwrap_or_default()
+        self.truth(token).as_ref().map(at).unwrap_or_default()
     }
 
     /// What is used of a token, and what may come to be used without anybody being able to prevent it.
@@ -587,6 +596,7 @@ impl Day {
 
     /// Keeps book of what was written.
     fn noted(&mut self) {
+        self.handed_on();
         let Book::Tape(tape) = &self.ledger.book else { return };
         let new: Vec<_> =
             lock(tape).iter().skip(self.wrote.len()).map(|part| part.first().map(|of| of.token)).collect();
@@ -641,7 +651,8 @@ impl Day {
             }
             Coming::Disconnect { token, id, nas, trial } => self.disconnect(token, id, nas, trial),
             Coming::Answer { token, id, told, trial } => {
-                if self.awaited.remove(&trial) {
+                if let Some(daemon) = self.awaited.remove(&trial) {
+                    self.by(daemon);
                     let before = self.bounds();
                     let token = TokenId(i64::try_from(token).unwrap());
                     self.ledger.told(token, id, told, &self.policy, at(self.now));
@@ -738,10 +749,12 @@ impl Day {
         if !self.up {
             return;
         }
-        let decided = self.decided.get(&request).copied();
+        // Of what another daemon was asked this one knows nothing.
+        let asked = (self.by_any(), request);
+        let decided = self.decided.get(&asked).copied();
         let answer = decided.unwrap_or_else(|| {
             let answer = self.decide(request);
-            self.decided.insert(request, answer);
+            self.decided.insert(asked, answer);
             answer
         });
         if let Some((id, granted)) = answer {
@@ -752,20 +765,22 @@ impl Day {
     fn decide(&mut self, request: usize) -> Option<(SessionId, u64)> {
         let Request { nas, token, device, name, .. } = &self.requests[request];
         let (nas, token) = (*nas, *token);
-        let text = code(token);
-        let login = login(&text, *device, nas, name);
-        let question = Question { login: &login, nas: &self.routers[nas].rules, policy: &self.policy };
+        let (text, name) = (code(token), name.clone());
+        let login = login(&text, *device, nas, &name);
+        let (rules, policy) = (self.routers[nas].rules.clone(), self.policy.clone());
+        let question = Question { login: &login, nas: &rules, policy: &policy };
         let mut random = [0; 10];
         random[..8].copy_from_slice(&self.chance.next().to_be_bytes());
         let id = SessionId::new(at(self.now), random);
         let was = self.bound(token);
-        let (decision, _) = self.ledger.admit(&self.tokens[token].token, &question, id, at(self.now), &mut ());
-        self.noted();
+        let wanted = self.tokens[token].token.clone();
+        let decision = self.admitted(&wanted, &question, id);
         self.knows(token, was);
         // Moments at which something is due are done first; a promise that cannot be taken back stays within the pool.
         let (is, most) = (self.bound(token), self.tokens[token].bound);
         assert!(is <= most, "{self:?}: a login: token {token}: {is} s used and promised, of {most}");
         let Decision::Allow(grant) = decision else { return None };
+        let id = grant.renews.unwrap_or(id);
         let account = self.account(token);
         let displaced = |session: &&Session| session.ending.as_ref().is_some_and(|end| end.cause == Cause::Displaced);
         let holding = account.sessions().iter().filter(|session| !displaced(session)).map(|session| session.device);
@@ -778,7 +793,8 @@ impl Day {
         assert!(!goes, "{self:?}: token {token}: {id} is let in, and told to go");
         let granted = grant.session_timeout.0;
         assert!(granted >= self.policy.min_session.0 && granted <= self.policy.max_session.0);
-        self.admitted.insert(id, (token, granted, self.routers[nas].rules.accounting));
+        let accounting = self.routers[nas].rules.accounting;
+        self.admitted.entry(id).or_insert((token, 0, accounting)).1 += granted;
         if self.chance.percent(self.weather.power_cuts / 10) {
             // Before it can be on disk.
             let soon = self.chance.between(1, SECOND);
@@ -887,6 +903,7 @@ impl Day {
         if !self.up {
             return;
         }
+        self.by_any();
         let record = &self.records[number];
         let nas = record.nas;
         let Some(real) = record.real else {
@@ -914,14 +931,18 @@ impl Day {
         let progress = Progress { session, news, report, unmeasured: false };
         let newer = self.newer(real);
         let (before, bounds) = (self.live_sessions(), self.bounds());
-        self.take_in(&login(&text, device, nas, &name), nas, &progress);
+        let written = self.take_in(&login(&text, device, nas, &name), nas, &progress);
+        self.noted();
+        if !self.holds(written) {
+            // It is not acknowledged: its router says it again.
+            return;
+        }
         for (token, was) in bounds.into_iter().enumerate() {
             self.knows(token, was);
         }
         if let Some((_, granted)) = self.known(&self.reals[real]) {
             self.reals[real].known_grant = granted;
         }
-        self.noted();
         self.excused();
         let after = self.live_sessions();
         self.came_back.extend(after.difference(&before));
@@ -931,7 +952,7 @@ impl Day {
         self.heard(real, said, seconds, news);
         if self.weather.class && self.chance.percent(20) {
             let accounts: Vec<_> = (0..self.tokens.len()).map(|token| self.account(token)).collect();
-            self.take_in(&login(&text, device, nas, &name), nas, &progress);
+            let _ = self.take_in(&login(&text, device, nas, &name), nas, &progress);
             self.noted();
             for (token, account) in accounts.into_iter().enumerate() {
                 assert_eq!(self.account(token), account, "{self:?}: said twice: {progress:?}");
@@ -941,7 +962,7 @@ impl Day {
     }
 
     /// As `gate::Gate::account` does, with every token at hand.
-    fn take_in(&self, login: &Login<'_>, nas: usize, progress: &Progress) {
+    fn take_in(&self, login: &Login<'_>, nas: usize, progress: &Progress) -> Written {
         let now = at(self.now);
         let question = Question { login, nas: &self.routers[nas].rules, policy: &self.policy };
         let Claim::Code(code) = &login.claim else { panic!() };
@@ -965,6 +986,7 @@ impl Day {
         if progress.news == News::Start {
             self.ledger.moved_on(reported.0, &question, now);
         }
+        reported.1.written
     }
 
     /// Live sessions that were let in after this one, and began after it, and which their routers have.
@@ -1019,6 +1041,10 @@ impl Day {
     /// The daemon is gone at once, with whatever was not on disk yet; soon it is back.
     fn power_cut(&mut self) {
         if !self.up {
+            return;
+        }
+        if self.chain.is_some() {
+            self.one_goes();
             return;
         }
         self.up = false;
@@ -1121,7 +1147,9 @@ impl Day {
         let quiet = self.now + self.interim() * i64::from(self.policy.missed_interims) + grace;
         self.weather.deaf = 100;
         self.happens_until(quiet);
+        self.all_hear();
         self.watch();
+        self.all_hear();
         self.acknowledged_is_kept();
         for real in 0..self.reals.len() {
             self.may_be_whole(real);
@@ -1184,16 +1212,17 @@ impl Day {
     }
 
     fn lets_in(&mut self, token: usize, account: &Account) {
-        let wanted = &self.tokens[token].token;
+        let wanted = self.tokens[token].token.clone();
         let gives = self.tokens[token].source.gives_as_found();
         let shares = u64::from(wanted.user_limit(&self.policy));
         let left = gives.saturating_sub(account.usage(&self.policy, at(self.now)).0) / shares;
         let open = wanted.valid_to.is_none_or(|end| moment(end) >= self.now + MINUTE);
         let text = code(token);
         let login = login(&text, mac(0xFFFF), 0, "8ffffff");
-        let question = Question { login: &login, nas: &self.routers[0].rules, policy: &self.policy };
+        let (rules, policy) = (self.routers[0].rules.clone(), self.policy.clone());
+        let question = Question { login: &login, nas: &rules, policy: &policy };
         let id = SessionId::new(at(self.now), [9; 10]);
-        let (decision, _) = self.ledger.admit(wanted, &question, id, at(self.now), &mut ());
+        let decision = self.admitted(&wanted, &question, id);
         let allowed = matches!(decision, Decision::Allow(_));
         let due = open && left >= self.policy.min_session.0;
         assert!(allowed || !due, "{self:?}: token {token}: {left} s are left, and nobody gets in: {decision:?}");

@@ -549,4 +549,4 @@ fn read(row: Option<&Row>) -> Result<(u64, Account), ()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

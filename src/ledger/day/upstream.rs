@@ -140,6 +140,8 @@ impl Day {
     }
 
     pub(super) fn upstream(&mut self, step: Upstream) {
+        // The one that leads.
+        self.by(0);
         match step {
             Upstream::Round => self.round(),
             Upstream::Read { token, run } if self.goes_on(run) => self.read(token),
@@ -230,14 +232,14 @@ impl Day {
         let read = self.token_of(token, record);
         let begun = self.ledger.begin_settlement(&read, &self.policy, at(self.now));
         self.noted();
+        let begun = begun.and_then(|(intent, written)| self.holds(written).then_some(intent));
         self.takes_copy(token, record);
         self.knows(token, before[token]);
         self.kept_within(&before, "a settlement began");
         let source = &mut self.tokens[token].source;
         source.busy = begun.is_some();
-        let (intent, written) = begun?;
+        let intent = begun?;
         source.begun += 1;
-        assert!(!matches!(written, Written::Never(_)));
         assert!(intent.after >= 0 && intent.after < intent.before, "{self:?}: {intent:?}");
         Some((intent, self.wrote.len()))
     }
@@ -250,8 +252,8 @@ impl Day {
         assert_eq!(outcome.counts(), landed == Some(intent), "{self:?}: token {token}: {intent:?} {outcome:?}");
         let (policy, now) = (&self.policy, at(self.now));
         let written = self.ledger.end_settlement(id(token), &intent, outcome.counts(), Some(&read), policy, now);
-        assert!(!matches!(written, Written::Never(_)));
         self.noted();
+        assert!(self.holds(written));
         self.takes_copy(token, record);
         self.knows(token, before[token]);
         self.kept_within(&before, "a settlement ended");
@@ -347,6 +349,7 @@ impl Day {
 
     /// In the evening everything is settled.
     pub(super) fn all_is_settled(&mut self) {
+        self.by(0);
         for token in 0..self.tokens.len() {
             // What was under way is lost.
             (self.tokens[token].source.under_way, self.tokens[token].source.accepted) = (false, false);

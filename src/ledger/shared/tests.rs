@@ -58,15 +58,15 @@ fn counts(written: Written) -> bool {
 
 /// What [`Database::swap`] promises.
 #[derive(Default)]
-struct Database {
-    rows: BTreeMap<TokenId, Row>,
+pub(in crate::ledger) struct Database {
+    pub(in crate::ledger) rows: BTreeMap<TokenId, Row>,
     /// What was told of changes.
-    news: Vec<Row>,
+    pub(in crate::ledger) news: Vec<Row>,
     closed: BTreeMap<String, Closed>,
 }
 
 impl Database {
-    fn swap(&mut self, change: Change) -> Swapped {
+    pub(in crate::ledger) fn swap(&mut self, change: Change) -> Swapped {
         let stands = self.rows.get(&change.token);
         if stands.map_or(0, |row| row.version) != change.version {
             return Swapped::Stale(stands.cloned());
@@ -83,7 +83,7 @@ impl Database {
         Swapped::Done
     }
 
-    fn account(&self, token: i64) -> Account {
+    pub(in crate::ledger) fn account(&self, token: i64) -> Account {
         self.rows.get(&TokenId(token)).map(|row| written::read_account(&row.state).unwrap()).unwrap_or_default()
     }
 }
@@ -271,6 +271,23 @@ fn a_session_that_another_daemon_let_in_is_reported_to_this_one() {
     assert!(chain.sessions(0, 1).is_empty());
     assert_eq!(chain.database.account(1).usage(&chain.policy, at(600)), Seconds(600));
     assert_eq!(chain.database.closed.keys().collect::<Vec<_>>(), [&session.to_string()]);
+}
+
+#[test]
+fn who_gives_a_session_up_takes_back_nothing_that_another_heard() {
+    let mut chain = Chain::new();
+    let _ = chain.admit(0, &limited(1, 1), 1, 0);
+    chain.settle();
+    let session = chain.sessions(0, 1)[0].id;
+    let reported = chain.report(0, 1, 1, session, News::Interim, 600).unwrap();
+    chain.exchange(0);
+    assert!(counts(reported));
+    // Its router began anew, which this daemon hears before it hears of the report.
+    let router = Some([192, 0, 2, 1].into());
+    let (closed, _) = chain.daemons[1].restarted(&chain.nas.name, router, at(700), &chain.policy, at(700));
+    assert_eq!(closed, 1);
+    chain.settle();
+    assert_eq!(chain.database.account(1).usage(&chain.policy, at(700)), Seconds(600));
 }
 
 #[test]
