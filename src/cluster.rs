@@ -22,6 +22,7 @@ use crate::database::{self, DAEMON, Database, Heard};
 use crate::journal::OpenError;
 use crate::ledger::{Change, Ledger};
 use crate::live::Current;
+use crate::mirror::Commons;
 
 /// Accounts handed on in one statement. More would make the first wait for the last.
 const BATCH: usize = 256;
@@ -158,6 +159,12 @@ impl Cluster {
     #[must_use]
     pub const fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// What its daemons share of a source.
+    #[must_use]
+    pub fn commons(&self) -> Commons {
+        Commons::new(self.database.clone(), Arc::clone(&self.ledger))
     }
 
     async fn fill(&self, policy: &Policy) -> Result<(), database::Error> {

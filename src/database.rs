@@ -102,6 +102,26 @@ fn words(error: &tokio_postgres::Error) -> String {
     words
 }
 
+/// A token that was put down.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub token: i64,
+    /// By its number what is later is known.
+    pub sequence: i64,
+    /// As it was put down, code and all; none: it is gone.
+    pub record: Option<String>,
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Published")
+            .field("token", &self.token)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A database, over a few connections. Clones share them.
 #[derive(Clone)]
 pub struct Database {
@@ -277,6 +297,65 @@ impl Database {
             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS c (session, token, ended_at, payload)
             ON CONFLICT DO NOTHING";
         self.query(keep, &[&names, &of, &at, &payloads]).await.map(drop)
+    }
+
+    /// Puts down tokens of a source, in JSON; none: it is gone there. One daemon does so at a time.
+    ///
+    /// # Errors
+    ///
+    /// The database did not.
+    pub async fn publish(&self, source: &str, tokens: &[(i64, Option<String>)]) -> Result<(), Error> {
+        let ids: Vec<i64> = tokens.iter().map(|(id, _)| *id).collect();
+        let records: Vec<Option<&str>> = tokens.iter().map(|(_, record)| record.as_deref()).collect();
+        let put = "INSERT INTO spotgate_token AS t (source, id, sequence, record)
+            SELECT $1, g.id, nextval('spotgate_token_sequence'), g.record::json FROM unnest($2::bigint[], $3::text[]) AS g (id, record)
+            ON CONFLICT (source, id) DO UPDATE SET sequence = excluded.sequence, record = excluded.record";
+        self.query(put, &[&source, &ids, &records]).await.map(drop)
+    }
+
+    /// What was put down of a source after this number, the earliest first.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn published(&self, source: &str, after: i64, at_most: usize) -> Result<Vec<Published>, Error> {
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        let some = "SELECT id, sequence, record::text FROM spotgate_token WHERE source = $1 AND sequence > $2
+            ORDER BY sequence LIMIT $3";
+        let rows = self.query(some, &[&source, &after, &at_most]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Published { token: row.try_get(0)?, sequence: row.try_get(1)?, record: row.try_get(2)? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Notes how far a location was seen, and when it was compared, in milliseconds since 1970; none: as before.
+    ///
+    /// # Errors
+    ///
+    /// The database did not.
+    pub async fn see(
+        &self,
+        source: &str,
+        business: i64,
+        seen_to: Option<i64>,
+        compared: Option<i64>,
+    ) -> Result<(), Error> {
+        let note = "INSERT INTO spotgate_location AS l (source, business, seen_to, compared) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (source, business) DO UPDATE
+            SET seen_to = coalesce(excluded.seen_to, l.seen_to), compared = coalesce(excluded.compared, l.compared)";
+        self.query(note, &[&source, &business, &seen_to, &compared]).await.map(drop)
+    }
+
+    /// Each location of a source, how far it was seen, and when it was compared.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn seen(&self, source: &str) -> Result<Vec<(i64, Option<i64>, Option<i64>)>, Error> {
+        let all = "SELECT business, seen_to, compared FROM spotgate_location WHERE source = $1";
+        let rows = self.query(all, &[&source]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
     }
 
     /// Forgets some sessions that ended before a moment, in milliseconds since 1970; how many.

@@ -17,7 +17,7 @@ use crate::core::login::Claim;
 use crate::gate::Supply;
 use crate::ledger::Ledger;
 use crate::live::Current;
-use crate::mirror::{Coverage, Mirror};
+use crate::mirror::{Commons, Coverage, Mirror};
 use crate::source::health::Health;
 use crate::source::nexudus::{Nexudus, Observer, Saved, Share};
 use crate::source::{Error, LookUp, Origin, Single, file};
@@ -185,9 +185,16 @@ impl Feed {
         }
     }
 
-    /// Feeds the supply from now on; `ledger` knows on which tokens somebody is online, and what `former` has at hand of the
+    /// Feeds the supply from now on; `ledger` knows on which tokens somebody is online, one daemon of several that share `commons`
+    /// asks for all, and what `former` has at hand of the
     /// same account is taken over. It returns once a file, or the mirror of before, was read, or could not be.
-    pub async fn start(&self, former: Option<&Self>, tasks: &TaskTracker, ledger: Option<&Arc<Ledger>>) {
+    pub async fn start(
+        &self,
+        former: Option<&Self>,
+        tasks: &TaskTracker,
+        ledger: Option<&Arc<Ledger>>,
+        commons: Option<Commons>,
+    ) {
         // Tried out, a file is being followed already.
         let begun = !self.own.is_empty();
         self.in_force.send_replace(true);
@@ -206,7 +213,7 @@ impl Feed {
             }
             Source::Nexudus(nexudus) => {
                 if let Some(coverage) = &self.supply.mirror {
-                    self.mirror(Arc::clone(nexudus), Arc::clone(coverage), former, tasks, ledger).await;
+                    self.mirror(Arc::clone(nexudus), Arc::clone(coverage), former, tasks, ledger, commons).await;
                     return;
                 }
                 if let Some(former) = former {
@@ -268,6 +275,7 @@ impl Feed {
         former: Option<Arc<Catalogue>>,
         tasks: &TaskTracker,
         ledger: Option<&Arc<Ledger>>,
+        commons: Option<Commons>,
     ) {
         let (catalogue, clock) = (Arc::clone(&self.supply.catalogue), self.clock.clone());
         let folder = self.folder.clone();
@@ -279,7 +287,8 @@ impl Feed {
         };
         let opening = move || {
             let (ours, held) = (nexudus.config.business_ids.clone(), Arc::clone(&catalogue));
-            let mirror = Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint, Arc::new(is_in_use));
+            let mirror = Mirror::open(nexudus, catalogue, coverage, clock, Some(&folder), hint, Arc::new(is_in_use))
+                .sharing(commons);
             if let Some(former) = former {
                 held.take_over(&former, &ours);
             }
@@ -478,7 +487,7 @@ mod tests {
             assert!(next.supply().catalogue.is_usable());
             let source_up = || metrics.text().lines().any(|line| line.starts_with("spotgate_source_up "));
             assert!(!source_up(), "it is not in force");
-            next.start(Some(&former), &tasks, None).await;
+            next.start(Some(&former), &tasks, None, None).await;
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }

@@ -5,7 +5,7 @@
 //! decide and admit it in its token's account; the decision becomes a reply.
 //!
 //! Arrows go one way: cli → serve → radius, http, feed → gate, mirror, write_back → catalogue, ledger → journal, core;
-//! cluster → database → ledger.
+//! cluster → mirror → database → ledger.
 //!
 //! - [`core`]: the heart. Deciding and counting as plain functions over plain values, the time passed in. No I/O, no lock, no
 //!   clock; it imports nothing else of this crate.

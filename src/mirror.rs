@@ -10,6 +10,7 @@
 //! Its calls are tried once and have pauses of their own, so that no login waits because one of them failed; and each location
 //! is as fresh as it is itself.
 
+mod commons;
 mod coverage;
 mod listing;
 mod reading;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::commons::Commons;
 pub use self::coverage::Coverage;
 use self::listing::Listing;
 use self::reading::Meant;
@@ -30,7 +32,9 @@ pub(crate) use self::shelf::{Glance, glance};
 use self::shelf::{Kept, Shelf};
 use crate::catalogue::{Catalogue, Standing};
 use crate::clock::Clock;
+use crate::config;
 use crate::core::ident::{BusinessId, TokenId};
+use crate::database;
 use crate::source::alarm::Alarm;
 use crate::source::nexudus::{Effort, Hint, Nexudus, Share};
 use crate::source::{Error, Version};
@@ -139,6 +143,8 @@ pub struct Mirror {
     absent: HashMap<TokenId, Duration>,
     /// Whether it was said that lists do not tell how long they are.
     untold: bool,
+    /// What is shared with other daemons, if there are such.
+    commons: Option<Commons>,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -160,10 +166,7 @@ impl Mirror {
         is_in_use: InUse,
     ) -> Self {
         let config = &nexudus.config;
-        let zone = config.time_zone.iana_name().unwrap_or_default();
-        let mut ours = config.business_ids.clone();
-        ours.sort_unstable();
-        let of = format!("{} at {}, {ours:?}, {zone}", config.username, config.base_url);
+        let of = account(config);
         let opened = folder.map(|folder| Shelf::open(folder, &of)).transpose();
         let opened = opened.inspect_err(|error| coverage.not_written(&error.to_string(), clock.now().mono));
         let (mut shelf, kept) = opened.ok().flatten().unzip();
@@ -211,9 +214,17 @@ impl Mirror {
             unlistable: false,
             absent: HashMap::new(),
             untold: false,
+            commons: None,
             nexudus,
             clock,
         }
+    }
+
+    /// The same, where one of several daemons asks for all.
+    #[must_use]
+    pub fn sharing(self, commons: Option<Commons>) -> Self {
+        let commons = commons.map(|commons| commons.of(&account(&self.nexudus.config)));
+        Self { commons, ..self }
     }
 
     /// Keeps it fresh; never ends.
@@ -222,6 +233,11 @@ impl Mirror {
         // What was taken over from a mirror before is not in the file.
         self.write_singly().await;
         loop {
+            if let Err(pause) = self.asks().await {
+                // Whoever hints here waits for the daemon that asks.
+                self.clock.sleep(pause).await;
+                continue;
+            }
             let outcome = self.step().await;
             self.in_vain = if outcome.is_ok() { 0 } else { self.in_vain.saturating_add(1) };
             let pause = match outcome {
@@ -523,7 +539,11 @@ impl Mirror {
     /// Writes down what changed; whether it did. What could not be written is tried again with the next look for changes.
     async fn put_down(&self, changed: Vec<Version>, gone: Vec<TokenId>) -> bool {
         let ids: Vec<TokenId> = changed.iter().map(|version| version.token.id).chain(gone.iter().copied()).collect();
-        let written = self.write(move |shelf| shelf.put(&changed, &gone)).await;
+        let shared = match &self.commons {
+            Some(commons) => commons.put_down(&changed, &gone).await,
+            None => Ok(()),
+        };
+        let written = self.shared(shared) & self.write(move |shelf| shelf.put(&changed, &gone)).await;
         if !written {
             self.unsaved.store(true, Ordering::Relaxed);
             self.catalogue.note_singly(ids);
@@ -544,12 +564,29 @@ impl Mirror {
         let Some(location) = self.locations.get_mut(index) else { return };
         let business = location.business;
         location.seen_to = Some(seen_to);
+        self.see(business, Some(seen_to), None).await;
         self.write_unless_behind(move |shelf| shelf.seen_to(business, seen_to)).await;
     }
 
     async fn note_compared(&self, business: Option<BusinessId>) {
         let at = self.catalogue.is_whole(business).then(|| self.clock.now().wall);
+        self.see(business, None, at).await;
         self.write_unless_behind(move |shelf| shelf.compared(business, at)).await;
+    }
+
+    /// Tells other daemons how far a location is, unless they lack something of it.
+    async fn see(&self, business: Option<BusinessId>, seen_to: Option<Timestamp>, compared: Option<Timestamp>) {
+        if let Some(commons) = &self.commons
+            && !self.unsaved.load(Ordering::Relaxed)
+        {
+            self.shared(commons.see(business, seen_to, compared).await);
+        }
+    }
+
+    /// Whether other daemons have what was found.
+    fn shared(&self, outcome: Result<(), database::Error>) -> bool {
+        let outcome = outcome.inspect_err(|error| tracing::debug!(%error, "other daemons do not know what was found"));
+        outcome.is_ok()
     }
 
     /// What the file says of itself stays as it is while it lacks something: a restart then asks from there on.
@@ -587,6 +624,14 @@ impl Location {
     fn is_due(&self, now: Duration) -> bool {
         self.seen_to.is_some() && now >= self.next
     }
+}
+
+/// Whose tokens these are, and how their dates are read.
+fn account(config: &config::Nexudus) -> String {
+    let zone = config.time_zone.iana_name().unwrap_or_default();
+    let mut ours = config.business_ids.clone();
+    ours.sort_unstable();
+    format!("{} at {}, {ours:?}, {zone}", config.username, config.base_url)
 }
 
 /// Puts what the file held into the catalogue.

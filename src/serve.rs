@@ -190,7 +190,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     let is_file = matches!(settings.source, config::Source::File(_));
     let reading = async {
         if is_file {
-            feed.start(None, &tasks, None).await;
+            feed.start(None, &tasks, None, None).await;
         }
     };
     let (ledger, ()) = tokio::join!(opening, reading);
@@ -227,7 +227,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
         tracing::error!(%error, "what was read of the ledger could not be written down");
     }
     if !is_file {
-        feed.start(None, &tasks, Some(&ledger)).await;
+        feed.start(None, &tasks, Some(&ledger), cluster.as_deref().map(Cluster::commons)).await;
         feed.settle(&ledger, &current, &tasks);
     }
     let links = Arc::new(Links::default());

@@ -15,6 +15,26 @@ CREATE TABLE spotgate_session (
 );
 CREATE INDEX spotgate_session_ended ON spotgate_session (ended_at);
 
+-- Access tokens as the daemon that leads found them at their source; none: it is gone. Others take over what has a later number.
+CREATE SEQUENCE spotgate_token_sequence;
+CREATE TABLE spotgate_token (
+    source text NOT NULL,
+    id bigint NOT NULL,
+    sequence bigint NOT NULL,
+    record json,
+    PRIMARY KEY (source, id)
+);
+CREATE UNIQUE INDEX spotgate_token_latest ON spotgate_token (source, sequence);
+
+-- How far each location was seen by its source's clock, and when it was compared; in milliseconds since 1970.
+CREATE TABLE spotgate_location (
+    source text NOT NULL,
+    business bigint NOT NULL,
+    seen_to bigint,
+    compared bigint,
+    PRIMARY KEY (source, business)
+);
+
 -- Takes the changes whose accounts still stand at the version they build on, and gives the others as they stand (no version: it is
 -- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. Each statement
 -- here sees what others have committed before it.

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 
 use super::{Daemon, Fatal, differs, needs_restart};
+use crate::cluster::Cluster;
 use crate::config::{self, Nas, Settings};
 use crate::core::ident::NasName;
 use crate::feed::Feed;
@@ -116,7 +117,8 @@ impl Daemon {
         former.stop();
         // Two at once would write the same files, and the same minutes. Copies at hand serve meanwhile.
         former.over().await;
-        feed.start(Some(&former), &self.tasks, Some(&self.gate.ledger)).await;
+        let commons = self.cluster.as_deref().map(Cluster::commons);
+        feed.start(Some(&former), &self.tasks, Some(&self.gate.ledger), commons).await;
         self.gate.resupply(Arc::clone(feed.supply()));
         feed.settle(&self.gate.ledger, &self.live.subscribe(), &self.tasks);
         *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(feed);

@@ -10,6 +10,7 @@ use spotgate::radius::attribute::StatusType;
 use spotgate::sandbox::hotspot::{Answer, Hotspot, Record};
 use tempfile::TempDir;
 
+use crate::nexudus::{sandbox, source};
 use crate::support::postgres::Postgres;
 use crate::support::{FILE_SOURCE, Spotgate, configuration, configured, mac, printed, record, run, spotgate, with};
 
@@ -278,4 +279,56 @@ async fn daemons_go_by_the_databases_clock() {
     second.until("it is known", async || second.read("/v1/sessions").await.1["sessions"][0].is_object()).await;
     let used = second.read("/v1/sessions").await.1["sessions"][0]["seconds_used"].as_u64().unwrap();
     assert!(used < 60, "{used}");
+}
+
+/// How many calls a daemon has made to list tokens.
+async fn lists(spotgate: &Spotgate) -> f64 {
+    spotgate.metric("spotgate_source_requests_total{operation=\"list\",status=\"200\"}").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_daemon_asks_nexudus_for_all_and_writes_minutes_back_once() {
+    let server = Postgres::start();
+    let sandbox = sandbox(vec![record(1, "abc-123"), record(2, "def-456")]).await;
+    let often = "mirror_interval = \"1s\"\nrequests_per_minute = 100000\nwrite_back = true";
+    let settings = || {
+        let store = format!("[store]\nkind = \"postgres\"\nurl = \"{}\"\n", server.url());
+        configuration(&source(&sandbox, often), "disconnect_port = 0").replace("[store]\n", &store)
+    };
+    let first = Spotgate::start(&settings());
+    first.until("mirrored", async || first.metric("spotgate_tokens").await == 2.0).await;
+    let second = Spotgate::start(&settings());
+    second.until("taken over", async || second.metric("spotgate_tokens").await == 2.0).await;
+    assert_eq!((lists(&second).await, second.get("/readyz").await.1["degraded"].clone()), (0.0, json!([])));
+    sandbox.put_token(record(3, "new-789"));
+    sandbox.delete_token(2);
+    second
+        .until("what changed is known", async || {
+            let gone =
+                second.authorize(json!({"access_code": "def-456", "mac": mac(1).to_string(), "dry_run": true})).await;
+            gone["reason"] == "unknown_code" && second.metric("spotgate_tokens").await == 2.0
+        })
+        .await;
+    let admitted = hotspot(&second).login_pap("new-789", "", mac(1)).await.unwrap();
+    let stop = Record { status: StatusType::Stop, seconds: 600, ..of("new-789", mac(1), &admitted) };
+    hotspot(&second).account(&stop).await.unwrap();
+    let left = || sandbox.token(3).unwrap()["MinutesLeft"].clone();
+    first.until("written back", async || left() == json!(50)).await;
+    let unwritten = || async {
+        (
+            first.metric("spotgate_usage_unwritten_seconds").await,
+            second.metric("spotgate_usage_unwritten_seconds").await,
+        )
+    };
+    second.until("both know", async || unwritten().await == (0.0, 0.0)).await;
+    // A code that it did not know it has asked for itself.
+    let before = lists(&second).await;
+
+    // Whoever asked is gone: the other asks from where it stopped, and goes on writing.
+    drop(first.kill());
+    second.until("it asks", async || lists(&second).await > before + 2.0).await;
+    let admitted = hotspot(&second).login_pap("new-789", "", mac(2)).await.unwrap();
+    let stop = Record { status: StatusType::Stop, seconds: 1200, ..of("new-789", mac(2), &admitted) };
+    hotspot(&second).account(&stop).await.unwrap();
+    second.until("written back", async || left() == json!(30)).await;
 }
