@@ -82,6 +82,8 @@ if ! as_root unshare --net ip tuntap add dev probe mode tun >/dev/null 2>&1; the
   echo "NOT TRIED: ocserv, since this machine has no tun devices"
   skipped+=(--skip ocserv::)
 fi
+# The same tests for the other store.
+SPOTGATE_STORE=postgres cargo test --locked --test it -- accounting:: daemon:: decisions:: disconnect:: peers:: sessions::
 # Network namespaces are made by root alone.
 if [ "$(id -u)" = 0 ]; then
   cargo test --locked --test it -- "${skipped[@]}"

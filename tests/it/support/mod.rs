@@ -138,6 +138,13 @@ impl Spotgate {
         folder: Arc<TempDir>,
         configuration: &str,
     ) -> Self {
+        let store = postgres::url_for(folder.path()).filter(|_| !configuration.contains("kind = \"postgres\""));
+        let configuration = match store {
+            Some(url) => {
+                &*configuration.replace("[store]\n", &format!("[store]\nkind = \"postgres\"\nurl = \"{url}\"\n"))
+            }
+            None => configuration,
+        };
         command.args(["serve", "--config"]).arg(configured(&folder, configuration)).stdin(stdin);
         let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

@@ -1,10 +1,12 @@
 //! Debian's PostgreSQL, a server of its own for a test: on loopback, in a folder of its own, ended with the value.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -13,10 +15,37 @@ use tempfile::TempDir;
 
 use super::ledger::elapsed;
 
+/// Where the environment says `SPOTGATE_STORE=postgres`, the URL of a database for the daemon of this folder: the same tests
+/// then hold for both stores. One server serves all; it ends with this process.
+pub fn url_for(folder: &Path) -> Option<String> {
+    static SERVER: LazyLock<Mutex<(Postgres, HashMap<PathBuf, String>)>> =
+        LazyLock::new(|| Mutex::new((Postgres::start_by(Ends::WithTheProcess), HashMap::new())));
+    if std::env::var("SPOTGATE_STORE").ok()? != "postgres" {
+        return None;
+    }
+    let (server, databases) = &mut *SERVER.lock().unwrap();
+    let name = format!("of_daemon_{}", databases.len());
+    let name = databases.entry(folder.to_owned()).or_insert_with(|| {
+        let (made, said) = server.psql("postgres", &format!("CREATE DATABASE {name}"));
+        assert!(made, "{said}");
+        name
+    });
+    Some(format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/{name}", server.port))
+}
+
+/// When a server ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    WithTheValue,
+    /// Nobody drops what is static: a shell waits for the end of its input, which this process holds.
+    WithTheProcess,
+}
+
 /// A server, and its data.
 pub struct Postgres {
     folder: TempDir,
     port: u16,
+    ends: Ends,
     child: Option<Child>,
 }
 
@@ -25,6 +54,10 @@ const PASSWORD: &str = "correct-horse";
 impl Postgres {
     /// Makes a cluster with a database `spotgate`, and starts it.
     pub fn start() -> Self {
+        Self::start_by(Ends::WithTheValue)
+    }
+
+    fn start_by(ends: Ends) -> Self {
         // What is made in it belongs to another user.
         let folder = tempfile::Builder::new().prefix("spotgate-postgres").tempdir().unwrap();
         let (data, password) = (folder.path().join("data"), folder.path().join("password"));
@@ -50,7 +83,7 @@ impl Postgres {
         );
         let configuration = data.join("postgresql.conf");
         fs::write(&configuration, fs::read_to_string(&configuration).unwrap() + &lines).unwrap();
-        let mut server = Self { folder, port, child: None };
+        let mut server = Self { folder, port, ends, child: None };
         server.run();
         let (code, said) = server.psql("postgres", "CREATE DATABASE spotgate");
         assert!(code, "{said}");
@@ -64,10 +97,22 @@ impl Postgres {
 
     /// Starts the server on the data that there is, and waits until it answers.
     pub fn run(&mut self) {
-        let mut postgres = as_postgres("postgres");
-        postgres.arg("-D").arg(self.folder.path().join("data"));
+        let data = self.folder.path().join("data");
+        let mut postgres = match self.ends {
+            Ends::WithTheValue => as_postgres("postgres"),
+            Ends::WithTheProcess => {
+                let server = as_postgres("postgres");
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "\"$0\" \"$@\" </dev/null & cat >/dev/null; kill -QUIT $!; wait; rm -r \"$FOLDER\""]);
+                shell.arg(server.get_program()).args(server.get_args());
+                shell.process_group(0).current_dir("/").env("FOLDER", self.folder.path());
+                shell
+            }
+        };
+        postgres.arg("-D").arg(data);
+        let stdin = if self.ends == Ends::WithTheProcess { Stdio::piped() } else { Stdio::null() };
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        let child = postgres.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let child = postgres.stdin(stdin).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         let until = elapsed() + Duration::from_secs(60);
         while !self.psql("postgres", "SELECT 1").0 {
