@@ -431,7 +431,10 @@ impl Gate {
             }
         }
         // Where accounts are not written down, it may be one that another daemon, or this one later, knows.
-        let unknown = || Accounted { result: "unknown_session", written: self.ledger.nothing_written() };
+        let unknown = || Accounted {
+            result: "unknown_session",
+            written: self.ledger.nothing_written(progress.session.map(|(id, _)| id), now),
+        };
         // Its start was lost, or our memory of it. It counts all the same, if its token is at hand.
         let Claim::Code(code) = claim else { return unknown() };
         let Ok(token) = select(&at_hand, code, question, now, &mut ()) else { return unknown() };

@@ -44,6 +44,9 @@ pub use watch::{Room, Tell, Teller, watch};
 /// longest chain.
 const DUE_AT_MOST: usize = 3;
 
+/// How long what another daemon did may take to be heard of; mostly milliseconds.
+const HEARD_WITHIN: Seconds = Seconds(60);
+
 /// Accounts by token, and the codes that devices logged in with.
 #[derive(Debug)]
 pub struct Ledger {
@@ -86,6 +89,8 @@ pub enum Written {
     Shared(Vec<oneshot::Receiver<Result<(), Unwritten>>>),
     /// It is not, and will not be.
     Never(journal::Error),
+    /// It was not taken in: what it builds on is not known here yet.
+    NotYet,
 }
 
 /// Why what happened is not on disk.
@@ -122,6 +127,7 @@ impl Written {
                 Ok(())
             }
             Self::Never(error) => Err(error.into()),
+            Self::NotYet => Err(Unwritten::Raced),
         }
     }
 }
@@ -268,6 +274,10 @@ impl Ledger {
         };
         let ours = progress.session.map(|(id, _)| id);
         // Who knows our own name for it, and no device, need not name one.
+        if self.is_shared() && ours.is_some() && known().all(|session| Some(session.id) != ours) {
+            // Another daemon let it in, which was not heard yet: by the router's name an older one would be meant.
+            return None;
+        }
         let by_id = known().find(|session| Some(session.id) == ours && (device.is_none() || session.device == device));
         let of_device = |session: &&Session| session.device == device;
         // One whose login did not name it yet, over HTTP say, is known by its device.
@@ -545,9 +555,14 @@ impl Ledger {
         }
     }
 
-    /// Settled once it is known that what happens can be written down, where nothing had to be.
-    pub fn nothing_written(&self) -> Written {
-        if self.is_shared() { Written::Already } else { self.all_written() }
+    /// Settled once it is known that what happens can be written down, where nothing had to be: a session is not known. One that
+    /// another daemon let in a moment ago, by our own name for it, will be: its router is to say it again.
+    pub fn nothing_written(&self, ours: Option<SessionId>, now: Timestamp) -> Written {
+        if !self.is_shared() {
+            return self.all_written();
+        }
+        let is_new = ours.is_some_and(|id| Seconds::between(id.time(), now) <= HEARD_WITHIN);
+        if is_new && !self.is_away() { Written::NotYet } else { Written::Already }
     }
 
     /// Settled once everything that happened so far is on disk.
