@@ -93,6 +93,8 @@ pub struct Cluster {
     clock: Clock,
     /// The database was found to be back.
     joined: Notify,
+    /// Everything is to be compared.
+    missed: Notify,
     /// The daemon is done.
     pub ended: CancellationToken,
 }
@@ -125,15 +127,16 @@ impl Cluster {
             ledger: Arc::new(ledger),
             clock: clock.clone(),
             joined: Notify::new(),
+            missed: Notify::new(),
             ended: CancellationToken::new(),
         };
         let (runtime, looked_in) = (tokio::runtime::Handle::current(), cluster.database.clone());
         cluster.ledger.look_up_by(move |session| {
             runtime.block_on(looked_in.closed(&session.to_string())).map_err(|error| error.to_string())
         });
-        let filling = tokio::time::timeout(START_WITHIN, async {
+        let connecting = tokio::time::timeout(START_WITHIN, async {
             loop {
-                match cluster.fill(policy).await {
+                match cluster.prepare().await {
                     Err(error) if error.is_away() => {
                         tracing::warn!(%error, "the database is waited for");
                         tokio::time::sleep(TRY_EVERY).await;
@@ -142,14 +145,21 @@ impl Cluster {
                 }
             }
         });
-        match filling.await {
-            Ok(filled) => filled.map_err(Unusable::Database)?,
-            Err(_) => {
-                tracing::error!(
-                    "the database is away: sessions that others let in are not known, and what happens is kept here"
-                );
-                cluster.ledger.part("it was so at the start").await;
+        let filled = match connecting.await {
+            Ok(prepared) => {
+                prepared.map_err(Unusable::Database)?;
+                // However many accounts there are, as long as they come.
+                cluster.database.accounts(|row| cluster.ledger.heard(&row, policy)).await
             }
+            Err(_) => Err(database::Error::Away(format!("no answer within {} s", START_WITHIN.as_secs()))),
+        };
+        match filled {
+            Ok(()) => {}
+            Err(error) if error.is_away() => {
+                tracing::error!(%error, "the database is away: sessions that others let in are not known, and what happens is kept here");
+                cluster.ledger.part(&error.to_string()).await;
+            }
+            Err(error) => return Err(Unusable::Database(error)),
         }
         cluster.ledger.resume(owed, policy);
         Ok((cluster, trouble))
@@ -167,13 +177,12 @@ impl Cluster {
         Commons::new(self.database.clone(), Arc::clone(&self.ledger))
     }
 
-    async fn fill(&self, policy: &Policy) -> Result<(), database::Error> {
+    async fn prepare(&self) -> Result<(), database::Error> {
         let migrated = self.database.migrate().await?;
         if migrated.from != migrated.to {
             tracing::info!(from = migrated.from, to = migrated.to, "the database's schema is brought up to date");
         }
-        self.compare_clocks().await?;
-        self.database.accounts(|row| self.ledger.heard(&row, policy)).await
+        self.compare_clocks().await
     }
 
     /// Goes by the database's clock, as all daemons do: what one says of a session at a moment, another builds on.
@@ -226,7 +235,8 @@ impl Cluster {
     async fn hand_on(self: Arc<Self>, live: Current) {
         loop {
             if self.ledger.is_away() {
-                self.joined.notified().await;
+                // No longer than a try takes, should it be back between the question and the wait.
+                let _ = tokio::time::timeout(TRY_EVERY, self.joined.notified()).await;
                 continue;
             }
             let changes = self.ledger.take_changes(BATCH);
@@ -272,14 +282,13 @@ impl Cluster {
             if !self.ledger.is_away() {
                 continue;
             }
-            match self.database.migrate().await {
-                Ok(_) => {
+            match self.database.is_writable().await {
+                Ok(()) => {
                     self.ledger.join();
+                    // What was not heard meanwhile is compared.
+                    self.missed.notify_one();
                     tracing::info!(owed = self.ledger.owed(), "the database is back");
                     self.joined.notify_waiters();
-                    for _ in 0..LANES {
-                        self.joined.notify_one();
-                    }
                 }
                 Err(error) => tracing::debug!(%error, "the database is still away"),
             }
@@ -324,9 +333,6 @@ impl Cluster {
         loop {
             if let Err(error) = self.hear_until_it_fails(&live).await {
                 tracing::debug!(%error, "what others do is not heard");
-                if error.is_away() {
-                    self.part(&error.to_string()).await;
-                }
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
@@ -335,9 +341,13 @@ impl Cluster {
     async fn hear_until_it_fails(&self, live: &Current) -> Result<(), database::Error> {
         let mut listener = self.database.listen().await?;
         loop {
-            let news = match listener.next().await? {
-                Heard::Accounts(news) => news,
-                Heard::All => self.database.versions().await?,
+            let heard = tokio::select! {
+                heard = listener.next() => heard?,
+                () = self.missed.notified() => Heard::All,
+            };
+            let (news, is_all) = match heard {
+                Heard::Accounts(news) => (news, false),
+                Heard::All => (self.database.versions().await?, true),
             };
             let is_behind = |(token, version): &(TokenId, u64)| self.ledger.is_behind(*token, *version);
             let behind: Vec<TokenId> = news.into_iter().filter(is_behind).map(|(token, _)| token).collect();
@@ -346,6 +356,9 @@ impl Cluster {
                 for row in self.database.fetch(tokens).await? {
                     self.ledger.heard(&row, &current.settings.policy);
                 }
+            }
+            if is_all && !self.ledger.is_away() {
+                self.ledger.is_compared();
             }
         }
     }

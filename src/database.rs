@@ -7,6 +7,7 @@ mod schema;
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
@@ -100,6 +101,14 @@ fn words(error: &tokio_postgres::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+/// What a connection is told.
+#[derive(Debug)]
+struct News {
+    told: mpsc::Receiver<Notification>,
+    /// There was no room for more: everything is to be compared.
+    missed: std::sync::Arc<AtomicBool>,
 }
 
 /// A token that was put down.
@@ -387,6 +396,20 @@ impl Database {
         Ok(Timestamp::from_millisecond(row.try_get(0)?).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
+    /// Whether changes can be made.
+    ///
+    /// # Errors
+    ///
+    /// They cannot: it is away, or a standby.
+    pub async fn is_writable(&self) -> Result<(), Error> {
+        self.migrate().await?;
+        let rows = self.query("SELECT current_setting('transaction_read_only')::bool", &[]).await?;
+        match rows.first().map(|row| row.try_get(0)).transpose()? {
+            Some(false) => Ok(()),
+            _ => Err(Error::Away("it cannot be written".to_owned())),
+        }
+    }
+
     /// The server's version, and how many daemons are connected to it.
     ///
     /// # Errors
@@ -416,18 +439,19 @@ impl Database {
     }
 
     /// A connection of its own, and what it is told.
-    async fn connect(&self) -> Result<(Client, mpsc::Receiver<Notification>), Error> {
+    async fn connect(&self) -> Result<(Client, News), Error> {
         let connecting = self.address.config.connect(self.address.tls.clone());
         let connected = tokio::time::timeout(WITHIN, connecting).await;
         let (client, mut connection) = connected.map_err(|_| Error::late(WITHIN))??;
-        let (tell, news) = mpsc::channel(NEWS);
+        let (tell, told) = mpsc::channel(NEWS);
+        let missed = std::sync::Arc::new(AtomicBool::new(false));
+        let news = News { told, missed: std::sync::Arc::clone(&missed) };
         tokio::spawn(async move {
             while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notification(notification) = message
                     && tell.try_send(notification).is_err()
                 {
-                    // Nobody listens, or too slowly: a new connection compares everything.
-                    return;
+                    missed.store(true, Ordering::Release);
                 }
             }
         });

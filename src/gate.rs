@@ -135,9 +135,6 @@ type Settling = (Answer, Written);
 /// the database does.
 const RACES: usize = 20;
 
-/// How long the database is waited for, at most: what hands changes to it says far sooner that it is away.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
-
 /// What was obtained from the source for this login so far.
 pub type Obtained = Vec<(Claim, Found)>;
 
@@ -264,7 +261,7 @@ impl Gate {
         if !self.ledger.is_shared() {
             return Ok(());
         }
-        tokio::time::timeout(WRITTEN_WITHIN, written.settled()).await.unwrap_or(Err(Unwritten::Stopping))
+        written.settled().await
     }
 
     /// What follows from a decision that counts.

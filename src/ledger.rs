@@ -16,6 +16,7 @@ mod written;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
@@ -43,6 +44,9 @@ pub use watch::{Room, Tell, Teller, watch};
 /// What is due may make more due: that somebody is gone, and so the pool is empty, and so somebody else is gone, is the
 /// longest chain.
 const DUE_AT_MOST: usize = 3;
+
+/// How long the database is waited for, at most: what hands changes to it says far sooner that it is away.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long what another daemon did may take to be heard of; mostly milliseconds.
 const HEARD_WITHIN: Seconds = Seconds(60);
@@ -108,6 +112,9 @@ pub enum Unwritten {
     /// Whoever hands changes on is gone.
     #[error("the daemon is stopping")]
     Stopping,
+    /// It may be taken in still.
+    #[error("the database has not answered")]
+    Late,
 }
 
 impl Written {
@@ -121,10 +128,13 @@ impl Written {
             Self::Already => Ok(()),
             Self::Soon(ack) => Ok(ack.await?),
             Self::Shared(all) => {
-                for heard in all {
-                    heard.await.unwrap_or(Err(Unwritten::Stopping))?;
-                }
-                Ok(())
+                let all = async {
+                    for heard in all {
+                        heard.await.unwrap_or(Err(Unwritten::Stopping))?;
+                    }
+                    Ok(())
+                };
+                tokio::time::timeout(ANSWERED_WITHIN, all).await.unwrap_or(Err(Unwritten::Late))
             }
             Self::Never(error) => Err(error.into()),
             Self::NotYet => Err(Unwritten::Raced),
@@ -209,7 +219,7 @@ impl Ledger {
                 }
                 None => Event::Admitted(Box::new(grant.session(id, token, question, now))),
             });
-            written = self.change_as(Rests::OnAccount, &mut shard, token.id, account, policy, now, &events);
+            written = self.change_as(Rests::Account, &mut shard, token.id, account, policy, now, &events);
             drop(shard);
             if let Some(device) = question.login.device {
                 self.devices.remember(device, token.id);
@@ -242,7 +252,7 @@ impl Ledger {
         let id = session.id;
         events.push(Event::Admitted(Box::new(session)));
         events.push(reported(id, progress));
-        let written = self.change_as(Rests::OnAccount, &mut shard, token.id, account, question.policy, now, &events);
+        let written = self.change_as(Rests::Account, &mut shard, token.id, account, question.policy, now, &events);
         drop(shard);
         if let Some(device) = question.login.device {
             self.devices.remember(device, token.id);
@@ -511,7 +521,7 @@ impl Ledger {
             if due.is_empty() {
                 return Some(account);
             }
-            let _ = self.change_as(Rests::OnAccount, shard, token, account, policy, now, &due);
+            let _ = self.change_as(Rests::Time, shard, token, account, policy, now, &due);
         }
         shard.account(token)
     }
@@ -527,7 +537,7 @@ impl Ledger {
         now: Timestamp,
         events: &[Event],
     ) -> Written {
-        self.change_as(Rests::OnNames, shard, token, account, policy, now, events)
+        self.change_as(Rests::Names, shard, token, account, policy, now, events)
     }
 
     #[expect(clippy::too_many_arguments, reason = "an account, where it lies, and what happens to it")]
@@ -562,7 +572,8 @@ impl Ledger {
             return self.all_written();
         }
         let is_new = ours.is_some_and(|id| Seconds::between(id.time(), now) <= HEARD_WITHIN);
-        if is_new && !self.is_away() { Written::NotYet } else { Written::Already }
+        // A daemon that has not compared everything yet may know nothing of older ones either.
+        if is_new || ours.is_some() && !self.is_up_to_date() { Written::NotYet } else { Written::Already }
     }
 
     /// Settled once everything that happened so far is on disk.

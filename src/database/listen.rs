@@ -1,11 +1,11 @@
 //! Connections that last: what others change is heard on one, another holds the lock of the daemon that leads.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_postgres::{Client, Notification};
+use tokio_postgres::Client;
 
-use super::{Database, Error, WITHIN};
+use super::{Database, Error, News, WITHIN};
 use crate::core::ident::TokenId;
 
 /// How long a connection may be silent before it is asked whether it is still there.
@@ -24,7 +24,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Listener {
     client: Client,
-    news: mpsc::Receiver<Notification>,
+    news: News,
     has_begun: bool,
 }
 
@@ -69,14 +69,20 @@ impl Listener {
             return Ok(Heard::All);
         }
         loop {
-            match tokio::time::timeout(SILENCE, self.news.recv()).await {
+            let heard = tokio::time::timeout(SILENCE, self.news.told.recv()).await;
+            if self.news.missed.swap(false, Ordering::AcqRel) {
+                // Whatever waits is in it.
+                while self.news.told.try_recv().is_ok() {}
+                return Ok(Heard::All);
+            }
+            match heard {
                 Ok(Some(notification)) => {
                     let mut accounts = Vec::new();
                     if !read(notification.payload(), &mut accounts) {
                         return Ok(Heard::All);
                     }
                     // Whatever came meanwhile is heard with it.
-                    while let Ok(notification) = self.news.try_recv() {
+                    while let Ok(notification) = self.news.told.try_recv() {
                         if !read(notification.payload(), &mut accounts) {
                             return Ok(Heard::All);
                         }

@@ -62,7 +62,7 @@ BEGIN
     taken AS (SELECT * FROM changed UNION ALL SELECT * FROM made)
     SELECT coalesce(array_agg(t.token), '{}'), coalesce(array_agg(t.token || ':' || t.version), '{}') INTO done, news FROM taken t;
     INSERT INTO spotgate_session (session, token, ended_at, payload)
-    SELECT c.session, c.token, c.ended_at, c.payload::json
+    SELECT DISTINCT ON (c.session) c.session, c.token, c.ended_at, c.payload::json
     FROM unnest(closed, closed_of, closed_at, closed_payloads) AS c (session, token, ended_at, payload)
     WHERE c.token = ANY (done) ORDER BY c.session
     ON CONFLICT (session) DO UPDATE SET token = excluded.token, ended_at = excluded.ended_at, payload = excluded.payload;

@@ -83,7 +83,7 @@ impl Ledger {
         }
         let intent = then.settlement(read, policy, now);
         events.extend(intent.map(Event::Settling));
-        let written = self.change_as(Rests::OnAccount, &mut shard, read.id, account, policy, now, &events);
+        let written = self.change_as(Rests::Account, &mut shard, read.id, account, policy, now, &events);
         intent.map(|intent| (intent, written))
     }
 

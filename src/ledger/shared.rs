@@ -80,9 +80,11 @@ pub enum Swapped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rests {
     /// On what is said of sessions by their names: it does.
-    OnNames,
+    Names,
     /// On the account as it stood: it must be decided anew.
-    OnAccount,
+    Account,
+    /// On that, and on silence: without the database it holds here alone, since others may have heard what this daemon did not.
+    Time,
 }
 
 /// What this daemon did that the database does not have yet, and which version it has.
@@ -101,6 +103,8 @@ pub(super) struct Shared {
     is_away: AtomicBool,
     /// Of all daemons, this one writes minutes upstream.
     leads: AtomicBool,
+    /// Everything was compared since the database was there last.
+    is_up_to_date: AtomicBool,
     outbox: Mutex<Option<Outbox>>,
     closed: OnceLock<LookUp>,
 }
@@ -178,6 +182,7 @@ impl Default for Shared {
             away: Mutex::default(),
             is_away: AtomicBool::default(),
             leads: AtomicBool::default(),
+            is_up_to_date: AtomicBool::default(),
             closed: OnceLock::new(),
             outbox: Mutex::default(),
         }
@@ -196,7 +201,14 @@ impl Shared {
         let events = events.to_vec();
         let mut deed = Deed { at: now, events, ends, rests, done: None, is_kept: false };
         if self.is_away.load(Ordering::Acquire) {
-            deed.rests = Rests::OnNames;
+            if deed.waits_for_the_database() {
+                return Written::NotYet;
+            }
+            if rests == Rests::Time {
+                self.add(&mut place, token, deed);
+                return Written::Already;
+            }
+            deed.rests = Rests::Names;
             let written = self.keep(token, &mut deed);
             self.add(&mut place, token, deed);
             return written;
@@ -242,7 +254,7 @@ impl Shared {
                 let (done, heard) = oneshot::channel();
                 let (events, ends) = (Vec::new(), Ends::default());
                 // Nothing rests on it.
-                let (at, rests, done) = (Timestamp::UNIX_EPOCH, Rests::OnNames, Some(done));
+                let (at, rests, done) = (Timestamp::UNIX_EPOCH, Rests::Names, Some(done));
                 busy.pending.push_back(Deed { at, events, ends, rests, done, is_kept: false });
                 self.queue(*token, busy);
                 all.push(heard);
@@ -265,7 +277,7 @@ impl Busy {
         (self.version, self.handed_on) = (version, None);
         let mut account = fresh;
         for mut deed in mem::take(&mut self.pending) {
-            if deed.rests == Rests::OnAccount {
+            if deed.rests != Rests::Names {
                 deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
@@ -329,6 +341,18 @@ impl Ledger {
             Book::Shared(shared) => shared.leads.load(Ordering::Acquire) && !self.is_away(),
             _ => true,
         }
+    }
+
+    /// Everything was compared with the database just now.
+    pub fn is_compared(&self) {
+        if let Book::Shared(shared) = &self.book {
+            shared.is_up_to_date.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether every session that others let in is known here, but for those of the latest moment.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        !matches!(&self.book, Book::Shared(shared) if !shared.is_up_to_date.load(Ordering::Acquire))
     }
 
     /// From now on it is this daemon, or not, that writes minutes upstream.

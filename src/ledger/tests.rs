@@ -359,7 +359,7 @@ fn a_session_that_authenticates_again_goes_on_and_counts_once() {
     assert_eq!((first.session_timeout, first.renews), (Seconds(3600), None));
     let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
     let report = |session: SessionId, news, second: i64| {
-        let at = at(NOON).saturating_add(std::time::Duration::from_secs(second.unsigned_abs())).unwrap();
+        let at = at(NOON).saturating_add(Duration::from_secs(second.unsigned_abs())).unwrap();
         let seconds = Seconds(second.unsigned_abs());
         let report = Report { at, seconds, input_octets: 0, output_octets: 0 };
         let progress = Progress { session: Some((session, TokenId(1))), news, report, unmeasured: false };

@@ -93,11 +93,11 @@ impl Ledger {
                     }
                     continue;
                 }
-                let _ = self.change_as(Rests::OnAccount, &mut shard, token, account, policy, now, &due);
+                let _ = self.change_as(Rests::Time, &mut shard, token, account, policy, now, &due);
                 for id in told {
                     let Some(account) = shard.account(token) else { break };
                     let telling = [Event::Telling { session: id }];
-                    let claimed = self.change_as(Rests::OnAccount, &mut shard, token, account, policy, now, &telling);
+                    let claimed = self.change_as(Rests::Time, &mut shard, token, account, policy, now, &telling);
                     let found = shard.find(token, id);
                     tells.extend(found.map(|found| Tell { token, session: found.session, claimed }));
                 }

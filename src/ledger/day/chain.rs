@@ -1,10 +1,8 @@
 //! The same day with three daemons on one database: a router asks whichever it likes, which may not have heard of what another
 //! did a moment ago; one may go at any time, and comes back with what the database has.
 
-use std::task::{Context, Poll, Waker};
-
 use super::*;
-use crate::ledger::shared::tests::Database;
+use crate::ledger::shared::tests::{Database, outcome};
 
 const DAEMONS: usize = 3;
 
@@ -127,10 +125,9 @@ impl Day {
             assert!(!matches!(written, Written::Never(_)));
             return true;
         }
-        let mut settled = std::pin::pin!(written.settled());
-        match settled.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(Unwritten::Raced)) => false,
+        match outcome(written) {
+            Some(Ok(())) => true,
+            Some(Err(Unwritten::Raced)) => false,
             other => panic!("{self:?}: {other:?}"),
         }
     }

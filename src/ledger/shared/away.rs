@@ -116,7 +116,7 @@ impl Ledger {
             let mut shard = self.shards.of(token);
             let mut account = shard.account(token).unwrap_or_default();
             let ends = applied(token, &mut account, policy, at, std::slice::from_ref(&event));
-            let rests = Rests::OnNames;
+            let rests = Rests::Names;
             let deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
             if let Some(outbox) = &mut *lock(&shared.outbox) {
                 outbox.owed += 1;
@@ -134,15 +134,22 @@ impl Ledger {
         }
         // Seen by whoever takes a place's lock from now on.
         shared.is_away.store(true, Ordering::Release);
+        shared.is_up_to_date.store(false, Ordering::Release);
         let mut kept = Vec::new();
         for place in &shared.places {
             for (token, busy) in &mut lock(place).busy {
                 let waiting = busy.pending.iter_mut().filter(|deed| !deed.waits_for_the_database());
                 for deed in waiting {
                     let Some(done) = deed.done.take() else { continue };
-                    // It counts from now on.
-                    deed.rests = Rests::OnNames;
-                    kept.push((done, shared.keep(*token, deed)));
+                    if deed.rests == Rests::Time {
+                        let _ = done.send(Ok(()));
+                        continue;
+                    }
+                    // It counts from now on; but who is let in was decided as if the database were there.
+                    let decided_anew = deed.rests == Rests::Account;
+                    deed.rests = Rests::Names;
+                    let written = shared.keep(*token, deed);
+                    kept.push((done, if decided_anew { Written::NotYet } else { written }));
                 }
             }
         }
@@ -176,10 +183,23 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// The disk failed: it is handed on once more after a restart, which changes nothing.
+    /// The disk failed: it is tried again. What is handed on once more after a restart counts once, as long as accounts remember
+    /// the sessions.
     pub async fn clear(&self) -> Result<(), Unwritten> {
         let Book::Shared(shared) = &self.book else { return Ok(()) };
-        let cut = match &mut *lock(&shared.outbox) {
+        let outcome = shared.cut().await;
+        if outcome.is_err()
+            && let Some(outbox) = &mut *lock(&shared.outbox)
+        {
+            outbox.is_used = true;
+        }
+        outcome
+    }
+}
+
+impl Shared {
+    async fn cut(&self) -> Result<(), Unwritten> {
+        let cut = match &mut *lock(&self.outbox) {
             // Under the lock, so that nothing is forgotten that comes meanwhile.
             Some(outbox) if outbox.is_used && outbox.owed == 0 => {
                 outbox.is_used = false;
@@ -193,7 +213,7 @@ impl Ledger {
 
 impl Deed {
     /// Whether it may only be done once the database has it: minutes are not written upstream by two.
-    fn waits_for_the_database(&self) -> bool {
+    pub(super) fn waits_for_the_database(&self) -> bool {
         self.events.iter().any(|event| matches!(event, Event::Settling(_)))
     }
 

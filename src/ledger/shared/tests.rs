@@ -35,13 +35,24 @@ fn limited(id: i64, user_limit: i32) -> AccessToken {
 }
 
 /// Whether something came of a [`Written`], and what.
-fn outcome(written: Written) -> Option<Result<(), Unwritten>> {
-    use std::task::{Context, Poll, Waker};
-    let mut settled = std::pin::pin!(written.settled());
-    match settled.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => Some(outcome),
-        Poll::Pending => None,
+pub(in crate::ledger) fn outcome(written: Written) -> Option<Result<(), Unwritten>> {
+    let Written::Shared(all) = written else {
+        // No disk is asked.
+        return match written {
+            Written::Already => Some(Ok(())),
+            Written::NotYet => Some(Err(Unwritten::Raced)),
+            other => panic!("{other:?}"),
+        };
+    };
+    for mut heard in all {
+        match heard.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Some(Err(error)),
+            Err(oneshot::error::TryRecvError::Empty) => return None,
+            Err(oneshot::error::TryRecvError::Closed) => return Some(Err(Unwritten::Stopping)),
+        }
     }
+    Some(Ok(()))
 }
 
 /// The same, where a disk answers.
@@ -397,6 +408,45 @@ async fn without_the_database_what_happens_is_kept_and_handed_on_later() {
     chain.begins(0);
     chain.settle();
     assert_eq!(chain.database.rows, rows, "nothing is handed on twice");
+}
+
+#[tokio::test]
+async fn what_a_daemon_concludes_from_silence_holds_only_for_itself() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let _ = chain.admit(0, &limited(1, 1), 1, 0);
+    chain.settle();
+    let session = chain.sessions(0, 1)[0].id;
+    chain.daemons[0].part("gone").await;
+    for seconds in [300, 600, 900, 1200] {
+        assert!(counts({
+            let reported = chain.report(1, 1, 1, session, News::Interim, seconds).unwrap();
+            chain.exchange(1);
+            reported
+        }));
+    }
+    // Nobody has told it anything: it takes the session for gone, and has the place for another.
+    let _ = chain.daemons[0].due(&chain.policy, at(1200), &mut |_| Room::Free);
+    assert!(chain.sessions(0, 1).is_empty());
+    let _ = chain.daemons[0].order(session, crate::core::ending::Cause::Operator, &chain.policy, at(1201));
+    chain.daemons[0].join();
+    chain.settle();
+    for daemon in 0..3 {
+        assert_eq!(chain.sessions(daemon, 1).len(), 1, "it was never gone");
+    }
+    assert_eq!(chain.database.account(1).usage(&chain.policy, at(1200)), Seconds(1200));
+}
+
+#[tokio::test]
+async fn who_is_let_in_when_the_database_goes_is_decided_anew() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let (_, written) = chain.admit(0, &limited(1, 1), 1, 0);
+    chain.daemons[0].part("gone").await;
+    assert!(matches!(written.settled().await, Err(Unwritten::Raced)));
+    let (decision, written) = chain.admit(0, &limited(1, 1), 1, 1);
+    assert!(matches!(decision, Decision::Allow(_)), "by what holds without it");
+    written.settled().await.unwrap();
 }
 
 #[tokio::test]
