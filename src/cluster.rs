@@ -5,6 +5,7 @@
 
 pub mod copy;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::core::ident::TokenId;
 use crate::core::policy::Policy;
 use crate::database::{self, DAEMON, Database, Heard};
 use crate::journal::OpenError;
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Ledger, Swapped};
 use crate::live::Current;
 use crate::mirror::Commons;
 
@@ -29,6 +30,9 @@ const BATCH: usize = 256;
 
 /// Statements under way at once: while one waits for the database's disk, the next is made.
 const LANES: usize = 4;
+
+/// Tasks beside those.
+const OTHERS: usize = 4;
 
 /// How often a database that is away is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +51,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often sessions beyond `retain_sessions` are forgotten, a few thousand each time.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// One time in so many, all accounts are looked through for such that are over.
+const LOOKED_THROUGH_EVERY: u32 = 60;
 
 /// The role of the daemon that writes minutes upstream.
 const LEADER: &str = "leader";
@@ -83,6 +90,18 @@ pub async fn read(database: &Database, policy: &Policy) -> Result<(Ledger, usize
     let (ledger, mut unreadable) = (Ledger::default(), 0);
     database.accounts(|row| unreadable += usize::from(!ledger.take_in(&row, policy))).await?;
     Ok((ledger, unreadable))
+}
+
+/// Changes that were taken from a ledger. Where nothing becomes known of them, by an error or a panic, they are given again.
+struct Taken<'a> {
+    ledger: &'a Ledger,
+    open: Vec<&'a [Change]>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.open.iter().copied().flatten().for_each(|change| self.ledger.not_swapped(change.token));
+    }
 }
 
 /// The way between a ledger and its database.
@@ -162,7 +181,23 @@ impl Cluster {
             Err(error) => return Err(Unusable::Database(error)),
         }
         cluster.ledger.resume(owed, policy);
+        if !cluster.ledger.is_away()
+            && let Err(error) = cluster.forget_what_is_over(policy).await
+        {
+            cluster.ledger.part(&error.to_string()).await;
+        }
         Ok((cluster, trouble))
+    }
+
+    /// What was kept here of sessions that are over in the database was handed on before this daemon, or its connection, died;
+    /// their accounts may have forgotten them since.
+    async fn forget_what_is_over(&self, policy: &Policy) -> Result<(), database::Error> {
+        let kept = self.ledger.kept_admissions();
+        for some in kept.chunks(FETCHED) {
+            let over = self.database.which_ended(some).await?;
+            self.ledger.are_over(&over.into_iter().collect(), policy);
+        }
+        Ok(())
     }
 
     /// The accounts.
@@ -221,15 +256,28 @@ impl Cluster {
     /// Hands on and hears, for ever.
     pub async fn run(self: Arc<Self>, live: Current) {
         let mut tasks = JoinSet::new();
-        for _ in 0..LANES {
-            tasks.spawn(Arc::clone(&self).hand_on(live.clone()));
+        let task = |number: usize| {
+            let (cluster, live) = (Arc::clone(&self), live.clone());
+            async move {
+                match number {
+                    0 => cluster.hear(live).await,
+                    1 => cluster.lead(live).await,
+                    2 => cluster.keep_time().await,
+                    3 => cluster.watch_for_the_database(live).await,
+                    _ => cluster.hand_on(live).await,
+                }
+            }
+        };
+        let mut numbers: HashMap<_, _> =
+            (0..OTHERS + LANES).map(|number| (tasks.spawn(task(number)).id(), number)).collect();
+        // They end only by being dropped, or by a panic: a fault of ours that may not be met again.
+        while let Some(ended) = tasks.join_next_with_id().await {
+            let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+            let Some(number) = numbers.remove(&id) else { continue };
+            tracing::error!(number, "a task of the way to the database ended, and begins anew");
+            tokio::time::sleep(TRY_EVERY).await;
+            numbers.insert(tasks.spawn(task(number)).id(), number);
         }
-        tasks.spawn(Arc::clone(&self).hear(live.clone()));
-        tasks.spawn(Arc::clone(&self).lead(live));
-        tasks.spawn(Arc::clone(&self).keep_time());
-        tasks.spawn(self.watch_for_the_database());
-        // They end only by being dropped, or by a panic, after which the others go on.
-        while tasks.join_next().await.is_some() {}
     }
 
     async fn hand_on(self: Arc<Self>, live: Current) {
@@ -253,17 +301,30 @@ impl Cluster {
     }
 
     async fn hand_on_these(&self, changes: &[Change], policy: &Policy) {
-        match self.database.swap(changes).await {
-            Ok(swapped) => {
-                for (change, swapped) in changes.iter().zip(swapped) {
-                    self.ledger.swapped(change.token, swapped, policy);
+        let mut taken = Taken { ledger: &self.ledger, open: vec![changes] };
+        while let Some(changes) = taken.open.last().copied() {
+            let swapped = match (self.database.swap(changes).await, changes) {
+                (Ok(swapped), _) => swapped,
+                (Err(database::Error::Refused(why)), [change]) => {
+                    tracing::error!(token = %change.token, why, "the database does not take what happened to an account");
+                    vec![Swapped::Refused]
                 }
-            }
-            Err(error) => {
-                for change in changes {
-                    self.ledger.not_swapped(change.token);
+                // Of those of one statement, one is in the way of the others.
+                (Err(database::Error::Refused(_)), _) => {
+                    let (some, others) = changes.split_at(changes.len() / 2);
+                    taken.open.pop();
+                    taken.open.extend([some, others]);
+                    continue;
                 }
-                self.part(&error.to_string()).await;
+                (Err(error), _) => {
+                    drop(taken);
+                    self.part(&error.to_string()).await;
+                    return;
+                }
+            };
+            taken.open.pop();
+            for (change, swapped) in changes.iter().zip(swapped) {
+                self.ledger.swapped(change.token, swapped, policy);
             }
         }
     }
@@ -276,13 +337,19 @@ impl Cluster {
     }
 
     /// Finds out when a database that is away is back.
-    async fn watch_for_the_database(self: Arc<Self>) {
+    async fn watch_for_the_database(self: Arc<Self>, live: Current) {
         loop {
             tokio::time::sleep(TRY_EVERY).await;
             if !self.ledger.is_away() {
                 continue;
             }
-            match self.database.is_writable().await {
+            let current = Arc::clone(&live.borrow());
+            let policy = &current.settings.policy;
+            let is_back = async {
+                self.database.is_writable().await?;
+                self.forget_what_is_over(policy).await
+            };
+            match is_back.await {
                 Ok(()) => {
                     self.ledger.join();
                     // What was not heard meanwhile is compared.
@@ -318,14 +385,25 @@ impl Cluster {
 
     /// Forgets what is older than it is to be kept, for ever.
     async fn forget(&self, live: &Current) {
-        loop {
+        for round in 0u32.. {
             let retain = live.borrow().settings.store.retain_sessions;
             let before = self.clock.now().wall.saturating_sub(retain).unwrap_or(Timestamp::MIN);
             if let Err(error) = self.database.retain(before.as_millisecond()).await {
                 tracing::debug!(%error, "old sessions could not be forgotten");
             }
+            if round.is_multiple_of(LOOKED_THROUGH_EVERY)
+                && let Err(error) = self.forget_accounts(before).await
+            {
+                tracing::debug!(%error, "old accounts could not be forgotten");
+            }
             tokio::time::sleep(FORGET_EVERY).await;
         }
+    }
+
+    async fn forget_accounts(&self, ended_before: Timestamp) -> Result<(), database::Error> {
+        let ledger = Arc::clone(&self.ledger);
+        let looking = tokio::task::spawn_blocking(move || ledger.over(ended_before)).await;
+        self.database.forget(&looking.unwrap_or_default()).await
     }
 
     /// Hears what others do.
@@ -347,8 +425,11 @@ impl Cluster {
             };
             let (news, is_all) = match heard {
                 Heard::Accounts(news) => (news, false),
-                Heard::All => (self.database.versions().await?, true),
+                Heard::All => (self.compare().await?, true),
             };
+            for (token, _) in news.iter().filter(|(_, version)| *version == 0) {
+                self.ledger.gone(*token, None);
+            }
             let is_behind = |(token, version): &(TokenId, u64)| self.ledger.is_behind(*token, *version);
             let behind: Vec<TokenId> = news.into_iter().filter(is_behind).map(|(token, _)| token).collect();
             for tokens in behind.chunks(FETCHED) {
@@ -361,6 +442,18 @@ impl Cluster {
                 self.ledger.is_compared();
             }
         }
+    }
+
+    /// What stands in the database. What stood here before and does not there, or earlier, was forgotten meanwhile.
+    async fn compare(&self) -> Result<Vec<(TokenId, u64)>, database::Error> {
+        let known = self.ledger.versions();
+        let there: HashMap<TokenId, u64> = self.database.versions().await?.into_iter().collect();
+        for (token, version) in known {
+            if there.get(&token).is_none_or(|stands| *stands < version) {
+                self.ledger.gone(token, Some(version));
+            }
+        }
+        Ok(there.into_iter().collect())
     }
 
     /// Waits until what is left has been handed on, no longer than `within`.

@@ -22,7 +22,7 @@ pub use address::AddressError;
 pub use listen::{Heard, Lease, Listener};
 pub use schema::Migrated;
 
-use crate::core::ident::TokenId;
+use crate::core::ident::{SessionId, TokenId};
 use crate::ledger::{Change, Closed, Row, Swapped};
 
 /// Connections, at most: what is handed on, what is fetched, and room for who looks something up.
@@ -40,6 +40,9 @@ const NEXT_WITHIN: Duration = Duration::from_secs(10);
 /// Sessions forgotten at once.
 const FORGOTTEN_AT_ONCE: i64 = 5000;
 
+/// Accounts that one notification tells of: it holds 8000 octets, and a token and a version take 42 at most.
+const TOLD_AT_ONCE: usize = 150;
+
 /// Notifications that wait to be looked at; beyond, everything is compared.
 const NEWS: usize = 1024;
 
@@ -49,6 +52,9 @@ pub enum Error {
     /// Try again: it is not reachable, not ready, or cannot be written now.
     #[error("{0}")]
     Away(String),
+    /// Go on without: it does not take this, whoever asks and however often.
+    #[error("{0}")]
+    Refused(String),
     /// Stop: a person must act.
     #[error("{0}")]
     Stop(String),
@@ -74,8 +80,14 @@ impl From<tokio_postgres::Error> for Error {
             return if words.contains("TLS") { Self::Stop(words) } else { Self::Away(words) };
         };
         // PostgreSQL, Appendix A.
-        let waits = ["08", "25", "40", "53", "55", "57", "58"].iter().any(|class| code.code().starts_with(class));
-        if waits && *code != SqlState::DATABASE_DROPPED { Self::Away(words) } else { Self::Stop(words) }
+        let is_of = |classes: &[&str]| classes.iter().any(|class| code.code().starts_with(class));
+        if is_of(&["08", "25", "40", "53", "55", "57", "58"]) && *code != SqlState::DATABASE_DROPPED {
+            Self::Away(words)
+        } else if is_of(&["21", "22", "23", "54"]) {
+            Self::Refused(words)
+        } else {
+            Self::Stop(words)
+        }
     }
 }
 
@@ -89,8 +101,11 @@ impl From<PoolError> for Error {
     }
 }
 
-/// What went wrong, down to its cause.
+/// What went wrong, down to its cause; but not the server's details, which may be of what was written.
 fn words(error: &tokio_postgres::Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        return format!("{} ({})", said.message(), said.code().code());
+    }
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -281,6 +296,18 @@ impl Database {
         rows.first().map(ended).transpose()
     }
 
+    /// Which of these sessions have ended, as far as they are still kept.
+    ///
+    /// # Errors
+    ///
+    /// The database did not say.
+    pub async fn which_ended(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+        let names: Vec<String> = sessions.iter().map(SessionId::to_string).collect();
+        let rows = self.query("SELECT session FROM spotgate_session WHERE session = ANY ($1)", &[&names]).await?;
+        let names = rows.iter().map(|row| row.try_get::<_, String>(0)).collect::<Result<Vec<_>, _>>()?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// Some sessions that ended, by their names, after this one.
     ///
     /// # Errors
@@ -385,6 +412,25 @@ impl Database {
         .await
     }
 
+    /// Forgets these accounts, as far as they still stand at these versions, and tells all daemons. It waits for nobody who
+    /// changes one of them.
+    ///
+    /// # Errors
+    ///
+    /// The database did not.
+    pub async fn forget(&self, accounts: &[(TokenId, u64)]) -> Result<(), Error> {
+        let forget = "WITH gone AS (DELETE FROM spotgate_account WHERE token IN
+                (SELECT a.token FROM spotgate_account a JOIN unnest($1::bigint[], $2::bigint[]) AS g (token, version)
+                    ON a.token = g.token AND a.version = g.version FOR UPDATE OF a SKIP LOCKED) RETURNING token)
+            SELECT pg_notify('spotgate_account', string_agg(token || ':0', ',')) FROM gone";
+        for some in accounts.chunks(TOLD_AT_ONCE) {
+            let tokens: Vec<i64> = some.iter().map(|(token, _)| token.0).collect();
+            let versions: Vec<i64> = some.iter().map(|(_, version)| number(*version)).collect();
+            self.query(forget, &[&tokens, &versions]).await?;
+        }
+        Ok(())
+    }
+
     /// The server's clock.
     ///
     /// # Errors
@@ -405,7 +451,8 @@ impl Database {
         self.migrate().await?;
         let rows = self.query("SELECT current_setting('transaction_read_only')::bool", &[]).await?;
         match rows.first().map(|row| row.try_get(0)).transpose()? {
-            Some(false) => Ok(()),
+            // That this daemon may, too.
+            Some(false) => self.swap(&[]).await.map(drop),
             _ => Err(Error::Away("it cannot be written".to_owned())),
         }
     }

@@ -106,8 +106,8 @@ pub enum Unwritten {
     /// Another daemon has changed the account that it was decided on, and it has not happened: decide anew.
     #[error("another daemon was faster")]
     Raced,
-    /// The account as it stands in the database cannot be read, and so not changed.
-    #[error("the account in the database cannot be read")]
+    /// The account as it stands in the database cannot be read, or the database does not take what it is to be.
+    #[error("the account in the database cannot be read or changed")]
     Unreadable,
     /// Whoever hands changes on is gone.
     #[error("the daemon is stopping")]
@@ -240,10 +240,10 @@ impl Ledger {
         progress: &Progress,
         now: Timestamp,
     ) -> Reported {
-        // Our own name for it says when it was let in. A broken counter is believed no more about when a session began than
-        // about how long it took.
-        let began = progress.session.map_or(session.admitted_at, |(id, _)| session.admitted_at.min(id.time()));
-        session.admitted_at = began.max(session.granted.before(progress.report.at));
+        // Our own name for it says when it was let in, whatever its router counts. A broken counter is believed no more about when
+        // a session began than about how long it took.
+        let counted = session.admitted_at.max(session.granted.before(progress.report.at));
+        session.admitted_at = progress.session.map_or(counted, |(id, _)| id.time().min(progress.report.at));
         session.reported =
             Some(Report { at: session.admitted_at, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 });
         let mut shard = self.shards.of(token.id);

@@ -150,17 +150,17 @@ impl Account {
     }
 
     fn admit(&mut self, session: &Session) -> Vec<SessionId> {
-        let known = self.sessions.iter().chain(self.ended.iter().map(|ended| &ended.session));
-        if known.into_iter().any(|known| known.id == session.id) {
+        if self.knows(session.id) {
             return Vec::new();
         }
         let now = session.admitted_at;
         let is_old = |live: &Session| live.endpoint().is_same(&session.endpoint());
         // One that became known by a report may be the older one: then it is over already, and the report is late news.
-        let is_newer = |live: &Session| is_old(live) && live.admitted_at > now;
-        if session.reported.is_some() && self.sessions.iter().any(is_newer) {
-            self.end(session.clone(), now, Seconds::ZERO, false);
-            return Vec::new();
+        if session.reported.is_some()
+            && let Some(followed) = self.followed(session)
+        {
+            self.end(session.clone(), now, session.counts_without_stop(followed), false);
+            return vec![session.id];
         }
         let replaced: Vec<Session> = self.sessions.extract_if(.., |live| is_old(live)).collect();
         let ended = replaced.iter().map(|old| old.id).collect();
@@ -180,6 +180,20 @@ impl Account {
         self.sessions.reserve_exact(1);
         self.sessions.push(session.clone());
         ended
+    }
+
+    /// When the device of `session` was let in again, if it was since, and is still there.
+    #[must_use]
+    pub fn followed(&self, session: &Session) -> Option<Timestamp> {
+        let is_newer =
+            |live: &&Session| live.endpoint().is_same(&session.endpoint()) && live.admitted_at > session.admitted_at;
+        self.sessions.iter().filter(is_newer).map(|live| live.admitted_at).min()
+    }
+
+    /// Whether it has, or remembers, a session of this name.
+    #[must_use]
+    pub fn knows(&self, id: SessionId) -> bool {
+        self.sessions.iter().chain(self.ended.iter().map(|ended| &ended.session)).any(|known| known.id == id)
     }
 
     fn remember(&mut self, device: Mac) {

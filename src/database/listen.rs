@@ -14,7 +14,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// What others changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// These accounts, which now stand at these versions or later ones.
+    /// These accounts, which now stand at these versions or later ones; 0: it was forgotten.
     Accounts(Vec<(TokenId, u64)>),
     /// Perhaps all of them: nobody listened for a while.
     All,

@@ -37,10 +37,26 @@ pub(super) struct Shard {
 }
 
 /// Sessions that ended, as they are kept for later, and the names of those that go on after all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
     pub(super) closed: Vec<Closed>,
     pub(super) reopened: Vec<String>,
+}
+
+impl Ends {
+    /// These, and after them what is `later`: of each session the latest.
+    pub(super) fn and(mut self, later: Self) -> Self {
+        for name in later.reopened {
+            self.closed.retain(|closed| closed.session != name);
+            self.reopened.push(name);
+        }
+        for closed in later.closed {
+            self.reopened.retain(|name| *name != closed.session);
+            self.closed.retain(|former| former.session != closed.session);
+            self.closed.push(closed);
+        }
+        self
+    }
 }
 
 #[derive(Debug)]
@@ -209,9 +225,20 @@ impl Shard {
             if account.ended().len() < ended {
                 slot.account.put(&account);
             }
-            let over = account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
-            !(over && account.sessions().is_empty())
+            !is_over(&account, ended_before)
         });
+    }
+
+    /// The accounts of which nothing more can come: those that [`Shard::forget`] would forget.
+    pub(super) fn over(&self, ended_before: Timestamp) -> Vec<TokenId> {
+        let over = self.accounts().filter(|(_, account)| is_over(account, ended_before));
+        over.map(|(token, _)| token).collect()
+    }
+
+    pub(super) fn remove(&mut self, token: TokenId) {
+        if let Some(slot) = self.slots.remove(&token) {
+            self.deadlines.remove(&(slot.deadline, token));
+        }
     }
 
     pub(super) fn find(&self, token: TokenId, id: SessionId) -> Option<Found> {
@@ -257,6 +284,11 @@ pub(super) fn applied(
         }
     }
     ends
+}
+
+fn is_over(account: &Account, ended_before: Timestamp) -> bool {
+    let over = account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
+    over && account.sessions().is_empty()
 }
 
 fn kept(token: TokenId, ended: &Ended) -> Closed {

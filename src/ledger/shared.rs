@@ -28,9 +28,11 @@ use super::packed::Packed;
 use super::shard::{Ends, SHARDS, Shard, Shards, applied};
 use super::{Book, Ledger, Unwritten, Written, lock, written};
 use crate::core::account::Account;
+use crate::core::budget::Seconds;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
+use crate::core::session::Report;
 use crate::journal::Closed;
 
 /// An account as it stands in the database.
@@ -74,6 +76,8 @@ pub enum Swapped {
     Done,
     /// Another daemon was faster: the account as it stands now; none: it was forgotten.
     Stale(Option<Row>),
+    /// The database does not take it, and will not.
+    Refused,
 }
 
 /// Whether a change holds on an account that others changed meanwhile.
@@ -131,6 +135,8 @@ struct Busy {
     version: u64,
     pending: VecDeque<Deed>,
     handed_on: Option<HandedOn>,
+    /// The account as it was heard to stand while the answer to that was awaited.
+    news: Option<Row>,
     /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
     is_awaited: bool,
     is_queued: bool,
@@ -160,6 +166,27 @@ struct Deed {
 }
 
 impl Deed {
+    /// Whether it says something of a session that this account does not know.
+    fn is_of_none_in(&self, account: &Account) -> bool {
+        let is_let_in = |event: &&Event| matches!(event, Event::Admitted(_));
+        let said = self.events.iter().filter(|event| !is_let_in(event)).filter_map(Event::session);
+        let let_in = |id| self.events.iter().filter(is_let_in).any(|event| event.session() == Some(id));
+        said.into_iter().any(|id| !account.knows(id) && !let_in(id))
+    }
+
+    /// Does it to the account as others have changed it: who was let in ends no later session of the same device.
+    fn apply_anew(&mut self, token: TokenId, account: &mut Account, policy: &Policy) {
+        for event in &mut self.events {
+            if let Event::Admitted(session) = event
+                && account.followed(session).is_some()
+            {
+                let (at, seconds) = (session.admitted_at, Seconds::ZERO);
+                session.reported.get_or_insert(Report { at, seconds, input_octets: 0, output_octets: 0 });
+            }
+        }
+        self.ends = applied(token, account, policy, self.at, &self.events);
+    }
+
     fn becomes(self, outcome: Result<(), Unwritten>) {
         if let Some(done) = self.done {
             let _ = done.send(outcome);
@@ -219,22 +246,21 @@ impl Shared {
         Written::Shared(vec![heard])
     }
 
-    fn add(&self, place: &mut Place, token: TokenId, deed: Deed) {
+    fn add(&self, place: &mut Place, token: TokenId, mut deed: Deed) {
         let Place { versions, busy } = place;
         let busy = busy.entry(token).or_insert_with(|| Busy {
             version: versions.remove(&token).unwrap_or_default(),
             pending: VecDeque::new(),
             handed_on: None,
+            news: None,
             is_awaited: false,
             is_queued: false,
         });
-        match busy.superseded_by(&deed) {
-            Some(former) => {
-                self.paid(&deed);
-                (former.at, former.events, former.ends) = (deed.at, deed.events, deed.ends);
-            }
-            None => busy.pending.push_back(deed),
+        if let Some(former) = busy.superseded_by(&deed) {
+            self.paid(&deed);
+            deed.ends = former.ends.and(deed.ends);
         }
+        busy.pending.push_back(deed);
         self.queue(token, busy);
     }
 
@@ -277,24 +303,34 @@ impl Busy {
         (self.version, self.handed_on) = (version, None);
         let mut account = fresh;
         for mut deed in mem::take(&mut self.pending) {
-            if deed.rests != Rests::Names {
+            // What is said of a session that is not there after all is to be said again.
+            let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
+            if deed.rests != Rests::Names || is_of_none {
                 deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
-            deed.ends = applied(token, &mut account, policy, deed.at, &deed.events);
+            deed.apply_anew(token, &mut account, policy);
             self.pending.push_back(deed);
         }
         account
     }
 
     /// An earlier report of how long a session has run that nobody waits for and that says nothing once this one is known:
-    /// while the database is away for hours, there is one of each session.
-    fn superseded_by(&mut self, deed: &Deed) -> Option<&mut Deed> {
+    /// while the database is away for hours, there is one of each session. It is pending no more.
+    fn superseded_by(&mut self, deed: &Deed) -> Option<Deed> {
         let session = deed.progress().filter(|_| deed.is_kept)?;
         let handed_on = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
-        let is_of_it = |former: &&mut Deed| former.events.iter().any(|event| event.session() == Some(session));
-        let former = self.pending.iter_mut().skip(handed_on).rev().find(is_of_it)?;
-        (former.is_kept && former.progress().is_some()).then_some(former)
+        let is_of_it = |former: &Deed| former.events.iter().any(|event| event.session() == Some(session));
+        let position = self.pending.iter().rposition(is_of_it).filter(|position| *position >= handed_on)?;
+        let is_such = |former: &&Deed| former.is_kept && former.progress().is_some();
+        self.pending.get(position).filter(is_such)?;
+        self.pending.remove(position)
+    }
+
+    /// The version of which nothing needs to be heard any more. What is on its way becomes the next one, or comes back with it.
+    fn known(&self) -> Option<u64> {
+        let asked = self.version + u64::from(self.handed_on.is_some());
+        Some(self.news.as_ref().map_or(asked, |news| news.version.max(asked)))
     }
 
     /// The database has taken what was handed on last.
@@ -305,6 +341,17 @@ impl Busy {
             shared.paid(&deed);
             deed.becomes(Ok(()));
         }
+    }
+
+    /// Nothing of it can be handed on: whoever waits hears so; whether something is left, that was acknowledged, for a daemon that
+    /// can. It is tried with what happens next, on the account as it stands then.
+    fn is_stuck(&mut self) -> bool {
+        (self.version, self.handed_on) = (0, None);
+        let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
+            mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
+        self.pending = kept;
+        waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
+        !self.pending.is_empty()
     }
 
     /// Whether the account stands as it does by what was handed on last: its answer was lost.
@@ -399,17 +446,9 @@ impl Ledger {
                 closed: Vec::new(),
                 reopened: Vec::new(),
             };
-            for Deed { ends, .. } in busy.pending.iter().take(*deeds) {
-                for name in &ends.reopened {
-                    change.closed.retain(|closed| closed.session != *name);
-                    change.reopened.push(name.clone());
-                }
-                for closed in &ends.closed {
-                    change.reopened.retain(|name| *name != closed.session);
-                    change.closed.retain(|former| former.session != closed.session);
-                    change.closed.push(closed.clone());
-                }
-            }
+            let ends = busy.pending.iter().take(*deeds).map(|deed| deed.ends.clone());
+            let ends = ends.fold(Ends::default(), Ends::and);
+            (change.closed, change.reopened) = (ends.closed, ends.reopened);
             changes.push(change);
         }
         if !lock(&shared.queue).is_empty() {
@@ -430,18 +469,17 @@ impl Ledger {
             Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(shared),
             Swapped::Stale(row) => match read(row.as_ref()) {
                 Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
-                // What was acknowledged stays, for whoever can read it.
-                Err(()) => {
-                    busy.handed_on = None;
-                    let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
-                        mem::take(&mut busy.pending).into_iter().partition(|deed| deed.is_kept);
-                    busy.pending = kept;
-                    waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
-                    if !busy.pending.is_empty() {
-                        return;
-                    }
-                }
+                Err(()) if busy.is_stuck() => return,
+                Err(()) => {}
             },
+            Swapped::Refused if busy.is_stuck() => return,
+            Swapped::Refused => {}
+        }
+        if let Some(news) = busy.news.take()
+            && news.version > busy.version
+            && let Ok((version, fresh)) = read(Some(&news))
+        {
+            self.rebase(&mut shard, token, busy, version, fresh, policy);
         }
         settle(shared, &mut place, token);
     }
@@ -461,10 +499,7 @@ impl Ledger {
     pub fn is_behind(&self, token: TokenId, version: u64) -> bool {
         let Book::Shared(shared) = &self.book else { return false };
         let place = shared.place(token);
-        let known = place.busy.get(&token).map(|busy| busy.version).or_else(|| place.versions.get(&token).copied());
-        // What is on its way comes back with what is newer.
-        let is_asked = place.busy.get(&token).is_some_and(|busy| busy.handed_on.is_some());
-        known.unwrap_or_default() < version && !is_asked
+        place.busy.get(&token).map_or(place.versions.get(&token).copied(), Busy::known).unwrap_or_default() < version
     }
 
     /// Takes in an account as it stands in the database.
@@ -479,7 +514,8 @@ impl Ledger {
         let mut place = shared.place(token);
         let Place { versions, busy } = &mut *place;
         match busy.get_mut(&token) {
-            Some(busy) if busy.handed_on.is_some() || version <= busy.version => {}
+            Some(busy) if busy.known() >= Some(version) => {}
+            Some(busy) if busy.handed_on.is_some() => busy.news = Some(row.clone()),
             Some(busy) => self.rebase(&mut shard, token, busy, version, fresh, policy),
             None if versions.get(&token).is_some_and(|known| *known >= version) => {}
             None => {
@@ -488,6 +524,37 @@ impl Ledger {
             }
         }
         settle(shared, &mut place, token);
+    }
+
+    /// The accounts that stand here as the database has them, and at which versions.
+    #[must_use]
+    pub fn versions(&self) -> HashMap<TokenId, u64> {
+        let Book::Shared(shared) = &self.book else { return HashMap::new() };
+        shared.places.iter().flat_map(|place| lock(place).versions.clone()).collect()
+    }
+
+    /// The accounts of which nothing more can come, and at which versions they stand: their tokens ended before `ended_before`. It
+    /// looks through every account, and blocks.
+    #[must_use]
+    pub fn over(&self, ended_before: Timestamp) -> Vec<(TokenId, u64)> {
+        let Book::Shared(shared) = &self.book else { return Vec::new() };
+        let over = |shard: &Shard| -> Vec<TokenId> { shard.over(ended_before) };
+        let over: Vec<TokenId> = self.shards.each().flat_map(|shard| over(&shard)).collect();
+        let version = |token: TokenId| shared.place(token).versions.get(&token).map(|version| (token, *version));
+        over.into_iter().filter_map(version).collect()
+    }
+
+    /// The database has forgotten an account that stood here, at this version if it is known: so does this daemon, unless
+    /// something happens to it.
+    pub fn gone(&self, token: TokenId, version: Option<u64>) {
+        let Book::Shared(shared) = &self.book else { return };
+        let mut shard = self.shards.of(token);
+        let mut place = shared.place(token);
+        let is_it = place.versions.get(&token).is_some_and(|known| version.is_none_or(|version| *known == version));
+        if is_it {
+            place.versions.remove(&token);
+            shard.remove(token);
+        }
     }
 
     /// Takes an account into a ledger that shares none; whether it can be read.

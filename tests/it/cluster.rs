@@ -123,6 +123,28 @@ async fn what_one_is_told_all_know() {
 }
 
 #[tokio::test]
+async fn an_account_that_the_database_does_not_take_is_in_nobodys_way() {
+    let server = Postgres::start();
+    let records: Vec<Value> = (1..=40).map(|id| record(id, &format!("code-{id}"))).collect();
+    let daemon = daemon(&server, &records);
+    server.ask("ALTER TABLE spotgate_account ADD CHECK (token NOT IN (7, 23))");
+    let patient = Arc::new(hotspot(&daemon));
+    let logins: Vec<_> = (1u8..=40)
+        .map(|id| {
+            let patient = Arc::clone(&patient);
+            tokio::spawn(async move { (id, patient.login_pap(&format!("code-{id}"), "", mac(id)).await) })
+        })
+        .collect();
+    for login in logins {
+        let (id, answer) = login.await.unwrap();
+        let accepted = answer.is_ok_and(|answer| answer.accept);
+        assert_eq!(accepted, ![7, 23].contains(&id), "code-{id}");
+    }
+    assert!(!is_away(&daemon).await);
+    assert_eq!(server.ask("SELECT count(*) FROM spotgate_account"), "38");
+}
+
+#[tokio::test]
 async fn without_the_database_guests_are_let_in_and_counted() {
     let mut server = Postgres::start();
     let records = [with(record(1, "abc-123"), json!({"UserLimit": 2, "MinutesLeft": 600})), record(2, "def-456")];

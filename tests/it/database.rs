@@ -97,7 +97,7 @@ async fn of_three_that_change_an_account_one_does_and_nobody_waits_for_ever() {
                         assert_eq!((row.token, row.version), (change.token, change.version + 1));
                         assert_ne!(row.state, change.state);
                     }
-                    Swapped::Stale(None) => panic!("it is there"),
+                    Swapped::Stale(None) | Swapped::Refused => panic!("it is there, and can be read"),
                 }
             }
         }
@@ -124,6 +124,40 @@ async fn others_hear_of_changes() {
     assert!(heard.iter().all(|(_, version)| *version == 1) && heard.last() == Some(&(TokenId(1), 1)));
     server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
     assert!(listener.next().await.unwrap_err().is_away());
+}
+
+#[tokio::test]
+async fn an_account_that_is_over_is_forgotten_as_it_was_seen_and_all_hear_of_it() {
+    let server = Postgres::start();
+    let (database, other) = (server.database(), server.database());
+    database.migrate().await.unwrap();
+    let changes: Vec<Change> = (1..=400).map(|token| change(token, 0, "a")).collect();
+    database.swap(&changes).await.unwrap();
+    database.swap(&[change(7, 1, "b")]).await.unwrap();
+    let mut listener = other.listen().await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::All);
+    let over: Vec<(TokenId, u64)> = (1..=399).map(|token| (TokenId(token), 1)).collect();
+    database.forget(&over).await.unwrap();
+    assert_eq!(other.versions().await.unwrap(), [(TokenId(7), 2), (TokenId(400), 1)], "who was used again stays");
+    let mut gone = HashSet::new();
+    while gone.len() < 398 {
+        let Heard::Accounts(news) = listener.next().await.unwrap() else { panic!() };
+        assert!(news.iter().all(|(_, version)| *version == 0));
+        gone.extend(news);
+    }
+    assert_eq!(database.swap(&[change(1, 1, "c")]).await.unwrap(), [Swapped::Stale(None)]);
+    assert_eq!(database.swap(&[change(1, 0, "c")]).await.unwrap(), [Swapped::Done], "it begins anew");
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_take_is_neither_away_nor_repeated_word_for_word() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    let broken = Change { state: b"{\"code\": abc-123}".to_vec(), ..change(1, 0, "a") };
+    let refused = database.swap(&[broken, change(2, 0, "a")]).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(_)) && !refused.to_string().contains("abc"), "{refused}");
+    assert_eq!(database.versions().await.unwrap(), [], "all or none");
 }
 
 #[tokio::test]

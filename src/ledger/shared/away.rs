@@ -1,19 +1,26 @@
 //! While the database is away: what happens is kept in a journal of this daemon, acknowledged from there, and handed on once the
 //! database is back, each account's in the order in which it happened.
 
+use std::collections::HashSet;
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
-use super::{Deed, Ledger, Rests, Shared};
+use super::{Deed, Ledger, Rests, Shared, settle};
+use crate::core::account::Account;
 use crate::core::budget::moment;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::journal::{self, Entry, Journal, OpenError, Record};
-use crate::ledger::shard::applied;
+use crate::ledger::shard::Ends;
 use crate::ledger::{Book, Unwritten, Written, lock, written};
+
+/// Records that are kept, at most: with room on the disk for a gigabyte, and in memory when they are read at a start. A thousand
+/// sessions that report each five minutes say so much in a week.
+const RECORDS_AT_MOST: usize = 2_000_000;
 
 /// What this daemon keeps until the database has it.
 #[derive(Debug)]
@@ -21,8 +28,14 @@ pub(super) struct Outbox {
     journal: Journal,
     /// Deeds in it that the database does not have.
     owed: usize,
-    /// It holds something.
-    is_used: bool,
+    /// Records in it.
+    records: usize,
+}
+
+impl Outbox {
+    fn is_full(&self) -> bool {
+        self.records >= RECORDS_AT_MOST
+    }
 }
 
 /// What was kept when this daemon ended.
@@ -44,10 +57,14 @@ impl Shared {
         if records.is_empty() {
             return Written::Already;
         }
+        if outbox.is_full() {
+            return Written::Never(journal::Error::Full);
+        }
+        let count = records.len();
         match outbox.journal.append_all(records, Vec::new(), Vec::new()) {
             Ok(ack) => {
                 outbox.owed += usize::from(!deed.is_kept);
-                outbox.is_used = true;
+                outbox.records += count;
                 deed.is_kept = true;
                 Written::Soon(ack)
             }
@@ -77,10 +94,13 @@ impl Shared {
 
     pub(in crate::ledger) fn trouble(&self) -> Option<String> {
         let away = lock(&self.away).clone()?;
-        let health = lock(&self.outbox).as_ref().map(|outbox| outbox.journal.health());
-        Some(match health {
-            Some(journal::Health::Failing(why) | journal::Health::Stopped(why)) => {
+        let outbox = lock(&self.outbox);
+        Some(match outbox.as_ref().map(|outbox| (outbox.journal.health(), outbox.is_full())) {
+            Some((journal::Health::Failing(why) | journal::Health::Stopped(why), _)) => {
                 format!("the database is away ({away}), and accounting is not acknowledged: {why}")
+            }
+            Some((_, true)) => {
+                format!("the database is away ({away}), and accounting is not acknowledged: the outbox is full")
             }
             _ => format!("the database is away, and what happens is kept here: {away}"),
         })
@@ -104,7 +124,7 @@ impl Ledger {
             Entry::Row { .. } => owed.unreadable += 1,
         })?;
         let shared = Shared::default();
-        *lock(&shared.outbox) = Some(Outbox { journal: opened.journal, owed: 0, is_used: !owed.events.is_empty() });
+        *lock(&shared.outbox) = Some(Outbox { journal: opened.journal, owed: 0, records: owed.events.len() });
         owed.unreadable += usize::from(opened.damaged.is_some());
         Ok((Self::new(Book::Shared(shared)), owed))
     }
@@ -115,9 +135,9 @@ impl Ledger {
         for (token, at, event) in owed.events {
             let mut shard = self.shards.of(token);
             let mut account = shard.account(token).unwrap_or_default();
-            let ends = applied(token, &mut account, policy, at, std::slice::from_ref(&event));
-            let rests = Rests::Names;
-            let deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
+            let (ends, rests) = (Ends::default(), Rests::Names);
+            let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
+            deed.apply_anew(token, &mut account, policy);
             if let Some(outbox) = &mut *lock(&shared.outbox) {
                 outbox.owed += 1;
             }
@@ -179,6 +199,48 @@ impl Ledger {
         lock(&shared.outbox).as_ref().map_or(0, |outbox| outbox.owed)
     }
 
+    /// The sessions that were let in while the database was away and that it does not have yet, as far as is known here.
+    #[must_use]
+    pub fn kept_admissions(&self) -> Vec<SessionId> {
+        let Book::Shared(shared) = &self.book else { return Vec::new() };
+        let mut kept = Vec::new();
+        for place in &shared.places {
+            let place = lock(place);
+            kept.extend(place.busy.values().flat_map(|busy| &busy.pending).flat_map(Deed::let_in));
+        }
+        kept
+    }
+
+    /// These sessions were handed on before, and have ended in the database: they are not let in once more, though their accounts
+    /// have forgotten them.
+    pub fn are_over(&self, over: &HashSet<SessionId>, policy: &Policy) {
+        let Book::Shared(shared) = &self.book else { return };
+        if over.is_empty() {
+            return;
+        }
+        let busy = shared.places.iter().flat_map(|place| lock(place).busy.keys().copied().collect::<Vec<_>>());
+        for token in busy {
+            let mut shard = self.shards.of(token);
+            let mut place = shared.place(token);
+            let Some(busy) = place.busy.get_mut(&token) else { continue };
+            if !busy.pending.iter().any(|deed| deed.let_in().any(|id| over.contains(&id))) {
+                continue;
+            }
+            let is_over = |event: &Event| matches!(event, Event::Admitted(session) if over.contains(&session.id));
+            for mut deed in mem::take(&mut busy.pending) {
+                deed.events.retain(|event| !is_over(event));
+                if deed.events.is_empty() && deed.done.is_none() {
+                    shared.paid(&deed);
+                } else {
+                    busy.pending.push_back(deed);
+                }
+            }
+            // As if nothing of the account were known: it is applied to what the database says.
+            self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
+            settle(shared, &mut place, token);
+        }
+    }
+
     /// Forgets what was kept, once the database has all of it.
     ///
     /// # Errors
@@ -187,31 +249,39 @@ impl Ledger {
     /// the sessions.
     pub async fn clear(&self) -> Result<(), Unwritten> {
         let Book::Shared(shared) = &self.book else { return Ok(()) };
-        let outcome = shared.cut().await;
-        if outcome.is_err()
-            && let Some(outbox) = &mut *lock(&shared.outbox)
-        {
-            outbox.is_used = true;
-        }
-        outcome
+        shared.cut().await
     }
 }
 
 impl Shared {
     async fn cut(&self) -> Result<(), Unwritten> {
-        let cut = match &mut *lock(&self.outbox) {
+        let (cut, records) = match &mut *lock(&self.outbox) {
             // Under the lock, so that nothing is forgotten that comes meanwhile.
-            Some(outbox) if outbox.is_used && outbox.owed == 0 => {
-                outbox.is_used = false;
-                outbox.journal.cut()?
+            Some(outbox) if outbox.records > 0 && outbox.owed == 0 => {
+                (outbox.journal.cut()?, mem::take(&mut outbox.records))
             }
             _ => return Ok(()),
         };
-        Ok(cut.await?)
+        let outcome = cut.await;
+        if outcome.is_err()
+            && let Some(outbox) = &mut *lock(&self.outbox)
+        {
+            outbox.records += records;
+        }
+        Ok(outcome?)
     }
 }
 
 impl Deed {
+    /// The sessions that it let in while the database was away.
+    fn let_in(&self) -> impl Iterator<Item = SessionId> {
+        let let_in = |event: &Event| match event {
+            Event::Admitted(session) if self.is_kept => Some(session.id),
+            _ => None,
+        };
+        self.events.iter().filter_map(let_in)
+    }
+
     /// Whether it may only be done once the database has it: minutes are not written upstream by two.
     pub(super) fn waits_for_the_database(&self) -> bool {
         self.events.iter().any(|event| matches!(event, Event::Settling(_)))

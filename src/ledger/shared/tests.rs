@@ -1,7 +1,9 @@
 //! Three daemons on one database that is as the real one: changes on the version they build on are taken, others come back.
 //! Which daemon does what when, and whether its answer arrives, is drawn by lot.
 
-use std::collections::BTreeMap;
+mod late;
+
+use std::collections::{BTreeMap, HashSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -162,6 +164,29 @@ impl Chain {
         self.heard[daemon] = self.database.news.len();
         ledger.resume(owed, &self.policy);
         self.daemons[daemon] = ledger;
+        self.forget_what_is_over(daemon);
+    }
+
+    /// The same, while the database is away.
+    async fn begins_alone(&mut self, daemon: usize) {
+        self.daemons[daemon] = Ledger::shared();
+        let (ledger, owed) = Ledger::shared_from(self.folders[daemon].path(), at(0)).unwrap();
+        ledger.part("gone").await;
+        ledger.resume(owed, &self.policy);
+        (self.daemons[daemon], self.heard[daemon]) = (ledger, 0);
+    }
+
+    /// The database is back for a daemon.
+    fn joins(&self, daemon: usize) {
+        self.forget_what_is_over(daemon);
+        self.daemons[daemon].join();
+    }
+
+    fn forget_what_is_over(&self, daemon: usize) {
+        let kept = self.daemons[daemon].kept_admissions();
+        let over: HashSet<_> =
+            kept.into_iter().filter(|id| self.database.closed.contains_key(&id.to_string())).collect();
+        self.daemons[daemon].are_over(&over, &self.policy);
     }
 
     /// A daemon hands on what it has, and hears what came of it.
@@ -551,7 +576,7 @@ proptest! {
                     runtime.block_on(chain.daemons[daemon].part("gone"));
                     has_parted = true;
                 }
-                Step::Joins { daemon } => drop(chain.daemons[daemon].join()),
+                Step::Joins { daemon } => chain.joins(daemon),
                 Step::Take { daemon } if chain.daemons[daemon].is_away() => {}
                 Step::Take { daemon } => {
                     let changes = chain.daemons[daemon].take_changes(9);

@@ -33,10 +33,6 @@ const BETWEEN: u64 = 150;
 /// Daemons that a router asks, one after another, before it gives a record up.
 const ASKED: u32 = 12;
 
-/// Logins of one device before its guest takes another: an account remembers eight ended sessions of a device, and these guests
-/// begin as many in the seconds in which the database is away.
-const LOGINS: u32 = 6;
-
 /// A session as its router knows it, with what it said and what of it was acknowledged.
 struct Seen {
     id: String,
@@ -118,14 +114,10 @@ impl Routers {
     async fn guest(self: Arc<Self>, mut dice: Dice, number: u32) -> Vec<Seen> {
         let token = i64::from(number % TOKENS) + 1;
         let mut all: Vec<Seen> = Vec::new();
-        for login in 0.. {
-            if self.ended.load(Ordering::Relaxed) {
-                break;
-            }
-            let [.., high, low] = (login / LOGINS).to_be_bytes();
-            let mac = Mac::new([0x3C, 0x06, 0x30, u8::try_from(number).unwrap(), high, low]);
+        let mac = Mac::new([0x3C, 0x06, 0x30, 0, 0, u8::try_from(number).unwrap()]);
+        while !self.ended.load(Ordering::Relaxed) {
             // Also where no answer comes, a daemon may have let him in.
-            all.iter_mut().filter(|seen| seen.mac == mac).for_each(|seen| seen.followed = true);
+            all.iter_mut().for_each(|seen| seen.followed = true);
             let Some(mut seen) = self.login(&mut dice, token, mac).await else { continue };
             self.report(&mut dice, &mut seen, StatusType::Start, 0).await;
             for _ in 0..dice.below(30) {
@@ -382,8 +374,9 @@ async fn what_any_daemon_acknowledged_is_in_the_database_once_whatever_was_kille
             continue;
         };
         let Found { token: of, mac, is_over, is_stopped, seconds, octets } = found;
-        // A request that two daemons were asked while the database was away has let its device in twice: one of both goes on.
-        let twice = all.iter().any(|(name, other)| name != id && other.mac == *mac && other.token == *of);
+        // A request that a second daemon was asked after the first was silent may have let its device in twice: the later goes
+        // on. Names are in the order of time.
+        let twice = all.iter().any(|(name, other)| name > id && other.mac == *mac && other.token == *of);
         let mut must = |holds: bool, what: &str| {
             if !holds {
                 wrong.push(format!("{what}: {told}; over {is_over}, stopped {is_stopped}, {seconds} s, {octets}"));

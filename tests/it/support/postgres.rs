@@ -112,12 +112,19 @@ impl Postgres {
         postgres.arg("-D").arg(data);
         let stdin = if self.ends == Ends::WithTheProcess { Stdio::piped() } else { Stdio::null() };
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        let child = postgres.stdin(stdin).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        self.child = Some(child);
+        postgres.stdin(stdin).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut child = postgres.spawn().unwrap();
         let until = elapsed() + Duration::from_secs(60);
         while !self.psql("postgres", "SELECT 1").0 {
-            assert!(elapsed() < until, "{}", fs::read_to_string(self.log()).unwrap());
+            let said = || fs::read_to_string(self.log()).unwrap();
+            assert!(elapsed() < until, "{}", said());
+            // A process of the server that was killed has not ended yet.
+            if child.try_wait().unwrap().is_some() {
+                assert!(said().contains("pre-existing shared memory block"), "{}", said());
+                child = postgres.spawn().unwrap();
+            }
         }
+        self.child = Some(child);
     }
 
     /// Adds settings, and starts anew with them.
