@@ -37,6 +37,9 @@ const OTHERS: usize = 4;
 /// How often a database that is away is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
+/// How often one that is there is looked at: where nothing happens, nothing else shows that it is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// Accounts fetched at once.
 const FETCHED: usize = 1000;
 
@@ -336,28 +339,40 @@ impl Cluster {
         self.ledger.part(why).await;
     }
 
-    /// Finds out when a database that is away is back.
+    /// Finds out when a database that is away is back; and when one is away, or of a later release, that nobody asks anything.
     async fn watch_for_the_database(self: Arc<Self>, live: Current) {
+        let mut looked = self.clock.now().mono;
+        let mut told = None;
         loop {
             tokio::time::sleep(TRY_EVERY).await;
-            if !self.ledger.is_away() {
+            let (was_away, now) = (self.ledger.is_away(), self.clock.now().mono);
+            if !was_away && now.saturating_sub(looked) < LOOK_EVERY {
                 continue;
             }
+            looked = now;
             let current = Arc::clone(&live.borrow());
-            let policy = &current.settings.policy;
-            let is_back = async {
+            let looking = async {
                 self.database.is_writable().await?;
-                self.forget_what_is_over(policy).await
+                if was_away { self.forget_what_is_over(&current.settings.policy).await } else { Ok(()) }
             };
-            match is_back.await {
-                Ok(()) => {
+            match looking.await {
+                Ok(()) if was_away => {
                     self.ledger.join();
                     // What was not heard meanwhile is compared.
                     self.missed.notify_one();
                     tracing::info!(owed = self.ledger.owed(), "the database is back");
                     self.joined.notify_waiters();
+                    told = None;
                 }
-                Err(error) => tracing::debug!(%error, "the database is still away"),
+                Ok(()) => {}
+                Err(error) => {
+                    let why = error.to_string();
+                    if was_away && !error.is_away() && told.as_ref() != Some(&why) {
+                        tracing::error!(why, "the database is away until somebody mends it");
+                    }
+                    self.part(&why).await;
+                    told = Some(why);
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Three daemons, one database: whoever is asked, the answer is the same; and any of them, or the database, may go.
 
+mod apart;
 mod storm;
 
 use std::sync::Arc;

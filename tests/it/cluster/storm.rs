@@ -21,7 +21,7 @@ use crate::support::ledger::{Dice, code, elapsed, input, now, output, roomy};
 use crate::support::postgres::Postgres;
 use crate::support::{SECRET, Spotgate, printed, run, tool};
 
-const TOKENS: u32 = 20;
+pub(super) const TOKENS: u32 = 20;
 
 const GUESTS: u32 = 60;
 
@@ -34,7 +34,7 @@ const BETWEEN: u64 = 150;
 const ASKED: u32 = 12;
 
 /// A session as its router knows it, with what it said and what of it was acknowledged.
-struct Seen {
+pub(super) struct Seen {
     id: String,
     token: i64,
     mac: Mac,
@@ -49,16 +49,41 @@ struct Seen {
 }
 
 /// The routers of a space: they have every daemon in their list.
-struct Routers {
+pub(super) struct Routers {
     hotspot: Hotspot,
     /// Where daemons listen for logins and for accounting; one that is down, where it did.
     daemons: Mutex<[(SocketAddr, SocketAddr); 3]>,
     acknowledged: watch::Sender<u64>,
-    ended: AtomicBool,
+    pub(super) ended: AtomicBool,
     refused: Mutex<Vec<String>>,
 }
 
 impl Routers {
+    /// Routers that ask these; one daemon may stand in it twice.
+    pub(super) fn of(daemons: [&Spotgate; 3]) -> Arc<Self> {
+        let listens = daemons.map(|daemon| (daemon.auth, daemon.accounting));
+        let hotspot = Hotspot::new(listens[0].0, SECRET.as_bytes(), "front-desk");
+        Arc::new(Self {
+            hotspot: hotspot.patience(Duration::from_millis(400), 2),
+            daemons: Mutex::new(listens),
+            acknowledged: watch::Sender::new(0),
+            ended: AtomicBool::new(false),
+            refused: Mutex::default(),
+        })
+    }
+
+    /// The daemon that is asked as one of three listens elsewhere now.
+    pub(super) fn find(&self, number: usize, daemon: &Spotgate) {
+        self.daemons.lock().unwrap()[number] = (daemon.auth, daemon.accounting);
+    }
+
+    pub(super) async fn until_acknowledged(&self, more: u64) {
+        let mut count = self.acknowledged.subscribe();
+        let enough = *count.borrow() + more;
+        let waited = tokio::time::timeout(Duration::from_secs(20), count.wait_for(|count| *count >= enough)).await;
+        assert!(waited.is_ok(), "{} records are acknowledged, and no more come", *self.acknowledged.borrow());
+    }
+
     /// Asks a daemon, and after a silence the next.
     async fn ask(&self, dice: &mut Dice, request: &[u8], accounting: bool) -> Option<Answer> {
         let first = dice.below(3);
@@ -111,7 +136,7 @@ impl Routers {
     }
 
     /// A guest who comes, and comes again, until the storm is over; the last time he may stay.
-    async fn guest(self: Arc<Self>, mut dice: Dice, number: u32) -> Vec<Seen> {
+    pub(super) async fn guest(self: Arc<Self>, mut dice: Dice, number: u32) -> Vec<Seen> {
         let token = i64::from(number % TOKENS) + 1;
         let mut all: Vec<Seen> = Vec::new();
         let mac = Mac::new([0x3C, 0x06, 0x30, 0, 0, u8::try_from(number).unwrap()]);
@@ -151,30 +176,12 @@ impl Site {
         let server = spawn_blocking(Postgres::start).await.unwrap();
         let configuration = settings(&server, "");
         let daemons = [(); 3].map(|()| Some(Spotgate::start_in(folder(tokens), &configuration)));
-        let listens = daemons.each_ref().map(|daemon| {
-            let daemon = daemon.as_ref().unwrap();
-            (daemon.auth, daemon.accounting)
-        });
-        let hotspot = Hotspot::new(listens[0].0, SECRET.as_bytes(), "front-desk");
-        let routers = Routers {
-            hotspot: hotspot.patience(Duration::from_millis(400), 2),
-            daemons: Mutex::new(listens),
-            acknowledged: watch::Sender::new(0),
-            ended: AtomicBool::new(false),
-            refused: Mutex::default(),
-        };
-        Self { server: Arc::new(Mutex::new(server)), configuration, daemons, routers: Arc::new(routers) }
+        let routers = Routers::of(daemons.each_ref().map(|daemon| daemon.as_ref().unwrap()));
+        Self { server: Arc::new(Mutex::new(server)), configuration, daemons, routers }
     }
 
     fn daemons(&self) -> impl Iterator<Item = &Spotgate> {
         self.daemons.iter().flatten()
-    }
-
-    async fn until_acknowledged(&self, more: u64) {
-        let mut count = self.routers.acknowledged.subscribe();
-        let enough = *count.borrow() + more;
-        let waited = tokio::time::timeout(Duration::from_secs(20), count.wait_for(|count| *count >= enough)).await;
-        assert!(waited.is_ok(), "{} records are acknowledged, and no more come", *self.routers.acknowledged.borrow());
     }
 
     fn kill(&mut self, number: u32) -> Arc<TempDir> {
@@ -184,7 +191,7 @@ impl Site {
     async fn start_again(&mut self, number: u32, folder: Arc<TempDir>) {
         let configuration = self.configuration.clone();
         let daemon = spawn_blocking(move || Spotgate::start_in(folder, &configuration)).await.unwrap();
-        self.routers.daemons.lock().unwrap()[number as usize] = (daemon.auth, daemon.accounting);
+        self.routers.find(number as usize, &daemon);
         self.daemons[number as usize] = Some(daemon);
     }
 
@@ -197,18 +204,18 @@ impl Site {
         match kind {
             0 => {
                 let folder = self.kill(number);
-                self.until_acknowledged(meanwhile).await;
+                self.routers.until_acknowledged(meanwhile).await;
                 self.start_again(number, folder).await;
             }
             1 => {
                 self.server.lock().unwrap().kill();
-                self.until_acknowledged(meanwhile).await;
+                self.routers.until_acknowledged(meanwhile).await;
                 back().await.unwrap();
             }
             2 => {
                 // The daemon has kept something by then, and begins anew before the database does.
                 self.server.lock().unwrap().kill();
-                self.until_acknowledged(meanwhile).await;
+                self.routers.until_acknowledged(meanwhile).await;
                 let folder = self.kill(number);
                 let back = back();
                 self.start_again(number, folder).await;
@@ -217,7 +224,7 @@ impl Site {
             _ => {
                 let folder = self.kill(number);
                 self.server.lock().unwrap().kill();
-                self.until_acknowledged(meanwhile).await;
+                self.routers.until_acknowledged(meanwhile).await;
                 back().await.unwrap();
                 self.start_again(number, folder).await;
             }
@@ -253,7 +260,7 @@ impl Site {
 }
 
 /// Events that the daemon of this folder keeps for the database.
-fn kept(folder: &TempDir) -> u64 {
+pub(super) fn kept(folder: &TempDir) -> u64 {
     let mut command = tool("sqlite3");
     command.args(["-cmd", ".timeout 5000"]).arg(folder.path().join("state/outbox/ledger.db"));
     let output = run(command.arg("SELECT count(*) FROM journal"));
@@ -262,7 +269,7 @@ fn kept(folder: &TempDir) -> u64 {
 }
 
 /// What a daemon lists, but for what runs with its clock.
-async fn live(spotgate: &Spotgate) -> Vec<String> {
+pub(super) async fn live(spotgate: &Spotgate) -> Vec<String> {
     let (status, listed) = spotgate.read("/v1/sessions").await;
     assert_eq!(status, 200, "{listed}");
     let shown = |session: &Value| {
@@ -274,17 +281,17 @@ async fn live(spotgate: &Spotgate) -> Vec<String> {
 }
 
 /// A session as the database has it.
-struct Found {
+pub(super) struct Found {
     token: i64,
     mac: String,
-    is_over: bool,
-    is_stopped: bool,
-    seconds: u64,
+    pub(super) is_over: bool,
+    pub(super) is_stopped: bool,
+    pub(super) seconds: u64,
     octets: u64,
 }
 
 /// All that the database has, sessions by name; and in what it does not agree with itself.
-fn found(server: &Postgres) -> (HashMap<String, Found>, Vec<String>) {
+pub(super) fn found(server: &Postgres) -> (HashMap<String, Found>, Vec<String>) {
     let rows = |statement: &str| -> Vec<Value> {
         serde_json::from_str(&server.ask(&format!("SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"))).unwrap()
     };
@@ -343,10 +350,10 @@ async fn what_any_daemon_acknowledged_is_in_the_database_once_whatever_was_kille
         guests.spawn(Arc::clone(&site.routers).guest(dice.another(), number));
     }
     for _ in 0..FAULTS {
-        site.until_acknowledged(BETWEEN).await;
+        site.routers.until_acknowledged(BETWEEN).await;
         site.suffer(&mut dice).await;
     }
-    site.until_acknowledged(BETWEEN).await;
+    site.routers.until_acknowledged(BETWEEN).await;
     site.routers.ended.store(true, Ordering::Relaxed);
     let seen = tokio::time::timeout(Duration::from_secs(30), guests.join_all()).await.expect("guests end");
     let seen: Vec<Seen> = seen.into_iter().flatten().collect();
@@ -364,7 +371,14 @@ async fn what_any_daemon_acknowledged_is_in_the_database_once_whatever_was_kille
         refused.first(),
         all.len()
     );
-    for seen in &seen {
+    wrong.extend(differences(&seen, &all));
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), seen.len(), wrong.join("\n"));
+}
+
+/// In what the database does not agree with the routers.
+pub(super) fn differences(all_seen: &[Seen], all: &HashMap<String, Found>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for seen in all_seen {
         let Seen { id, token, sent, acknowledged, stop_sent, stop_acknowledged, followed, .. } = seen;
         let told = format!(
             "{id} of {token}: sent {sent}, acknowledged {acknowledged}, stop {stop_sent} {stop_acknowledged}, followed {followed}"
@@ -389,5 +403,5 @@ async fn what_any_daemon_acknowledged_is_in_the_database_once_whatever_was_kille
         must(!is_stopped || *stop_sent, "nobody stopped it");
         must(*followed || twice || *stop_sent || !is_over, "nobody ended it");
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), seen.len(), wrong.join("\n"));
+    wrong
 }

@@ -1,8 +1,11 @@
 //! Machines and the cables between them, as network namespaces of a test's own.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use super::{KEY, printed, run};
@@ -45,6 +48,31 @@ impl Places {
     /// Has a place send all else by way of this address.
     pub fn gateway(&self, place: &str, address: &str) {
         ip(&["-n", &self.name(place), "route", "add", "default", "via", address]);
+    }
+
+    /// Has a place pass on what is not for itself.
+    pub fn forwards(&self, place: &str) {
+        let mut command = self.command(place, "sh");
+        let output = run(command.args(["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]));
+        assert!(output.status.success(), "{}", printed(&output));
+    }
+
+    /// Has a place that forwards pass on nothing more from one address to another, without a word to either; or again.
+    pub fn loses(&self, place: &str, from: &str, to: &str, yes: bool) {
+        let how = if yes { "add" } else { "delete" };
+        ip(&["-n", &self.name(place), "rule", how, "blackhole", "from", from, "to", to]);
+    }
+
+    /// Does something at a place, with every thread that it starts.
+    pub fn inside<T: Send>(&self, place: &str, act: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.name(place))).unwrap();
+        std::thread::scope(|scope| {
+            let acting = scope.spawn(move || {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                act()
+            });
+            acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// The namespace of a place.

@@ -14,6 +14,7 @@ use spotgate::database::Database;
 use tempfile::TempDir;
 
 use super::ledger::elapsed;
+use super::places::Places;
 
 /// Where the environment says `SPOTGATE_STORE=postgres`, the URL of a database for the daemon of this folder: the same tests
 /// then hold for both stores. One server serves all; it ends with this process.
@@ -30,7 +31,7 @@ pub fn url_for(folder: &Path) -> Option<String> {
         assert!(made, "{said}");
         name
     });
-    Some(format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/{name}", server.port))
+    Some(server.url_of(name))
 }
 
 /// When a server ends.
@@ -44,6 +45,9 @@ enum Ends {
 /// A server, and its data.
 pub struct Postgres {
     folder: TempDir,
+    /// The network namespace that it runs in; none: this one.
+    namespace: Option<String>,
+    address: String,
     port: u16,
     ends: Ends,
     child: Option<Child>,
@@ -57,7 +61,16 @@ impl Postgres {
         Self::start_by(Ends::WithTheValue)
     }
 
+    /// The same at a place of its own, reached by this address.
+    pub fn start_at(places: &Places, place: &str, address: &str) -> Self {
+        Self::start_on(address, Some(places.name(place)), Ends::WithTheValue)
+    }
+
     fn start_by(ends: Ends) -> Self {
+        Self::start_on("127.0.0.1", None, ends)
+    }
+
+    fn start_on(address: &str, namespace: Option<String>, ends: Ends) -> Self {
         // What is made in it belongs to another user.
         let folder = tempfile::Builder::new().prefix("spotgate-postgres").tempdir().unwrap();
         let (data, password) = (folder.path().join("data"), folder.path().join("password"));
@@ -77,13 +90,17 @@ impl Postgres {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let lines = format!(
-            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 100\n\
+            "port = {port}\nlisten_addresses = '{address}'\nunix_socket_directories = '{}'\nmax_connections = 100\n\
              shared_buffers = '64MB'\n",
             folder.path().display()
         );
         let configuration = data.join("postgresql.conf");
         fs::write(&configuration, fs::read_to_string(&configuration).unwrap() + &lines).unwrap();
-        let mut server = Self { folder, port, ends, child: None };
+        if namespace.is_some() {
+            let who = data.join("pg_hba.conf");
+            fs::write(&who, fs::read_to_string(&who).unwrap() + "host all all 0.0.0.0/0 scram-sha-256\n").unwrap();
+        }
+        let mut server = Self { folder, namespace, address: address.to_owned(), port, ends, child: None };
         server.run();
         let (code, said) = server.psql("postgres", "CREATE DATABASE spotgate");
         assert!(code, "{said}");
@@ -99,7 +116,16 @@ impl Postgres {
     pub fn run(&mut self) {
         let data = self.folder.path().join("data");
         let mut postgres = match self.ends {
-            Ends::WithTheValue => as_postgres("postgres"),
+            Ends::WithTheValue => match &self.namespace {
+                Some(namespace) => {
+                    let server = as_postgres("postgres");
+                    let mut there = Command::new("ip");
+                    there.args(["netns", "exec", namespace]).arg(server.get_program()).args(server.get_args());
+                    there.process_group(0).current_dir("/");
+                    there
+                }
+                None => as_postgres("postgres"),
+            },
             Ends::WithTheProcess => {
                 let server = as_postgres("postgres");
                 let mut shell = Command::new("sh");
@@ -142,7 +168,13 @@ impl Postgres {
 
     /// What a daemon is told.
     pub fn url(&self) -> String {
-        format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/spotgate", self.port)
+        self.url_of("spotgate")
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        // It has no certificate to show to those from elsewhere.
+        let plain = if self.namespace.is_some() { "?sslmode=disable" } else { "" };
+        format!("postgres://spotgate:{PASSWORD}@{}:{}/{database}{plain}", self.address, self.port)
     }
 
     pub const fn port(&self) -> u16 {
@@ -156,7 +188,7 @@ impl Postgres {
 
     /// Has `psql` do something; whether it was done, and what it said.
     fn psql(&self, database: &str, statement: &str) -> (bool, String) {
-        let url = format!("postgres://spotgate:{PASSWORD}@127.0.0.1:{}/{database}", self.port);
+        let url = self.url_of(database);
         let output = Command::new("psql")
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, &url])
             .output()
