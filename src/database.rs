@@ -20,7 +20,7 @@ use tokio_postgres::{AsyncMessage, Client, Notification};
 use address::Address;
 pub use address::AddressError;
 pub use listen::{Heard, Lease, Listener};
-pub use schema::Migrated;
+pub use schema::{Migrated, Schema};
 
 use crate::core::ident::{SessionId, TokenId};
 use crate::ledger::{Change, Closed, Row, Swapped};

@@ -10,7 +10,7 @@ use crate::cli::{block_on, complain, load, print};
 use crate::clock::Clock;
 use crate::cluster::{self, copy};
 use crate::config::{Settings, StoreKind};
-use crate::database::Database;
+use crate::database::{Database, Schema};
 use crate::ledger::Ledger;
 
 /// What `spotgate store` does.
@@ -72,7 +72,10 @@ pub(super) fn run(StoreCommand::Copy(arguments): &StoreCommand) -> ExitCode {
 pub(super) fn migrate(config: &Path) -> ExitCode {
     with_database(config, async |_, database| {
         let migrated = database.migrate().await.map_err(|error| error.to_string())?;
-        Ok(if migrated.from == migrated.to {
+        let schema = database.schema().await.map_err(|error| error.to_string())?;
+        Ok(if schema.is_some_and(Schema::is_later) {
+            format!("the schema is of a later release (version {}), beside which this one works\n", migrated.to)
+        } else if migrated.from == migrated.to {
             format!("the schema is up to date (version {})\n", migrated.to)
         } else {
             format!("the schema was brought from version {} to {}\n", migrated.from, migrated.to)

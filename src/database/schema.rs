@@ -9,7 +9,8 @@ const STEPS: [&str; 1] = [include_str!("schema.sql")];
 const VERSION: i32 = 1;
 
 /// The earliest release whose daemons can work beside this one's, by the version it knows. A step that takes away what they
-/// need raises it, one release later than the step that brings what takes its place.
+/// need raises it, one release later than the step that brings what takes its place; the function by which they hand changes on
+/// goes with it, so that none does until it has noticed.
 const READABLE_BY: i32 = 1;
 
 /// Any number, as long as it is nobody else's: "spotgate" in a phone's letters.
@@ -24,6 +25,37 @@ pub struct Migrated {
     pub to: i32,
 }
 
+/// A schema that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// Its version.
+    pub version: i32,
+    readable_by: i32,
+}
+
+impl Schema {
+    /// Whether a later release made it.
+    #[must_use]
+    pub const fn is_later(self) -> bool {
+        self.version > VERSION
+    }
+
+    /// Whether this release can work with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stop`]: it cannot.
+    pub fn usable(self) -> Result<(), Error> {
+        if self.readable_by <= VERSION {
+            return Ok(());
+        }
+        Err(Error::Stop(format!(
+            "its schema is of a later release (version {}, known is {VERSION}): install that release here too",
+            self.version
+        )))
+    }
+}
+
 impl Database {
     /// Brings the schema up to date. One that is of a later release is left alone, if that says that this one can work with it.
     ///
@@ -33,11 +65,12 @@ impl Database {
     pub async fn migrate(&self) -> Result<Migrated, Error> {
         self.on(async |mut connection: Connection| {
             let client = connection.client()?;
-            if let Some((version, readable_by)) = version(client).await?
-                && version >= VERSION
+            if let Some(schema) = schema(client).await?
+                && schema.version >= VERSION
             {
                 connection.done();
-                return known(version, readable_by);
+                schema.usable()?;
+                return Ok(Migrated { from: schema.version, to: schema.version });
             }
             // An error leaves the transaction open: the connection is given up then.
             client.batch_execute("BEGIN").await?;
@@ -49,7 +82,8 @@ impl Database {
                 )
                 .await?;
             // Another daemon may have done it meanwhile.
-            let (from, readable_by) = version(client).await?.unwrap_or_default();
+            let found = schema(client).await?;
+            let from = found.map_or(0, |schema| schema.version);
             let done = usize::try_from(from).unwrap_or_default();
             for step in STEPS.iter().skip(done) {
                 client.batch_execute(step).await?;
@@ -60,46 +94,37 @@ impl Database {
             }
             client.batch_execute("COMMIT").await?;
             connection.done();
-            if from > VERSION { known(from, readable_by) } else { Ok(Migrated { from, to: VERSION }) }
+            found.map_or(Ok(()), Schema::usable)?;
+            Ok(Migrated { from, to: from.max(VERSION) })
         })
         .await
     }
 }
 
 impl Database {
-    /// The version of the schema; none: there is no schema yet.
+    /// The schema; none: there is none yet.
     ///
     /// # Errors
     ///
     /// The database did not say.
-    pub async fn schema(&self) -> Result<Option<i32>, Error> {
+    pub async fn schema(&self) -> Result<Option<Schema>, Error> {
         self.on(async |mut connection: Connection| {
-            let found = version(connection.client()?).await?;
+            let found = schema(connection.client()?).await?;
             connection.done();
-            Ok(found.map(|(version, _)| version))
+            Ok(found)
         })
         .await
     }
 }
 
-/// The version there is, and the earliest that can work with it.
-async fn version(client: &tokio_postgres::Client) -> Result<Option<(i32, i32)>, Error> {
+async fn schema(client: &tokio_postgres::Client) -> Result<Option<Schema>, Error> {
     let there = client.query_one("SELECT to_regclass('spotgate_schema') IS NOT NULL", &[]).await?;
     if !there.try_get::<_, bool>(0)? {
         return Ok(None);
     }
     let latest = "SELECT version, readable_by FROM spotgate_schema ORDER BY version DESC LIMIT 1";
     let row = client.query_opt(latest, &[]).await?;
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
-}
-
-fn known(version: i32, readable_by: i32) -> Result<Migrated, Error> {
-    if readable_by > VERSION {
-        return Err(Error::Stop(format!(
-            "its schema is of a later release (version {version}, known is {VERSION}): install that release here too"
-        )));
-    }
-    Ok(Migrated { from: version, to: version })
+    row.map(|row| Ok(Schema { version: row.try_get(0)?, readable_by: row.try_get(1)? })).transpose()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod apart;
 mod storm;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use super::finding::Finding;
 use super::{blocking, stuck};
 use crate::clock::Clock;
 use crate::config::{self, Settings, StoreKind};
-use crate::database::{self, Database};
+use crate::database::{self, Database, Schema};
 use crate::ledger::Ledger;
 use crate::mirror;
 
@@ -100,7 +100,16 @@ async fn database(url: &SecretString) -> Vec<Finding> {
     };
     let took = clock.now().mono.saturating_sub(sent.mono);
     let off = theirs.duration_since(sent.wall.saturating_add(took / 2).unwrap_or(sent.wall));
-    let schema = schema.map_or_else(|| "no schema yet: the first start makes it".to_owned(), |v| format!("schema {v}"));
+    if let Some(Err(error)) = schema.map(Schema::usable) {
+        return vec![Finding::fail(CHECK, error.to_string(), "install the release that the other daemons have")];
+    }
+    let schema = match schema {
+        None => "no schema yet: the first start makes it".to_owned(),
+        Some(schema) if schema.is_later() => {
+            format!("schema {}, of a later release beside which this one works", schema.version)
+        }
+        Some(schema) => format!("schema {}", schema.version),
+    };
     let detail = format!(
         "PostgreSQL {version}, {schema}, answers in {:.1} ms, daemons connected: {daemons}",
         took.as_secs_f64() * 1000.0
