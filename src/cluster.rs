@@ -379,6 +379,7 @@ impl Cluster {
 
     /// Leads while no other daemon does.
     async fn lead(self: Arc<Self>, live: Current) {
+        self.ledger.lead(false);
         loop {
             match self.database.lead(LEADER).await {
                 Ok(Some(mut lease)) => {

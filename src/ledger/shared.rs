@@ -237,7 +237,13 @@ impl Shared {
             }
             deed.rests = Rests::Names;
             let written = self.keep(token, &mut deed);
-            self.add(&mut place, token, deed);
+            if matches!(written, Written::Never(_)) {
+                // It has not happened. What was done to the copy here is undone once the database says how the account stands.
+                place.versions.remove(&token);
+                place.busy.get_mut(&token).into_iter().for_each(Busy::unlearn);
+            } else {
+                self.add(&mut place, token, deed);
+            }
             return written;
         }
         let (done, heard) = oneshot::channel();
@@ -343,10 +349,15 @@ impl Busy {
         }
     }
 
+    /// As if nothing of the account were known: what is pending is applied to what the database says.
+    fn unlearn(&mut self) {
+        (self.version, self.handed_on) = (0, None);
+    }
+
     /// Nothing of it can be handed on: whoever waits hears so; whether something is left, that was acknowledged, for a daemon that
     /// can. It is tried with what happens next, on the account as it stands then.
     fn is_stuck(&mut self) -> bool {
-        (self.version, self.handed_on) = (0, None);
+        self.unlearn();
         let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
             mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
         self.pending = kept;

@@ -30,11 +30,13 @@ pub(super) struct Outbox {
     owed: usize,
     /// Records in it.
     records: usize,
+    /// How many it takes.
+    room: usize,
 }
 
 impl Outbox {
     fn is_full(&self) -> bool {
-        self.records >= RECORDS_AT_MOST
+        self.records >= self.room
     }
 }
 
@@ -124,7 +126,8 @@ impl Ledger {
             Entry::Row { .. } => owed.unreadable += 1,
         })?;
         let shared = Shared::default();
-        *lock(&shared.outbox) = Some(Outbox { journal: opened.journal, owed: 0, records: owed.events.len() });
+        *lock(&shared.outbox) =
+            Some(Outbox { journal: opened.journal, owed: 0, records: owed.events.len(), room: RECORDS_AT_MOST });
         owed.unreadable += usize::from(opened.damaged.is_some());
         Ok((Self::new(Book::Shared(shared)), owed))
     }
@@ -175,6 +178,16 @@ impl Ledger {
         }
         for (done, written) in kept {
             let _ = done.send(written.settled().await);
+        }
+    }
+
+    /// The outbox takes so many records.
+    #[cfg(test)]
+    pub(super) fn keep_at_most(&self, records: usize) {
+        if let Book::Shared(shared) = &self.book
+            && let Some(outbox) = &mut *lock(&shared.outbox)
+        {
+            outbox.room = records;
         }
     }
 

@@ -231,3 +231,37 @@ async fn what_was_handed_on_counts_once_though_the_account_has_forgotten_the_ses
         assert_eq!(chain.database.rows, rows);
     }
 }
+
+#[tokio::test]
+async fn an_outbox_that_is_full_takes_nothing_and_says_so() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let _ = chain.admit(0, &limited(1, 2), 1, 0);
+    chain.settle();
+    let session = chain.live(0)[0];
+    chain.daemons[0].keep_at_most(2);
+    chain.daemons[0].part("gone").await;
+    for seconds in [10, 20] {
+        chain.report(0, 1, 1, session, News::Interim, seconds).unwrap().settled().await.unwrap();
+    }
+    for seconds in [30, 40] {
+        let refused = chain.report(0, 1, 1, session, News::Interim, seconds).unwrap();
+        assert!(refused.settled().await.is_err());
+    }
+    assert!(chain.daemons[0].trouble().unwrap().contains("the outbox is full"));
+    let (_, written) = chain.admit(0, &limited(2, 2), 2, 50);
+    assert!(written.settled().await.is_err());
+    assert_eq!(chain.daemons[0].owed(), 1);
+    chain.joins(0);
+    // What it compares once the database is back.
+    for token in [1, 2].map(TokenId) {
+        let row = chain.database.rows.get(&token).cloned();
+        let there = row.into_iter().filter(|row| chain.daemons[0].is_behind(token, row.version));
+        there.for_each(|row| chain.daemons[0].heard(&row, &chain.policy));
+    }
+    chain.settle();
+    assert_eq!(chain.database.account(1).sessions()[0].reported.map(|report| report.seconds.0), Some(20));
+    assert_eq!(chain.daemons[0].account(TokenId(1)), Some(chain.database.account(1)));
+    chain.daemons[0].clear().await.unwrap();
+    assert_eq!(chain.daemons[0].owed(), 0);
+}
