@@ -76,6 +76,14 @@ async fn daemons_of_the_former_release_go_on_beside_the_next() {
     }
     let changes: u32 = ask(&server, "SELECT count(*) FROM spotgate_change").await.parse().unwrap();
     assert!(changes > 0, "none of the next release's changes was taken");
+    // Not only what it left alone.
+    for (daemon, device) in [(&first, 201), (&second, 202)] {
+        let (code, device) = (code(1), mac(device));
+        let admitted = hotspot(daemon).login_pap(&code, "", device).await.unwrap();
+        assert!(admitted.accept, "{admitted:?}");
+        let interim = Record { status: StatusType::InterimUpdate, seconds: 60, ..of(&code, device, &admitted) };
+        hotspot(daemon).account(&interim).await.unwrap();
+    }
 
     let configuration = settings(&server, "");
     let second = tokio::task::spawn_blocking(move || Spotgate::start_in(second.stop(), &configuration)).await.unwrap();
