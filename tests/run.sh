@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=(
-  build-essential busybox ca-certificates chromium chromium-driver curl duktape faketime freeradius freeradius-rest freeradius-utils groff hostapd
-  iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck sqlite3 systemd
-  tshark wget wpasupplicant
+  build-essential busybox ca-certificates chromium chromium-driver curl duktape faketime freeradius freeradius-postgresql freeradius-rest freeradius-utils
+  groff hostapd iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck
+  sqlite3 systemd tshark wget wpasupplicant
 )
 services=(freeradius hostapd nftables ocserv opennds postgresql prometheus radsecproxy wpa_supplicant)
 missing=()
@@ -70,6 +70,7 @@ cargo test --locked --doc
 cargo test --locked --bench login
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting
+cargo test --locked --bench cluster
 cargo test --locked --bench portal
 cargo test --locked --bench desk
 cargo test --locked --lib --bins

@@ -17,6 +17,13 @@ use crate::server::{Process, Server, pause, ports};
 const RADDB: &str = "/etc/freeradius/3.0";
 const QUERIES: &str = "mods-config/sql/main";
 
+/// A login is written down, as FreeRADIUS is shipped.
+pub const LOGGED: &str = "sql";
+
+/// It is not.
+#[allow(dead_code, reason = "of the bench `cluster`")]
+pub const UNLOGGED: &str = "ok";
+
 /// FreeRADIUS on one database.
 pub struct Peer {
     pub name: &'static str,
@@ -61,59 +68,55 @@ pub fn sqlite(on: &Path) -> Peer {
         database.display()
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let server = freeradius(folder.path(), "sqlite", &driver, cores, Vec::new());
+    let server = freeradius(folder.path(), "sqlite", &driver, cores, LOGGED);
     Peer { name: "FreeRADIUS, SQLite", server, folder }
 }
 
 /// On PostgreSQL, sixteen threads and connections: it commits together what comes together.
 pub fn postgresql(on: &Path) -> Peer {
     let folder = tempfile::tempdir_in(on).expect("a folder");
-    let programs = postgres().expect("its programs");
-    let data = folder.path().join("data");
+    let (postgres, port) = database(
+        folder.path(),
+        &[
+            "fsync=on",
+            "synchronous_commit=on",
+            "shared_buffers=256MB",
+            "max_connections=40",
+            "max_wal_size=4GB",
+            "log_min_messages=error",
+        ],
+    );
+    let mut server = on_postgresql(folder.path(), port, "postgres", LOGGED);
+    server.processes.push(postgres);
+    Peer { name: "FreeRADIUS, PostgreSQL", server, folder }
+}
+
+/// A PostgreSQL of its own in a folder, with these settings and else as it is shipped, and its port.
+pub fn database(folder: &Path, settings: &[&str]) -> (Process, u16) {
+    let data = folder.join("data");
     fs::create_dir(&data).expect("a folder");
-    // It does not run as root.
-    let owner =
-        fs::metadata(folder.path()).map(|folder| std::os::unix::fs::MetadataExt::uid(&folder)).expect("an owner");
-    let user = (owner == 0).then(|| (number("-u"), number("-g")));
-    let command = |program: &str| {
-        let mut command = Command::new(programs.join(program));
-        if let Some((uid, gid)) = user {
-            command.uid(uid).gid(gid);
-        }
-        command.current_dir("/").stdin(Stdio::null());
-        command
-    };
+    let user = postgres_user(folder);
     if let Some((uid, gid)) = user {
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder of ours");
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("a folder of ours");
         chown(&data, Some(uid), Some(gid)).expect("a folder of ours");
     }
-    let mut initdb = command("initdb");
+    let mut initdb = postgres_command("initdb", user);
     initdb.args(["--auth=trust", "--username=bench", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data);
     assert!(initdb.stdout(Stdio::null()).status().expect("initdb").success());
-    let port = free_tcp_port();
-    let mut postgres = command("postgres");
-    postgres.arg("-D").arg(&data).args(["-p", &port.port().to_string(), "-h", "127.0.0.1", "-k"]).arg(&data);
-    for setting in [
-        "fsync=on",
-        "synchronous_commit=on",
-        "shared_buffers=256MB",
-        "max_connections=40",
-        "max_wal_size=4GB",
-        "log_min_messages=error",
-    ] {
+    let port = free_tcp_port().port();
+    let mut postgres = postgres_command("postgres", user);
+    postgres.arg("-D").arg(&data).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"]).arg(&data);
+    for setting in settings {
         postgres.args(["-c", setting]);
     }
     // SIGQUIT: at once.
-    let log = fs::File::create(folder.path().join("postgres.log")).expect("a file");
+    let log = fs::File::create(folder.join("postgres.log")).expect("a file");
     let postgres = Process::start(postgres.stdout(Stdio::null()).stderr(log), Some("QUIT"));
-    let schema = format!("{RADDB}/{QUERIES}/postgresql/schema.sql");
-    // It reads no file of ours that is root's alone.
-    let schema = fs::read_to_string(schema).expect("its schema");
     let begun = now();
     let reached = || {
-        let mut ready = command("pg_isready");
+        let mut ready = postgres_command("pg_isready", user);
         ready
-            .args(["-q", "-U", "bench", "-d", "postgres", "-h", "127.0.0.1", "-p", &port.port().to_string()])
+            .args(["-q", "-U", "bench", "-d", "postgres", "-h", "127.0.0.1", "-p", &port.to_string()])
             .status()
             .is_ok_and(|said| said.success())
     };
@@ -121,17 +124,44 @@ pub fn postgresql(on: &Path) -> Peer {
         assert!(begun.elapsed() < Duration::from_secs(30), "PostgreSQL does not start");
         pause(Duration::from_millis(50));
     }
-    let mut psql = command("psql");
-    psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port.port().to_string(), "-U", "bench"]);
-    psql.args(["postgres", "-c", &schema]);
-    assert!(psql.status().expect("psql").success());
+    (postgres, port)
+}
+
+/// What a database answers.
+pub fn psql(port: u16, database: &str, statement: &str) -> String {
+    let mut psql = postgres_command("psql", None);
+    psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port.to_string()]);
+    let output = psql.args(["-U", "bench", database, "-c", statement]).output().expect("psql");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// FreeRADIUS with its tables in a database that has none yet.
+pub fn on_postgresql(folder: &Path, port: u16, database: &str, after_login: &str) -> Server {
+    if psql(port, database, "SELECT to_regclass('radacct')").is_empty() {
+        let schema = format!("{RADDB}/{QUERIES}/postgresql/schema.sql");
+        psql(port, database, &fs::read_to_string(schema).expect("its schema"));
+    }
     let driver = format!(
         "driver = \"rlm_sql_postgresql\"\ndialect = \"postgresql\"\npostgresql {{\nsend_application_name = yes\n}}\n\
-         server = \"127.0.0.1\"\nport = {}\nlogin = \"bench\"\npassword = \"\"\nradius_db = \"postgres\"",
-        port.port()
+         server = \"127.0.0.1\"\nport = {port}\nlogin = \"bench\"\npassword = \"\"\nradius_db = \"{database}\"",
     );
-    let server = freeradius(folder.path(), "postgresql", &driver, 16, vec![postgres]);
-    Peer { name: "FreeRADIUS, PostgreSQL", server, folder }
+    freeradius(folder, "postgresql", &driver, 16, after_login)
+}
+
+/// Whom PostgreSQL runs as where the folder is root's: it does not run as root.
+fn postgres_user(folder: &Path) -> Option<(u32, u32)> {
+    let owner = fs::metadata(folder).map(|folder| std::os::unix::fs::MetadataExt::uid(&folder)).expect("an owner");
+    (owner == 0).then(|| (number("-u"), number("-g")))
+}
+
+fn postgres_command(program: &str, user: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(postgres().expect("its programs").join(program));
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command.current_dir("/").stdin(Stdio::null());
+    command
 }
 
 /// A number of the user `postgres`.
@@ -144,7 +174,7 @@ fn free_tcp_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
-fn freeradius(folder: &Path, dialect: &str, driver: &str, threads: usize, mut processes: Vec<Process>) -> Server {
+fn freeradius(folder: &Path, dialect: &str, driver: &str, threads: usize, after_login: &str) -> Server {
     let [auth, accounting] = ports();
     let configuration = format!(
         r#"
@@ -174,6 +204,11 @@ thread pool {{
 }}
 modules {{
 	expr {{
+	}}
+	pap {{
+	}}
+	always ok {{
+		rcode = ok
 	}}
 	sql {{
 		{driver}
@@ -206,6 +241,26 @@ modules {{
 policy {{
 	$INCLUDE {RADDB}/policy.d/accounting
 }}
+server login {{
+	listen {{
+		type = auth
+		ipaddr = 127.0.0.1
+		port = {login}
+		recv_buff = 4194304
+	}}
+	authorize {{
+		sql
+		pap
+	}}
+	authenticate {{
+		Auth-Type PAP {{
+			pap
+		}}
+	}}
+	post-auth {{
+		{after_login}
+	}}
+}}
 server accounting {{
 	listen {{
 		type = acct
@@ -222,12 +277,13 @@ server accounting {{
 }}
 "#,
         folder = folder.display(),
+        login = auth.port(),
         port = accounting.port()
     );
     fs::write(folder.join("radiusd.conf"), configuration).expect("a file");
     let mut command = Command::new("freeradius");
     command.args(["-f", "-d"]).arg(folder).current_dir(folder).stdout(Stdio::null());
-    processes.insert(0, Process::start(&mut command, Some("TERM")));
+    let processes = vec![Process::start(&mut command, Some("TERM"))];
     let server = Server { processes, auth, accounting };
     server.until_ready();
     server
