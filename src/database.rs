@@ -10,7 +10,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
@@ -95,7 +95,8 @@ impl From<PoolError> for Error {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_) => Self::Away("every connection is in use".to_owned()),
+            PoolError::Timeout(TimeoutType::Wait) => Self::Away("every connection is in use".to_owned()),
+            PoolError::Timeout(_) => Self::late(WITHIN),
             other => Self::Away(other.to_string()),
         }
     }
