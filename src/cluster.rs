@@ -5,7 +5,7 @@
 
 pub mod copy;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::core::ident::TokenId;
+use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::database::{self, DAEMON, Database, Heard};
 use crate::journal::OpenError;
@@ -101,6 +101,13 @@ struct Taken<'a> {
     open: Vec<&'a [Change]>,
 }
 
+impl Taken<'_> {
+    /// What becomes of them is known, or seen to.
+    fn known(mut self) {
+        self.open.clear();
+    }
+}
+
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.open.iter().copied().flatten().for_each(|change| self.ledger.not_swapped(change.token));
@@ -179,28 +186,12 @@ impl Cluster {
             Ok(()) => {}
             Err(error) if error.is_away() => {
                 tracing::error!(%error, "the database is away: sessions that others let in are not known, and what happens is kept here");
-                cluster.ledger.part(&error.to_string()).await;
+                cluster.ledger.part(&error.to_string(), policy).await;
             }
             Err(error) => return Err(Unusable::Database(error)),
         }
         cluster.ledger.resume(owed, policy);
-        if !cluster.ledger.is_away()
-            && let Err(error) = cluster.forget_what_is_over(policy).await
-        {
-            cluster.ledger.part(&error.to_string()).await;
-        }
         Ok((cluster, trouble))
-    }
-
-    /// What was kept here of sessions that are over in the database was handed on before this daemon, or its connection, died;
-    /// their accounts may have forgotten them since.
-    async fn forget_what_is_over(&self, policy: &Policy) -> Result<(), database::Error> {
-        let kept = self.ledger.kept_admissions();
-        for some in kept.chunks(FETCHED) {
-            let over = self.database.which_ended(some).await?;
-            self.ledger.are_over(&over.into_iter().collect(), policy);
-        }
-        Ok(())
     }
 
     /// The accounts.
@@ -296,20 +287,45 @@ impl Cluster {
                 continue;
             }
             let current = Arc::clone(&live.borrow());
-            self.hand_on_these(&changes, &current.settings.policy).await;
+            self.hand_on_these(changes, &current.settings.policy).await;
             if let Err(error) = self.ledger.clear().await {
                 tracing::warn!(%error, "what the database has by now could not be cleared from the outbox");
             }
         }
     }
 
-    async fn hand_on_these(&self, changes: &[Change], policy: &Policy) {
-        let mut taken = Taken { ledger: &self.ledger, open: vec![changes] };
+    /// Takes out the changes by which sessions would be let in that have ended in the database.
+    async fn without_what_is_over(
+        &self,
+        changes: Vec<Change>,
+        policy: &Policy,
+    ) -> Result<Vec<Change>, database::Error> {
+        let doubted: Vec<SessionId> = changes.iter().flat_map(|change| &change.doubted).copied().collect();
+        if doubted.is_empty() {
+            return Ok(changes);
+        }
+        let guard = Taken { ledger: &self.ledger, open: vec![&changes] };
+        let over: HashSet<SessionId> = self.database.which_ended(&doubted).await?.into_iter().collect();
+        guard.known();
+        let is_of_them = |change: &Change| change.doubted.iter().any(|id| over.contains(id));
+        let (theirs, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_them);
+        theirs.iter().for_each(|change| self.ledger.are_over(change.token, &over, policy));
+        Ok(others)
+    }
+
+    async fn hand_on_these(&self, changes: Vec<Change>, policy: &Policy) {
+        let changes = match self.without_what_is_over(changes, policy).await {
+            Ok(changes) => changes,
+            Err(error) => return self.part(&error.to_string(), policy).await,
+        };
+        let mut taken = Taken { ledger: &self.ledger, open: vec![&changes] };
         while let Some(changes) = taken.open.last().copied() {
             let swapped = match (self.database.swap(changes).await, changes) {
                 (Ok(swapped), _) => swapped,
                 (Err(database::Error::Refused(why)), [change]) => {
                     tracing::error!(token = %change.token, why, "the database does not take what happened to an account");
+                    // How it stands there is not known here any more.
+                    self.missed.notify_one();
                     vec![Swapped::Refused]
                 }
                 // Of those of one statement, one is in the way of the others.
@@ -321,22 +337,22 @@ impl Cluster {
                 }
                 (Err(error), _) => {
                     drop(taken);
-                    self.part(&error.to_string()).await;
+                    self.part(&error.to_string(), policy).await;
                     return;
                 }
             };
-            taken.open.pop();
             for (change, swapped) in changes.iter().zip(swapped) {
                 self.ledger.swapped(change.token, swapped, policy);
             }
+            taken.open.pop();
         }
     }
 
-    async fn part(&self, why: &str) {
+    async fn part(&self, why: &str, policy: &Policy) {
         if !self.ledger.is_away() {
             tracing::error!(why, "the database is away: what happens is kept here, and handed on later");
         }
-        self.ledger.part(why).await;
+        self.ledger.part(why, policy).await;
     }
 
     /// Finds out when a database that is away is back; and when one is away, or of a later release, that nobody asks anything.
@@ -350,12 +366,7 @@ impl Cluster {
                 continue;
             }
             looked = now;
-            let current = Arc::clone(&live.borrow());
-            let looking = async {
-                self.database.is_writable().await?;
-                if was_away { self.forget_what_is_over(&current.settings.policy).await } else { Ok(()) }
-            };
-            match looking.await {
+            match self.database.is_writable().await {
                 Ok(()) if was_away => {
                     self.ledger.join();
                     // What was not heard meanwhile is compared.
@@ -370,7 +381,8 @@ impl Cluster {
                     if was_away && !error.is_away() && told.as_ref() != Some(&why) {
                         tracing::error!(why, "the database is away until somebody mends it");
                     }
-                    self.part(&why).await;
+                    let current = Arc::clone(&live.borrow());
+                    self.part(&why, &current.settings.policy).await;
                     told = Some(why);
                 }
             }

@@ -196,6 +196,7 @@ impl Database {
     pub async fn swap(&self, changes: &[Change]) -> Result<Vec<Swapped>, Error> {
         let tokens: Vec<i64> = changes.iter().map(|change| change.token.0).collect();
         let versions: Vec<i64> = changes.iter().map(|change| number(change.version)).collect();
+        let becomes: Vec<i64> = changes.iter().map(|change| number(change.becomes)).collect();
         let states: Vec<&str> = changes.iter().map(|change| text(&change.state)).collect();
         let closed = || changes.iter().flat_map(|change| &change.closed);
         let names: Vec<&str> = closed().map(|closed| closed.session.as_str()).collect();
@@ -208,12 +209,24 @@ impl Database {
         let rows = self
             .on(async |mut connection| {
                 let client = connection.client()?;
-                let swap =
-                    client.prepare_cached("SELECT * FROM spotgate_swap_1($1, $2, $3, $4, $5, $6, $7, $8, $9)").await?;
+                let swap = client
+                    .prepare_cached("SELECT * FROM spotgate_swap_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+                    .await?;
                 let rows = client
                     .query(
                         &swap,
-                        &[&tokens, &versions, &states, &names, &of, &at, &payloads, &reopened_names, &reopened_of],
+                        &[
+                            &tokens,
+                            &versions,
+                            &becomes,
+                            &states,
+                            &names,
+                            &of,
+                            &at,
+                            &payloads,
+                            &reopened_names,
+                            &reopened_of,
+                        ],
                     )
                     .await?;
                 connection.done();

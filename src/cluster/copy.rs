@@ -88,7 +88,9 @@ pub async fn into_database(
             .map(|row| Change {
                 token: row.token,
                 version: 0,
+                becomes: 1,
                 state: row.state,
+                doubted: Vec::new(),
                 closed: Vec::new(),
                 reopened: Vec::new(),
             })

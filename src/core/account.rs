@@ -159,7 +159,7 @@ impl Account {
         if session.reported.is_some()
             && let Some(followed) = self.followed(session)
         {
-            self.end(session.clone(), now, session.counts_without_stop(followed), false);
+            self.end(session.clone(), followed, session.counts_without_stop(followed), false);
             return vec![session.id];
         }
         let replaced: Vec<Session> = self.sessions.extract_if(.., |live| is_old(live)).collect();
@@ -182,18 +182,38 @@ impl Account {
         ended
     }
 
-    /// When the device of `session` was let in again, if it was since, and is still there.
+    /// When the device of `session` was let in again, if it was since.
     #[must_use]
     pub fn followed(&self, session: &Session) -> Option<Timestamp> {
         let is_newer =
-            |live: &&Session| live.endpoint().is_same(&session.endpoint()) && live.admitted_at > session.admitted_at;
-        self.sessions.iter().filter(is_newer).map(|live| live.admitted_at).min()
+            |other: &&Session| other.endpoint().is_same(&session.endpoint()) && other.admitted_at > session.admitted_at;
+        self.known().filter(is_newer).map(|other| other.admitted_at).min()
     }
 
     /// Whether it has, or remembers, a session of this name.
     #[must_use]
     pub fn knows(&self, id: SessionId) -> bool {
-        self.sessions.iter().chain(self.ended.iter().map(|ended| &ended.session)).any(|known| known.id == id)
+        self.known().any(|known| known.id == id)
+    }
+
+    /// The latest session that the router of `session` knows by the same name, of the same device.
+    #[must_use]
+    pub fn named_as(&self, session: &Session) -> Option<SessionId> {
+        let name = session.contact.nas_session.as_deref()?;
+        let is_it = |known: &&Session| {
+            let (one, other) = (&known.contact, &session.contact);
+            let same_router = one.router.zip(other.router).is_none_or(|(one, other)| one == other);
+            one.nas == other.nas
+                && same_router
+                && one.nas_session.as_deref() == Some(name)
+                && known.device == session.device
+        };
+        self.known().find(is_it).map(|known| known.id)
+    }
+
+    /// Live sessions and those that it remembers, the latest of each first.
+    fn known(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().rev().chain(self.ended.iter().rev().map(|ended| &ended.session))
     }
 
     fn remember(&mut self, device: Mac) {

@@ -167,6 +167,31 @@ impl Event {
         }
     }
 
+    /// The same of the session that is known by another name.
+    #[must_use]
+    pub(crate) fn of_another(mut self, name: impl Fn(SessionId) -> SessionId) -> Self {
+        match &mut self {
+            Self::Renewed { session, .. }
+            | Self::Contacted { session, .. }
+            | Self::Progressed { session, .. }
+            | Self::Stopped { session, .. }
+            | Self::Lapsed { session, .. }
+            | Self::Ending { session, .. }
+            | Self::Extending { session, .. }
+            | Self::Granted { session, .. }
+            | Self::Telling { session }
+            | Self::PutOff { session }
+            | Self::Told { session, .. } => *session = name(*session),
+            Self::Admitted(_)
+            | Self::Seen(_)
+            | Self::Settling(_)
+            | Self::Settled(_)
+            | Self::Unsettled(_)
+            | Self::Forgotten { .. } => {}
+        }
+        self
+    }
+
     /// Whether the event must outlive the process.
     #[must_use]
     pub const fn is_kept(&self) -> bool {

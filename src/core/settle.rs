@@ -261,7 +261,8 @@ impl Account {
 
     /// The pool starts from the token's minutes again.
     pub(super) fn forget_usage(&mut self, used: Seconds) {
-        self.written = used;
+        // A second time, later, it says nothing new.
+        self.written = self.written.max(used);
         if let Some(latest) = &mut self.settlement {
             latest.stage = Stage::Past;
         }

@@ -39,7 +39,7 @@ CREATE TABLE spotgate_location (
 -- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. Each statement
 -- here sees what others have committed before it.
 CREATE FUNCTION spotgate_swap_1(
-    tokens bigint[], versions bigint[], states text[],
+    tokens bigint[], versions bigint[], become bigint[], states text[],
     closed text[], closed_of bigint[], closed_at bigint[], closed_payloads text[],
     reopened text[], reopened_of bigint[]
 ) RETURNS TABLE (token bigint, version bigint, state text)
@@ -49,14 +49,14 @@ DECLARE
     news text[];
 BEGIN
     PERFORM 1 FROM spotgate_account a WHERE a.token = ANY (tokens) ORDER BY a.token FOR UPDATE;
-    WITH given AS (SELECT * FROM unnest(tokens, versions, states) AS g (token, version, state)),
+    WITH given AS (SELECT * FROM unnest(tokens, versions, become, states) AS g (token, version, becomes, state)),
     changed AS (
-        UPDATE spotgate_account a SET version = g.version + 1, state = g.state::json
+        UPDATE spotgate_account a SET version = g.becomes, state = g.state::json
         FROM given g WHERE a.token = g.token AND a.version = g.version RETURNING a.token, a.version
     ),
     made AS (
         INSERT INTO spotgate_account AS a (token, version, state)
-        SELECT g.token, 1, g.state::json FROM given g WHERE g.version = 0 ORDER BY g.token
+        SELECT g.token, g.becomes, g.state::json FROM given g WHERE g.version = 0 ORDER BY g.token
         ON CONFLICT DO NOTHING RETURNING a.token, a.version
     ),
     taken AS (SELECT * FROM changed UNION ALL SELECT * FROM made)

@@ -288,7 +288,8 @@ pub(super) fn applied(
 
 fn is_over(account: &Account, ended_before: Timestamp) -> bool {
     let over = account.terms().and_then(|terms| terms.valid_to).is_some_and(|end| end < ended_before);
-    over && account.sessions().is_empty()
+    // Of one that is open it is to be found out whether its minutes were written.
+    over && account.sessions().is_empty() && account.open_settlement().is_none()
 }
 
 fn kept(token: TokenId, ended: &Ended) -> Closed {

@@ -61,8 +61,14 @@ pub struct Change {
     pub token: TokenId,
     /// The version that the change builds on; 0: there is no such account yet.
     pub version: u64,
+    /// The version that it makes: the next one. Of a new account it is a moment, in milliseconds since 1970, so that no version of one
+    /// that was forgotten before comes again.
+    pub becomes: u64,
     /// As [`Row::state`].
     pub state: Vec<u8>,
+    /// Sessions that it lets in though they may have been before, and have ended: those that were kept, or became known by a
+    /// report. The accounts that remember them are bounded. If they did, it must not be taken: [`Ledger::are_over`].
+    pub doubted: Vec<SessionId>,
     /// Sessions that ended by it.
     pub closed: Vec<Closed>,
     /// Names of sessions that go on after all.
@@ -72,7 +78,7 @@ pub struct Change {
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swapped {
-    /// It stands, at the version after the one it builds on.
+    /// It stands, at the version that it makes.
     Done,
     /// Another daemon was faster: the account as it stands now; none: it was forgotten.
     Stale(Option<Row>),
@@ -150,6 +156,8 @@ struct HandedOn {
     /// What the account is with them.
     account: Packed,
     mark: u64,
+    /// As [`Change::becomes`].
+    becomes: u64,
 }
 
 /// What was done together.
@@ -166,6 +174,17 @@ struct Deed {
 }
 
 impl Deed {
+    /// By which an account is asked for, or waited for.
+    const fn nothing(done: Option<oneshot::Sender<Result<(), Unwritten>>>) -> Self {
+        let ends = Ends { closed: Vec::new(), reopened: Vec::new() };
+        Self { at: Timestamp::UNIX_EPOCH, events: Vec::new(), ends, rests: Rests::Names, done, is_kept: false }
+    }
+
+    /// Whether nobody minds that it is not done.
+    const fn is_nothing(&self) -> bool {
+        self.events.is_empty() && self.done.is_none() && !self.is_kept
+    }
+
     /// Whether it says something of a session that this account does not know.
     fn is_of_none_in(&self, account: &Account) -> bool {
         let is_let_in = |event: &&Event| matches!(event, Event::Admitted(_));
@@ -174,8 +193,33 @@ impl Deed {
         said.into_iter().any(|id| !account.knows(id) && !let_in(id))
     }
 
-    /// Does it to the account as others have changed it: who was let in ends no later session of the same device.
+    /// A session that a daemon took in by a report while it knew of no other may be one that others know: by the name that its
+    /// router has for it. What is said of it is said of that one.
+    fn call_by(&mut self, names: &mut HashMap<SessionId, SessionId>, account: &Account) {
+        for event in &self.events {
+            if let Event::Admitted(session) = event
+                && session.reported.is_some()
+                && !account.knows(session.id)
+                && let Some(known) = account.named_as(session)
+            {
+                names.insert(session.id, known);
+            }
+        }
+        if !names.is_empty() {
+            let is_another =
+                |event: &Event| matches!(event, Event::Admitted(session) if names.contains_key(&session.id));
+            self.events.retain(|event| !is_another(event));
+            let events = mem::take(&mut self.events).into_iter();
+            self.events = events.map(|event| event.of_another(|id| names.get(&id).copied().unwrap_or(id))).collect();
+        }
+    }
+
+    /// Does it to the account as others have changed it: who was let in ends no later session of the same device, and what the
+    /// token gave then is not what it gives now.
     fn apply_anew(&mut self, token: TokenId, account: &mut Account, policy: &Policy) {
+        if self.is_kept && account.terms().is_some() {
+            self.events.retain(|event| !matches!(event, Event::Seen(_)));
+        }
         for event in &mut self.events {
             if let Event::Admitted(session) = event
                 && account.followed(session).is_some()
@@ -231,18 +275,15 @@ impl Shared {
             if deed.waits_for_the_database() {
                 return Written::NotYet;
             }
-            if rests == Rests::Time {
-                self.add(&mut place, token, deed);
-                return Written::Already;
-            }
+            let is_lasting = rests != Rests::Time && deed.events.iter().any(Event::is_kept);
             deed.rests = Rests::Names;
-            let written = self.keep(token, &mut deed);
-            if matches!(written, Written::Never(_)) {
-                // It has not happened. What was done to the copy here is undone once the database says how the account stands.
+            let written = if is_lasting { self.keep(token, &mut deed) } else { Written::Already };
+            if is_lasting && !matches!(written, Written::Never(_)) {
+                self.add(&mut place, token, deed);
+            } else {
+                // It holds for the copy here, until the database says how the account stands.
                 place.versions.remove(&token);
                 place.busy.get_mut(&token).into_iter().for_each(Busy::unlearn);
-            } else {
-                self.add(&mut place, token, deed);
             }
             return written;
         }
@@ -284,10 +325,7 @@ impl Shared {
         for place in &self.places {
             for (token, busy) in &mut lock(place).busy {
                 let (done, heard) = oneshot::channel();
-                let (events, ends) = (Vec::new(), Ends::default());
-                // Nothing rests on it.
-                let (at, rests, done) = (Timestamp::UNIX_EPOCH, Rests::Names, Some(done));
-                busy.pending.push_back(Deed { at, events, ends, rests, done, is_kept: false });
+                busy.pending.push_back(Deed::nothing(Some(done)));
                 self.queue(*token, busy);
                 all.push(heard);
             }
@@ -308,7 +346,12 @@ impl Busy {
     fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
         (self.version, self.handed_on) = (version, None);
         let mut account = fresh;
+        let mut names = HashMap::new();
         for mut deed in mem::take(&mut self.pending) {
+            deed.call_by(&mut names, &account);
+            if deed.is_nothing() {
+                continue;
+            }
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
             if deed.rests != Rests::Names || is_of_none {
@@ -328,21 +371,21 @@ impl Busy {
         let handed_on = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
         let is_of_it = |former: &Deed| former.events.iter().any(|event| event.session() == Some(session));
         let position = self.pending.iter().rposition(is_of_it).filter(|position| *position >= handed_on)?;
-        let is_such = |former: &&Deed| former.is_kept && former.progress().is_some();
+        let is_such = |former: &&Deed| former.is_kept && deed.says_more_than(former);
         self.pending.get(position).filter(is_such)?;
         self.pending.remove(position)
     }
 
     /// The version of which nothing needs to be heard any more. What is on its way becomes the next one, or comes back with it.
     fn known(&self) -> Option<u64> {
-        let asked = self.version + u64::from(self.handed_on.is_some());
+        let asked = self.handed_on.as_ref().map_or(self.version, |handed_on| handed_on.becomes);
         Some(self.news.as_ref().map_or(asked, |news| news.version.max(asked)))
     }
 
     /// The database has taken what was handed on last.
     fn taken(&mut self, shared: &Shared) {
-        let Some(HandedOn { deeds, .. }) = self.handed_on.take() else { return };
-        self.version += 1;
+        let Some(HandedOn { deeds, becomes, .. }) = self.handed_on.take() else { return };
+        self.version = becomes;
         for deed in self.pending.drain(..deeds.min(self.pending.len())) {
             shared.paid(&deed);
             deed.becomes(Ok(()));
@@ -354,15 +397,12 @@ impl Busy {
         (self.version, self.handed_on) = (0, None);
     }
 
-    /// Nothing of it can be handed on: whoever waits hears so; whether something is left, that was acknowledged, for a daemon that
-    /// can. It is tried with what happens next, on the account as it stands then.
-    fn is_stuck(&mut self) -> bool {
-        self.unlearn();
+    /// Nothing of it can be handed on: whoever waits hears so. What was acknowledged stays, for a daemon that can.
+    fn is_stuck(&mut self) {
         let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
             mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
         self.pending = kept;
         waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
-        !self.pending.is_empty()
     }
 
     /// Whether the account stands as it does by what was handed on last: its answer was lost.
@@ -444,16 +484,20 @@ impl Ledger {
                 continue;
             }
             busy.is_awaited = true;
+            let latest = busy.pending.iter().map(|deed| deed.at.as_millisecond()).max().unwrap_or_default();
             let all = || HandedOn {
                 deeds: busy.pending.len(),
                 account: Packed::of(&shard.account(token).unwrap_or_default()),
                 mark: shared.next_mark.fetch_add(1, Ordering::Relaxed),
+                becomes: if busy.version == 0 { latest.max(1).unsigned_abs() } else { busy.version + 1 },
             };
-            let HandedOn { deeds, account, mark } = busy.handed_on.get_or_insert_with(all);
+            let HandedOn { deeds, account, mark, becomes } = busy.handed_on.get_or_insert_with(all);
             let mut change = Change {
                 token,
                 version: busy.version,
+                becomes: *becomes,
                 state: written::shared(&account.unpack(), *mark),
+                doubted: busy.pending.iter().take(*deeds).flat_map(Deed::doubted).collect(),
                 closed: Vec::new(),
                 reopened: Vec::new(),
             };
@@ -475,16 +519,23 @@ impl Ledger {
         let mut place = shared.place(token);
         let Some(busy) = place.busy.get_mut(&token) else { return };
         busy.is_awaited = false;
+        let mut is_stuck = false;
         match swapped {
             Swapped::Done => busy.taken(shared),
             Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(shared),
             Swapped::Stale(row) => match read(row.as_ref()) {
                 Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
-                Err(()) if busy.is_stuck() => return,
-                Err(()) => {}
+                Err(()) => is_stuck = true,
             },
-            Swapped::Refused if busy.is_stuck() => return,
-            Swapped::Refused => {}
+            Swapped::Refused => is_stuck = true,
+        }
+        if is_stuck {
+            busy.is_stuck();
+            // What is left is tried with what happens next, on the account as it stands then.
+            self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
+            if !busy.pending.is_empty() {
+                return;
+            }
         }
         if let Some(news) = busy.news.take()
             && news.version > busy.version
@@ -549,10 +600,12 @@ impl Ledger {
     #[must_use]
     pub fn over(&self, ended_before: Timestamp) -> Vec<(TokenId, u64)> {
         let Book::Shared(shared) = &self.book else { return Vec::new() };
-        let over = |shard: &Shard| -> Vec<TokenId> { shard.over(ended_before) };
-        let over: Vec<TokenId> = self.shards.each().flat_map(|shard| over(&shard)).collect();
         let version = |token: TokenId| shared.place(token).versions.get(&token).map(|version| (token, *version));
-        over.into_iter().filter_map(version).collect()
+        // Under the lock of the shard, so that it is the version of what was looked at.
+        let over = |shard: MutexGuard<'_, Shard>| -> Vec<_> {
+            shard.over(ended_before).into_iter().filter_map(version).collect()
+        };
+        self.shards.each().flat_map(over).collect()
     }
 
     /// The database has forgotten an account that stood here, at this version if it is known: so does this daemon, unless

@@ -15,7 +15,15 @@ use crate::support::postgres::Postgres;
 
 fn change(token: i64, version: u64, what: &str) -> Change {
     let state = format!("{{\"what\": \"{what}\"}}").into_bytes();
-    Change { token: TokenId(token), version, state, closed: Vec::new(), reopened: Vec::new() }
+    Change {
+        token: TokenId(token),
+        version,
+        becomes: version + 1,
+        state,
+        doubted: Vec::new(),
+        closed: Vec::new(),
+        reopened: Vec::new(),
+    }
 }
 
 fn row(token: i64, version: u64, what: &str) -> Row {

@@ -454,8 +454,16 @@ fn alerts_come_when_they_should_and_only_then() {
         ("SpotgateSourceDown", vec![series("spotgate_source_up", "0+0x200")], true),
         ("SpotgateSourceDown", vec![series("spotgate_source_up", "1+0x200")], false),
         ("SpotgateStoreAway", vec![series("spotgate_store_away", "1+0x200")], true),
-        ("SpotgateStoreAway", vec![series("spotgate_store_owed", "3+0x200"), series("spotgate_store_away", "0+0x200")], true),
-        ("SpotgateStoreAway", vec![series("spotgate_store_owed", "0 3 0 0x200"), series("spotgate_store_away", "0 1 0 0x200")], false),
+        (
+            "SpotgateStoreAway",
+            vec![series("spotgate_store_owed", "3+0x200"), series("spotgate_store_away", "0+0x200")],
+            true,
+        ),
+        (
+            "SpotgateStoreAway",
+            vec![series("spotgate_store_owed", "0 3 0 0x200"), series("spotgate_store_away", "0 1 0 0x200")],
+            false,
+        ),
         ("SpotgateDown", vec![series(r#"up{job="spotgate"}"#, "0+0x200")], true),
     ];
     let tests: Vec<_> = cases

@@ -94,6 +94,11 @@ impl Day {
             }
             for change in changes {
                 let token = change.token;
+                let over = chain.database.over(&change);
+                if !over.is_empty() {
+                    self.ledger.are_over(token, &over, &self.policy);
+                    continue;
+                }
                 let swapped = chain.database.swap(change);
                 self.ledger.swapped(token, swapped, &self.policy);
                 chain.truth.insert(token, chain.database.account(token.0));

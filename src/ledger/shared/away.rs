@@ -1,7 +1,7 @@
 //! While the database is away: what happens is kept in a journal of this daemon, acknowledged from there, and handed on once the
 //! database is back, each account's in the order in which it happened.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Deed, Ledger, Rests, Shared, settle};
 use crate::core::account::Account;
-use crate::core::budget::moment;
+use crate::core::budget::{Seconds, moment};
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
@@ -135,11 +135,13 @@ impl Ledger {
     /// Takes up what was kept before this daemon began: it is handed on.
     pub fn resume(&self, owed: Owed, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
+        let mut names = HashMap::new();
         for (token, at, event) in owed.events {
             let mut shard = self.shards.of(token);
             let mut account = shard.account(token).unwrap_or_default();
             let (ends, rests) = (Ends::default(), Rests::Names);
             let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
+            deed.call_by(&mut names, &account);
             deed.apply_anew(token, &mut account, policy);
             if let Some(outbox) = &mut *lock(&shared.outbox) {
                 outbox.owed += 1;
@@ -150,7 +152,7 @@ impl Ledger {
     }
 
     /// The database is away, because of `why`: what waits for it, and what happens from now on, is kept here.
-    pub async fn part(&self, why: &str) {
+    pub async fn part(&self, why: &str, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
         if lock(&shared.away).replace(why.into()).is_some() {
             return;
@@ -159,22 +161,41 @@ impl Ledger {
         shared.is_away.store(true, Ordering::Release);
         shared.is_up_to_date.store(false, Ordering::Release);
         let mut kept = Vec::new();
-        for place in &shared.places {
-            for (token, busy) in &mut lock(place).busy {
-                let waiting = busy.pending.iter_mut().filter(|deed| !deed.waits_for_the_database());
-                for deed in waiting {
-                    let Some(done) = deed.done.take() else { continue };
-                    if deed.rests == Rests::Time {
-                        let _ = done.send(Ok(()));
-                        continue;
-                    }
-                    // It counts from now on; but who is let in was decided as if the database were there.
-                    let decided_anew = deed.rests == Rests::Account;
-                    deed.rests = Rests::Names;
-                    let written = shared.keep(*token, deed);
-                    kept.push((done, if decided_anew { Written::NotYet } else { written }));
+        let busy = shared.places.iter().flat_map(|place| lock(place).busy.keys().copied().collect::<Vec<_>>());
+        for token in busy {
+            let mut shard = self.shards.of(token);
+            let mut place = shared.place(token);
+            let Some(busy) = place.busy.get_mut(&token) else { continue };
+            let (mut withdrawn, mut is_refused) = (Vec::new(), false);
+            for deed in busy.pending.iter_mut().filter(|deed| !deed.waits_for_the_database()) {
+                let Some(done) = deed.done.take() else { continue };
+                if deed.rests == Rests::Time {
+                    let _ = done.send(Ok(()));
+                    continue;
                 }
+                // It counts from now on; but who is let in was decided as if the database were there, and is decided anew.
+                let decided_anew = deed.rests == Rests::Account;
+                deed.rests = Rests::Names;
+                if decided_anew {
+                    withdrawn.extend(deed.withdrawn());
+                }
+                let written = shared.keep(token, deed);
+                if matches!(written, Written::Never(_)) {
+                    deed.events.clear();
+                    is_refused = true;
+                }
+                kept.push((done, if decided_anew { Written::NotYet } else { written }));
             }
+            let mut account = shard.account(token).unwrap_or_default();
+            for mut deed in withdrawn {
+                deed.apply_anew(token, &mut account, policy);
+                let _ = shared.keep(token, &mut deed);
+                busy.pending.push_back(deed);
+            }
+            if is_refused {
+                busy.unlearn();
+            }
+            self.stands(&mut shard, token, &account, policy);
         }
         for (done, written) in kept {
             let _ = done.send(written.settled().await);
@@ -212,46 +233,33 @@ impl Ledger {
         lock(&shared.outbox).as_ref().map_or(0, |outbox| outbox.owed)
     }
 
-    /// The sessions that were let in while the database was away and that it does not have yet, as far as is known here.
-    #[must_use]
-    pub fn kept_admissions(&self) -> Vec<SessionId> {
-        let Book::Shared(shared) = &self.book else { return Vec::new() };
-        let mut kept = Vec::new();
-        for place in &shared.places {
-            let place = lock(place);
-            kept.extend(place.busy.values().flat_map(|busy| &busy.pending).flat_map(Deed::let_in));
-        }
-        kept
-    }
-
-    /// These sessions were handed on before, and have ended in the database: they are not let in once more, though their accounts
-    /// have forgotten them.
-    pub fn are_over(&self, over: &HashSet<SessionId>, policy: &Policy) {
+    /// Of a change that was taken, these sessions of the [`doubted`](super::Change::doubted) have ended in the database, though their
+    /// account has forgotten them: they are not let in once more, and what is said of them says nothing. The rest is given again.
+    pub fn are_over(&self, token: TokenId, over: &HashSet<SessionId>, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
-        if over.is_empty() {
-            return;
-        }
-        let busy = shared.places.iter().flat_map(|place| lock(place).busy.keys().copied().collect::<Vec<_>>());
-        for token in busy {
-            let mut shard = self.shards.of(token);
-            let mut place = shared.place(token);
-            let Some(busy) = place.busy.get_mut(&token) else { continue };
-            if !busy.pending.iter().any(|deed| deed.let_in().any(|id| over.contains(&id))) {
+        let mut shard = self.shards.of(token);
+        let mut place = shared.place(token);
+        let Some(busy) = place.busy.get_mut(&token) else { return };
+        busy.is_awaited = false;
+        for mut deed in mem::take(&mut busy.pending) {
+            if !deed.doubted().any(|id| over.contains(&id)) {
+                busy.pending.push_back(deed);
                 continue;
             }
-            let is_over = |event: &Event| matches!(event, Event::Admitted(session) if over.contains(&session.id));
-            for mut deed in mem::take(&mut busy.pending) {
-                deed.events.retain(|event| !is_over(event));
-                if deed.events.is_empty() && deed.done.is_none() {
-                    shared.paid(&deed);
-                } else {
-                    busy.pending.push_back(deed);
-                }
+            deed.events.retain(|event| !matches!(event, Event::Admitted(session) if over.contains(&session.id)));
+            if deed.done.is_none() && !deed.events.is_empty() {
+                busy.pending.push_back(deed);
+                continue;
             }
-            // As if nothing of the account were known: it is applied to what the database says.
-            self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
-            settle(shared, &mut place, token);
+            shared.paid(&deed);
+            deed.becomes(Ok(()));
         }
+        // As if nothing of the account were known: it is applied to what the database says.
+        self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
+        if busy.pending.is_empty() {
+            busy.pending.push_back(Deed::nothing(None));
+        }
+        settle(shared, &mut place, token);
     }
 
     /// Forgets what was kept, once the database has all of it.
@@ -286,13 +294,38 @@ impl Shared {
 }
 
 impl Deed {
-    /// The sessions that it let in while the database was away.
-    fn let_in(&self) -> impl Iterator<Item = SessionId> {
-        let let_in = |event: &Event| match event {
-            Event::Admitted(session) if self.is_kept => Some(session.id),
+    /// The sessions that it lets in though they may have been before: those that were kept, or became known by a report.
+    pub(super) fn doubted(&self) -> impl Iterator<Item = SessionId> {
+        let doubted = |event: &Event| match event {
+            Event::Admitted(session) if self.is_kept || session.reported.is_some() => Some(session.id),
             _ => None,
         };
-        self.events.iter().filter_map(let_in)
+        self.events.iter().filter_map(doubted)
+    }
+
+    /// That whoever it let in is told to ask again, and is not in; who became known by a report is.
+    fn withdrawn(&self) -> Option<Self> {
+        let session = self.events.iter().find_map(|event| match event {
+            Event::Admitted(session) if session.reported.is_none() => Some(session.id),
+            _ => None,
+        })?;
+        let events = vec![Event::Lapsed { session, counts: Seconds::ZERO }];
+        let (at, ends, rests) = (self.at, Ends::default(), Rests::Names);
+        Some(Self { at, events, ends, rests, done: None, is_kept: false })
+    }
+
+    /// Whether it says of a session how long it has run, as the former does, and nothing less.
+    pub(super) fn says_more_than(&self, former: &Self) -> bool {
+        let report = |deed: &Self| match deed.events.as_slice() {
+            [Event::Progressed { report, .. }] => Some(*report),
+            _ => None,
+        };
+        report(self).zip(report(former)).is_some_and(|(later, earlier)| {
+            later.at >= earlier.at
+                && later.seconds >= earlier.seconds
+                && later.input_octets >= earlier.input_octets
+                && later.output_octets >= earlier.output_octets
+        })
     }
 
     /// Whether it may only be done once the database has it: minutes are not written upstream by two.

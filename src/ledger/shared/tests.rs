@@ -84,7 +84,7 @@ impl Database {
         if stands.map_or(0, |row| row.version) != change.version {
             return Swapped::Stale(stands.cloned());
         }
-        let row = Row { token: change.token, version: change.version + 1, state: change.state };
+        let row = Row { token: change.token, version: change.becomes, state: change.state };
         self.news.push(row.clone());
         self.rows.insert(change.token, row);
         for closed in change.closed {
@@ -94,6 +94,11 @@ impl Database {
             self.closed.remove(&name);
         }
         Swapped::Done
+    }
+
+    /// Of the sessions that a change lets in, those that are over.
+    pub(in crate::ledger) fn over(&self, change: &Change) -> HashSet<SessionId> {
+        change.doubted.iter().copied().filter(|id| self.closed.contains_key(&id.to_string())).collect()
     }
 
     pub(in crate::ledger) fn account(&self, token: i64) -> Account {
@@ -164,38 +169,37 @@ impl Chain {
         self.heard[daemon] = self.database.news.len();
         ledger.resume(owed, &self.policy);
         self.daemons[daemon] = ledger;
-        self.forget_what_is_over(daemon);
     }
 
     /// The same, while the database is away.
     async fn begins_alone(&mut self, daemon: usize) {
         self.daemons[daemon] = Ledger::shared();
         let (ledger, owed) = Ledger::shared_from(self.folders[daemon].path(), at(0)).unwrap();
-        ledger.part("gone").await;
+        ledger.part("gone", &self.policy).await;
         ledger.resume(owed, &self.policy);
         (self.daemons[daemon], self.heard[daemon]) = (ledger, 0);
     }
 
-    /// The database is back for a daemon.
-    fn joins(&self, daemon: usize) {
-        self.forget_what_is_over(daemon);
-        self.daemons[daemon].join();
-    }
-
-    fn forget_what_is_over(&self, daemon: usize) {
-        let kept = self.daemons[daemon].kept_admissions();
-        let over: HashSet<_> =
-            kept.into_iter().filter(|id| self.database.closed.contains_key(&id.to_string())).collect();
-        self.daemons[daemon].are_over(&over, &self.policy);
-    }
-
     /// A daemon hands on what it has, and hears what came of it.
     fn exchange(&mut self, daemon: usize) {
-        for change in self.daemons[daemon].take_changes(usize::MAX) {
+        for change in self.taken(daemon, usize::MAX) {
             let token = change.token;
             let swapped = self.database.swap(change);
             self.daemons[daemon].swapped(token, swapped, &self.policy);
         }
+    }
+
+    /// Changes to hand on, without those by which a session would be let in that is over.
+    fn taken(&self, daemon: usize, at_most: usize) -> Vec<Change> {
+        let mut changes = self.daemons[daemon].take_changes(at_most);
+        changes.retain(|change| {
+            let over = self.database.over(change);
+            if !over.is_empty() {
+                self.daemons[daemon].are_over(change.token, &over, &self.policy);
+            }
+            over.is_empty()
+        });
+        changes
     }
 
     fn hear(&mut self, daemon: usize) {
@@ -337,7 +341,7 @@ fn an_answer_that_is_lost_has_nothing_done_twice() {
     }
     chain.exchange(0);
     assert!(counts(written), "it is known again");
-    assert_eq!(chain.database.rows[&TokenId(1)].version, 1);
+    assert_eq!(chain.database.news.len(), 1);
     let session = chain.sessions(0, 1)[0].id;
     let _ = chain.report(0, 1, 1, session, News::Stop, 600).unwrap();
     for change in chain.daemons[0].take_changes(9) {
@@ -411,7 +415,7 @@ async fn without_the_database_what_happens_is_kept_and_handed_on_later() {
     let session = chain.sessions(0, 1)[0].id;
     // One waits when the database goes, the others come then.
     let waits = chain.report(0, 1, 1, session, News::Interim, 60).unwrap();
-    chain.daemons[0].part("gone").await;
+    chain.daemons[0].part("gone", &chain.policy).await;
     waits.settled().await.unwrap();
     for seconds in 61..200 {
         chain.report(0, 1, 1, session, News::Interim, seconds).unwrap().settled().await.unwrap();
@@ -442,7 +446,7 @@ async fn what_a_daemon_concludes_from_silence_holds_only_for_itself() {
     let _ = chain.admit(0, &limited(1, 1), 1, 0);
     chain.settle();
     let session = chain.sessions(0, 1)[0].id;
-    chain.daemons[0].part("gone").await;
+    chain.daemons[0].part("gone", &chain.policy).await;
     for seconds in [300, 600, 900, 1200] {
         assert!(counts({
             let reported = chain.report(1, 1, 1, session, News::Interim, seconds).unwrap();
@@ -467,7 +471,7 @@ async fn who_is_let_in_when_the_database_goes_is_decided_anew() {
     let mut chain = Chain::new();
     chain.begins(0);
     let (_, written) = chain.admit(0, &limited(1, 1), 1, 0);
-    chain.daemons[0].part("gone").await;
+    chain.daemons[0].part("gone", &chain.policy).await;
     assert!(matches!(written.settled().await, Err(Unwritten::Raced)));
     let (decision, written) = chain.admit(0, &limited(1, 1), 1, 1);
     assert!(matches!(decision, Decision::Allow(_)), "by what holds without it");
@@ -488,7 +492,7 @@ async fn minutes_are_not_written_upstream_without_the_database() {
     assert!(ledger.begin_settlement(&token, &chain.policy, at(601)).is_none(), "another daemon does");
     ledger.lead(true);
     let (intent, written) = ledger.begin_settlement(&token, &chain.policy, at(601)).unwrap();
-    ledger.part("gone").await;
+    ledger.part("gone", &chain.policy).await;
     assert!(outcome(written).is_none());
     let _ = ledger.end_settlement(TokenId(1), &intent, false, None, &chain.policy, at(602));
     assert!(ledger.begin_settlement(&token, &chain.policy, at(603)).is_none());
@@ -573,13 +577,13 @@ proptest! {
                         }
                         chain.daemons[daemon].not_swapped(token);
                     }
-                    runtime.block_on(chain.daemons[daemon].part("gone"));
+                    runtime.block_on(chain.daemons[daemon].part("gone", &chain.policy));
                     has_parted = true;
                 }
-                Step::Joins { daemon } => chain.joins(daemon),
+                Step::Joins { daemon } => drop(chain.daemons[daemon].join()),
                 Step::Take { daemon } if chain.daemons[daemon].is_away() => {}
                 Step::Take { daemon } => {
-                    let changes = chain.daemons[daemon].take_changes(9);
+                    let changes = chain.taken(daemon, 9);
                     on_their_way[daemon].extend(changes);
                 }
                 Step::Arrives { daemon, is_lost } => {
