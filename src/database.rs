@@ -34,8 +34,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// What a daemon is called at the server, before its own name.
 pub const DAEMON: &str = "spotgate ";
 
-/// How long reading many accounts may take between one and the next.
-const NEXT_WITHIN: Duration = Duration::from_secs(10);
+/// How long some of very many rows may take. No guest waits for them, and a disk that has to fetch them is not away.
+const SOME_WITHIN: Duration = Duration::from_secs(10);
 
 /// Sessions forgotten at once.
 const FORGOTTEN_AT_ONCE: i64 = 5000;
@@ -182,10 +182,17 @@ impl Database {
 
     /// Does something over a connection; one on which it takes too long is given up, since its answer may still come.
     async fn on<T, F: Future<Output = Result<T, Error>>>(&self, act: impl FnOnce(Connection) -> F) -> Result<T, Error> {
+        self.on_within(WITHIN, act).await
+    }
+
+    async fn on_within<T, F>(&self, within: Duration, act: impl FnOnce(Connection) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let connection = self.pool.get().await?;
-        tokio::time::timeout(WITHIN, act(Connection(Some(connection))))
+        tokio::time::timeout(within, act(Connection(Some(connection))))
             .await
-            .unwrap_or_else(|_| Err(Error::late(WITHIN)))
+            .unwrap_or_else(|_| Err(Error::late(within)))
     }
 
     /// Takes changes, all or none; what became of each, in their order. No two may be of one token.
@@ -269,8 +276,7 @@ impl Database {
         let mut after = i64::MIN;
         let all = "SELECT token, version, state::text FROM spotgate_account WHERE token > $1 ORDER BY token LIMIT 5000";
         loop {
-            let rows = tokio::time::timeout(NEXT_WITHIN, self.query(all, &[&after])).await;
-            let rows = rows.unwrap_or_else(|_| Err(Error::late(NEXT_WITHIN)))?;
+            let rows = self.some(all, &[&after]).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.try_get(0)?;
             for stands in &rows {
@@ -289,7 +295,7 @@ impl Database {
         let mut after = i64::MIN;
         let all = "SELECT token, version FROM spotgate_account WHERE token > $1 ORDER BY token LIMIT 50000";
         loop {
-            let rows = self.query(all, &[&after]).await?;
+            let rows = self.some(all, &[&after]).await?;
             let Some(last) = rows.last() else { return Ok(versions) };
             after = last.try_get(0)?;
             for row in &rows {
@@ -330,7 +336,7 @@ impl Database {
     pub async fn closed_after(&self, session: &str) -> Result<Vec<Closed>, Error> {
         let some = "SELECT session, token, ended_at, payload::text FROM spotgate_session
             WHERE session COLLATE \"C\" > $1 ORDER BY session COLLATE \"C\" LIMIT 1000";
-        self.query(some, &[&session]).await?.iter().map(ended).collect()
+        self.some(some, &[&session]).await?.iter().map(ended).collect()
     }
 
     /// Keeps sessions that ended; those that are kept already stay.
@@ -493,6 +499,27 @@ impl Database {
             let client = connection.client()?;
             let statement = client.prepare_cached(statement).await?;
             let rows = client.query(&statement, parameters).await?;
+            connection.done();
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Reads some of very many rows.
+    async fn some(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
+        // The server would give up before.
+        let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", SOME_WITHIN.as_millis());
+        self.on_within(SOME_WITHIN, async |mut connection| {
+            let client = connection.client()?;
+            // An error leaves the transaction open: the connection is given up then.
+            client.batch_execute(&begin).await?;
+            let statement = client.prepare_cached(statement).await?;
+            let rows = client.query(&statement, parameters).await?;
+            client.batch_execute("COMMIT").await?;
             connection.done();
             Ok(rows)
         })
