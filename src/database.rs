@@ -328,14 +328,14 @@ impl Database {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Some sessions that ended, by their names, after this one.
+    /// Some sessions that ended, by their names, after this one. The order is that of the database's locale, as its index has it.
     ///
     /// # Errors
     ///
     /// The database did not say.
     pub async fn closed_after(&self, session: &str) -> Result<Vec<Closed>, Error> {
         let some = "SELECT session, token, ended_at, payload::text FROM spotgate_session
-            WHERE session COLLATE \"C\" > $1 ORDER BY session COLLATE \"C\" LIMIT 1000";
+            WHERE session > $1 ORDER BY session LIMIT 1000";
         self.some(some, &[&session]).await?.iter().map(ended).collect()
     }
 

@@ -74,6 +74,37 @@ async fn sessions_that_ended_are_found_until_they_are_forgotten() {
     assert_eq!((database.retain(9).await.unwrap(), database.retain(10).await.unwrap()), (0, 1));
 }
 
+#[tokio::test]
+async fn ended_sessions_are_read_through_by_their_index_whatever_the_locale() {
+    let server = Postgres::start();
+    server.ask("CREATE DATABASE elsewhere TEMPLATE template0 LOCALE 'C.UTF-8'");
+    // The plan of each statement goes to the server's log.
+    server.ask("ALTER DATABASE elsewhere SET session_preload_libraries = 'auto_explain'");
+    server.ask("ALTER DATABASE elsewhere SET auto_explain.log_min_duration = 0");
+    let url = server.url();
+    let url = format!("{}/elsewhere", url.strip_suffix("/spotgate").unwrap());
+    let database = Database::new(&SecretString::from(url), "a test").unwrap();
+    database.migrate().await.unwrap();
+    let closed = |name| Closed { session: format!("01J{name:05}"), token: 1, at_ms: 1, payload: b"{}".to_vec() };
+    let all: Vec<Closed> = (0..20_000).map(closed).collect();
+    for some in all.chunks(5000) {
+        database.keep_closed(some).await.unwrap();
+    }
+    let (mut read, mut after) = (Vec::new(), String::new());
+    for _ in 0..=20 {
+        let some = database.closed_after(&after).await.unwrap();
+        after = some.last().map_or(after, |last| last.session.clone());
+        read.extend(some);
+    }
+    assert!(read == all, "each once, in order: {}", read.len());
+    let log = std::fs::read_to_string(server.folder().join("log")).unwrap();
+    let plans: Vec<&str> = log.split("Query Text: ").filter(|plan| plan.contains("LIMIT 1000")).collect();
+    assert_eq!(plans.len(), 21);
+    for plan in plans {
+        assert!(plan.contains("using spotgate_session_pkey") && !plan.contains("Sort"), "{plan}");
+    }
+}
+
 /// Each round three change one account, in batches with others in whatever order.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_that_change_an_account_one_does_and_nobody_waits_for_ever() {
