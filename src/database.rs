@@ -76,8 +76,7 @@ impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         let words = words(&error);
         let Some(code) = error.code() else {
-            // A certificate that is not trusted does not become so by waiting.
-            return if words.contains("TLS") { Self::Stop(words) } else { Self::Away(words) };
+            return if is_of_trust(&error) { Self::Stop(words) } else { Self::Away(words) };
         };
         // PostgreSQL, Appendix A.
         let is_of = |classes: &[&str]| classes.iter().any(|class| code.code().starts_with(class));
@@ -100,6 +99,15 @@ impl From<PoolError> for Error {
             other => Self::Away(other.to_string()),
         }
     }
+}
+
+/// Whether the server does not prove who it is, which it does not learn by waiting. A handshake that merely broke off may go well
+/// the next time.
+fn is_of_trust(error: &tokio_postgres::Error) -> bool {
+    use rustls::Error::{InvalidCertificate, NoCertificatesPresented, PeerIncompatible};
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let told = causes.find_map(|cause| cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref());
+    matches!(told, Some(InvalidCertificate(_) | NoCertificatesPresented | PeerIncompatible(_)))
 }
 
 /// What went wrong, down to its cause; but not the server's details, which may be of what was written.

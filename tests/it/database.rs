@@ -8,6 +8,8 @@ use secrecy::SecretString;
 use spotgate::core::ident::TokenId;
 use spotgate::database::{Database, Error, Heard};
 use spotgate::ledger::{Change, Closed, Row, Swapped};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::authority::Authority;
 use crate::support::ledger::elapsed;
@@ -277,6 +279,23 @@ async fn many_rows_may_take_longer_than_a_guest_waits() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_breaks_off_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u:p@{}/d?sslmode=require", listener.local_addr().unwrap());
+    let database = Database::new(&SecretString::from(url), "a test").unwrap();
+    let ends_in_the_middle = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        client.read_exact(&mut [0; 8]).await.unwrap();
+        client.write_all(b"S").await.unwrap();
+        // Its hello is not answered.
+        client.readable().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(database.migrate(), ends_in_the_middle);
+    let error = outcome.unwrap_err();
+    assert!(error.is_away() && error.to_string().contains("TLS"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_person_must_mend_is_said_without_the_password() {
     let server = Postgres::start();
     let database = server.database();
@@ -286,14 +305,19 @@ async fn what_a_person_must_mend_is_said_without_the_password() {
     for (url, words) in [
         (format!("postgres://spotgate:tonic-water@127.0.0.1:{port}/spotgate"), "password authentication failed"),
         (format!("postgres://spotgate:correct-horse@127.0.0.1:{port}/nowhere"), "does not exist"),
-        (format!("postgres://spotgate:correct-horse@127.0.0.1:{port}/spotgate?sslmode=require"), "TLS"),
     ] {
         let error = wrong(url).migrate().await.unwrap_err();
         assert!(matches!(&error, Error::Stop(said) if said.contains(words)), "{error}");
         assert!(!error.to_string().contains("tonic-water") && !format!("{error:?}").contains("correct-horse"));
     }
-    let nobody = wrong("postgres://u:p@127.0.0.1:1/d".to_owned()).migrate().await.unwrap_err();
-    assert!(nobody.is_away(), "{nobody}");
+    for (url, words) in [
+        ("postgres://u:p@127.0.0.1:1/d".to_owned(), "refused"),
+        // A server that cannot make another process says no more than that, either.
+        (format!("postgres://spotgate:correct-horse@127.0.0.1:{port}/spotgate?sslmode=require"), "TLS"),
+    ] {
+        let error = wrong(url).migrate().await.unwrap_err();
+        assert!(error.is_away() && error.to_string().contains(words), "{error}");
+    }
 
     server.ask("INSERT INTO spotgate_schema (version, readable_by) VALUES (2, 1)");
     assert_eq!(database.migrate().await.unwrap().to, 2, "a release of which this one is the former");
