@@ -19,7 +19,8 @@ pub(super) enum StoreCommand {
     /// Copy every account, and the sessions that ended, and compare; no daemon may run meanwhile
     #[command(
         after_help = "The configuration has kind = \"postgres\": the files are those below store.path, the database is \
-        the one of store.url_file. What is copied to must be empty. Then start the daemons with the kind that you want."
+        the one of store.url_file. What is copied to must be empty. What waits in an outbox is not copied: \
+        spotgate_store_owed must be 0 before a daemon is stopped for this. Then start the daemons with the kind that you want."
     )]
     Copy(CopyArguments),
 }

@@ -1,9 +1,11 @@
 //! Accounts moved from the files of one daemon into the database of several, or back; and held against each other afterwards.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::OUTBOX;
 use crate::core::policy::Policy;
 use crate::database::{self, Database};
 use crate::journal::{self, Journal, OpenError};
@@ -41,12 +43,47 @@ pub enum Failed {
     /// A daemon works with it.
     #[error("the database: {0} daemons are connected to it: stop them first")]
     InUse(i64),
+    /// What happened while the database was away is not in it.
+    #[error(
+        "the outbox in store.path holds {0} records that the database may not have: start the daemon on that database, stop it once \
+         its spotgate_store_owed is 0, and see that the outbox of every other daemon is empty, too"
+    )]
+    Owed(usize),
     /// There is something where it should go.
-    #[error("{0} hold accounts already: nothing is copied over them")]
+    #[error("{0} hold accounts already, or sessions that ended: nothing is copied over them")]
     NotEmpty(&'static str),
     /// What is there now is not what was to be copied.
     #[error("{0} accounts are not the same on both sides")]
     Different(usize),
+    /// Nor are the sessions that ended.
+    #[error("{from} sessions that ended were to be copied, and {to} are there that are not the same")]
+    DifferentEnded {
+        /// So many there were.
+        from: usize,
+        /// So many there are now.
+        to: usize,
+    },
+}
+
+/// Sessions that ended, in whatever order: how many, and the sum of a hash of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ended {
+    count: usize,
+    sum: u64,
+}
+
+impl Ended {
+    fn add(&mut self, Closed { session, token, at_ms, payload }: &Closed) {
+        let mut hasher = DefaultHasher::new();
+        (session, token, at_ms, payload).hash(&mut hasher);
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(hasher.finish());
+    }
+
+    /// Whether what was copied is what is there now.
+    fn same(self, there: Self) -> Result<(), Failed> {
+        if self == there { Ok(()) } else { Err(Failed::DifferentEnded { from: self.count, to: there.count }) }
+    }
 }
 
 impl From<journal::Error> for Failed {
@@ -73,10 +110,11 @@ pub async fn into_database(
     now: Timestamp,
     mut tell: impl FnMut(Progress),
 ) -> Result<Progress, Failed> {
+    nothing_owed(folder).await?;
     let ledger = open(folder, policy, now).await?;
     database.migrate().await?;
     unused(database).await?;
-    if !database.versions().await?.is_empty() {
+    if !database.versions().await?.is_empty() || !database.closed_after("").await?.is_empty() {
         return Err(Failed::NotEmpty("the database's tables"));
     }
     let tokens = ledger.tokens();
@@ -101,18 +139,20 @@ pub async fn into_database(
         progress.accounts += changes.len();
         tell(progress);
     }
-    let folder = folder.to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut all = Vec::new();
-        Journal::each_closed(&folder, |closed| all.push(closed)).map(|()| all)
-    });
-    let closed: Vec<Closed> = reading.await.map_err(|error| Failed::Disk(error.to_string()))??;
+    let (closed, ended) = closed(folder).await?;
     for closed in closed.chunks(AT_ONCE) {
         database.keep_closed(closed).await?;
         progress.closed += closed.len();
         tell(progress);
     }
     compare(&ledger, database).await?;
+    let mut there = Ended::default();
+    each_closed(database, async |closed| {
+        closed.iter().for_each(|closed| there.add(closed));
+        Ok(())
+    })
+    .await?;
+    ended.same(there)?;
     close(ledger).await?;
     Ok(progress)
 }
@@ -129,8 +169,9 @@ pub async fn into_files(
     now: Timestamp,
     mut tell: impl FnMut(Progress),
 ) -> Result<Progress, Failed> {
+    nothing_owed(folder).await?;
     let ledger = open(folder, policy, now).await?;
-    if !ledger.tokens().is_empty() {
+    if !ledger.tokens().is_empty() || closed(folder).await?.1 != Ended::default() {
         return Err(Failed::NotEmpty("the files"));
     }
     database.migrate().await?;
@@ -144,19 +185,65 @@ pub async fn into_files(
     let accounts = ledger.tokens().len();
     let mut progress = Progress { accounts, of: accounts, closed: 0 };
     tell(progress);
-    let mut after = String::new();
-    loop {
-        let closed = database.closed_after(&after).await?;
-        let Some(last) = closed.last() else { break };
-        after.clone_from(&last.session);
+    let mut ended = Ended::default();
+    each_closed(database, async |closed| {
+        closed.iter().for_each(|closed| ended.add(closed));
         progress.closed += closed.len();
         ledger.keep_closed(closed).settled().await?;
         tell(progress);
-    }
+        Ok(())
+    })
+    .await?;
     close(ledger).await?;
     // As a daemon will find it.
     compare(&open(folder, policy, now).await?, database).await?;
+    ended.same(closed(folder).await?.1)?;
     Ok(progress)
+}
+
+/// Whether the outbox of this machine's daemon is empty. It is left as it is.
+async fn nothing_owed(folder: &Path) -> Result<(), Failed> {
+    let folder = folder.join(OUTBOX);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut records = 0;
+        // Where there is no folder there was no daemon with a database.
+        if folder.try_exists().map_err(|error| OpenError::Folder { folder: folder.clone(), error })? {
+            Journal::read(&folder, |_| records += 1)?;
+        }
+        Ok::<_, OpenError>(records)
+    });
+    match reading.await.map_err(|error| Failed::Disk(error.to_string()))?? {
+        0 => Ok(()),
+        records => Err(Failed::Owed(records)),
+    }
+}
+
+/// The sessions that ended and stand in the files.
+async fn closed(folder: &Path) -> Result<(Vec<Closed>, Ended), Failed> {
+    let folder = folder.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut all, mut ended) = (Vec::new(), Ended::default());
+        let reading = Journal::each_closed(&folder, |closed| {
+            ended.add(&closed);
+            all.push(closed);
+        });
+        reading.map(|()| (all, ended))
+    });
+    Ok(reading.await.map_err(|error| Failed::Disk(error.to_string()))??)
+}
+
+/// The sessions that ended and stand in the database, some at a time.
+async fn each_closed(
+    database: &Database,
+    mut take: impl AsyncFnMut(Vec<Closed>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut after = String::new();
+    loop {
+        let closed = database.closed_after(&after).await?;
+        let Some(last) = closed.last() else { return Ok(()) };
+        after.clone_from(&last.session);
+        take(closed).await?;
+    }
 }
 
 async fn open(folder: &Path, policy: &Policy, now: Timestamp) -> Result<Ledger, Failed> {

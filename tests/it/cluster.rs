@@ -203,6 +203,12 @@ async fn nobody_is_let_in_without_the_database_where_that_is_not_wanted() {
     assert_eq!(asked().await["decision"], "allow");
 }
 
+fn copy(folder: &TempDir, to: &str) -> (Option<i32>, String) {
+    let path = folder.path().join("spotgate.toml");
+    let output = run(spotgate(&["store", "copy", "--to", to, "--config"]).arg(path));
+    (output.status.code(), printed(&output))
+}
+
 #[tokio::test]
 async fn accounts_move_into_the_database_and_back() {
     let server = Postgres::start();
@@ -228,15 +234,24 @@ async fn accounts_move_into_the_database_and_back() {
             hotspot(&alone).account(&stop).await.unwrap();
         }
     }
-    let copy = |to: &str| {
-        let path = folder.path().join("spotgate.toml");
-        let output = run(spotgate(&["store", "copy", "--to", to, "--config"]).arg(path));
-        (output.status.code(), printed(&output))
-    };
+    let copy = |to| copy(&folder, to);
     configured(&folder, &settings(&server, ""));
     let (code, said) = copy("database");
     assert!(code == Some(1) && said.contains("in use by another process"), "{said}");
     drop(alone.stop());
+    let database = server.database();
+    database.migrate().await.unwrap();
+    server.ask(
+        "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN NEW.ended_at := NEW.ended_at + 1; RETURN NEW; END';
+        CREATE TRIGGER later BEFORE INSERT ON spotgate_session FOR EACH ROW EXECUTE FUNCTION later()",
+    );
+    let (code, said) = copy("database");
+    assert!(code == Some(1) && said.contains("10 sessions that ended were to be copied, and 10 are there"), "{said}");
+    server.ask("DROP FUNCTION later CASCADE; TRUNCATE spotgate_account");
+    let (code, said) = copy("database");
+    assert!(code == Some(1) && said.contains("or sessions that ended: nothing is copied over them"), "{said}");
+    server.ask("TRUNCATE spotgate_session");
     let (code, said) = copy("database");
     assert!(
         code == Some(0)
@@ -274,6 +289,35 @@ async fn accounts_move_into_the_database_and_back() {
     let alone = Spotgate::start_in(folder, &embedded);
     assert_eq!(alone.read("/v1/sessions").await.1["sessions"].as_array().unwrap().len(), 21);
     assert_eq!(alone.read(&format!("/v1/sessions/{ended}")).await.1["seconds_used"], 600);
+}
+
+#[tokio::test]
+async fn what_waits_in_the_outbox_is_not_left_behind_by_a_copy() {
+    let mut server = Postgres::start();
+    let folder = folder(&[record(1, "abc-123")]);
+    let start = |settings: &str| Spotgate::start_in(Arc::clone(&folder), settings);
+    let settings = settings(&server, "");
+    let shared = start(&settings);
+    let admitted = hotspot(&shared).login_pap("abc-123", "", mac(1)).await.unwrap();
+    let started = of("abc-123", mac(1), &admitted);
+    hotspot(&shared).account(&started).await.unwrap();
+    server.kill();
+    let stop = Record { status: StatusType::Stop, seconds: 77, ..started };
+    hotspot(&shared).account(&stop).await.unwrap();
+    drop(shared.stop());
+    server.run();
+    for to in ["files", "database"] {
+        let (code, said) = copy(&folder, to);
+        assert!(code == Some(1) && said.contains("the outbox in store.path holds 1 records"), "{said}");
+    }
+
+    let shared = start(&settings);
+    shared.until("all is there", async || shared.metric("spotgate_store_owed").await == 0.0).await;
+    drop(shared.stop());
+    let (code, said) = copy(&folder, "files");
+    assert!(code == Some(0) && said.contains("1 accounts and 1 sessions that ended were copied"), "{said}");
+    let alone = start(&configuration(FILE_SOURCE, ""));
+    assert_eq!(alone.read("/v1/tokens/abc-123").await.1["usage_seconds"], 77);
 }
 
 #[test]
