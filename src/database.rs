@@ -7,18 +7,18 @@ mod schema;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Notification};
+use tokio_postgres::{AsyncMessage, Client};
 
 use address::Address;
 pub use address::AddressError;
+use listen::News;
 pub use listen::{Heard, Lease, Listener};
 pub use schema::{Migrated, Schema};
 
@@ -42,9 +42,6 @@ const FORGOTTEN_AT_ONCE: i64 = 5000;
 
 /// Accounts that one notification tells of: it holds 8000 octets, and a token and a version take 42 at most.
 const TOLD_AT_ONCE: usize = 150;
-
-/// Notifications that wait to be looked at; beyond, everything is compared.
-const NEWS: usize = 1024;
 
 /// Why the database did not do something. The words hold no password.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -127,14 +124,6 @@ fn words(error: &tokio_postgres::Error) -> String {
     words
 }
 
-/// What a connection is told.
-#[derive(Debug)]
-struct News {
-    told: mpsc::Receiver<Notification>,
-    /// There was no room for more: everything is to be compared.
-    missed: std::sync::Arc<AtomicBool>,
-}
-
 /// A token that was put down.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Published {
@@ -159,7 +148,7 @@ impl fmt::Debug for Published {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    address: std::sync::Arc<Address>,
+    address: Arc<Address>,
 }
 
 impl fmt::Debug for Database {
@@ -185,7 +174,7 @@ impl Database {
             .create_timeout(Some(WITHIN))
             .build()
             .map_err(|error| AddressError::Trust(error.to_string()))?;
-        Ok(Self { pool, address: std::sync::Arc::new(address) })
+        Ok(Self { pool, address: Arc::new(address) })
     }
 
     /// Does something over a connection; one on which it takes too long is given up, since its answer may still come.
@@ -535,21 +524,19 @@ impl Database {
     }
 
     /// A connection of its own, and what it is told.
-    async fn connect(&self) -> Result<(Client, News), Error> {
+    async fn connect(&self) -> Result<(Client, Arc<News>), Error> {
         let connecting = self.address.config.connect(self.address.tls.clone());
         let connected = tokio::time::timeout(WITHIN, connecting).await;
         let (client, mut connection) = connected.map_err(|_| Error::late(WITHIN))??;
-        let (tell, told) = mpsc::channel(NEWS);
-        let missed = std::sync::Arc::new(AtomicBool::new(false));
-        let news = News { told, missed: std::sync::Arc::clone(&missed) };
+        let news = Arc::new(News::default());
+        let told = Arc::clone(&news);
         tokio::spawn(async move {
             while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(notification) = message
-                    && tell.try_send(notification).is_err()
-                {
-                    missed.store(true, Ordering::Release);
+                if let AsyncMessage::Notification(notification) = message {
+                    told.tell(notification.payload());
                 }
             }
+            told.end();
         });
         Ok((client, news))
     }

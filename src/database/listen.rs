@@ -1,15 +1,21 @@
 //! Connections that last: what others change is heard on one, another holds the lock of the daemon that leads.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use super::{Database, Error, News, WITHIN};
+use super::{Database, Error, WITHIN};
 use crate::core::ident::TokenId;
 
 /// How long a connection may be silent before it is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// Said once more it changes nothing: so that connection is asked whether it is there, and is told from others at the server.
+const LISTEN: &str = "LISTEN spotgate_account";
 
 /// What others changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +26,85 @@ pub enum Heard {
     All,
 }
 
+/// What a connection was told and nobody has looked at. However much that is, it is no more than there are accounts.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    told: Mutex<Told>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    accounts: HashMap<TokenId, Word>,
+    /// Something that cannot be read: everything is to be compared.
+    is_unreadable: bool,
+    /// The connection is gone.
+    is_over: bool,
+}
+
+/// The latest of an account.
+#[derive(Debug, Default)]
+struct Word {
+    /// 0: it is gone.
+    version: u64,
+    /// It was forgotten, and may have begun anew: what is known of it is of another, whatever its version.
+    was_forgotten: bool,
+}
+
+impl News {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what a notification says.
+    pub(super) fn tell(&self, payload: &str) {
+        let mut told = self.told();
+        match read(payload) {
+            Some(news) => {
+                for (token, version) in news {
+                    let word = told.accounts.entry(token).or_default();
+                    word.version = version;
+                    word.was_forgotten |= version == 0;
+                }
+            }
+            None => told.is_unreadable = true,
+        }
+        drop(told);
+        self.came.notify_one();
+    }
+
+    /// No more comes.
+    pub(super) fn end(&self) {
+        self.told().is_over = true;
+        self.came.notify_one();
+    }
+
+    /// What was told since the last time; none: nothing.
+    fn take(&self) -> Result<Option<Heard>, Error> {
+        let mut told = self.told();
+        let accounts = mem::take(&mut told.accounts);
+        if mem::take(&mut told.is_unreadable) {
+            // Whatever waits is in it.
+            return Ok(Some(Heard::All));
+        }
+        if accounts.is_empty() {
+            let gone = || Error::Away("the connection that listens is gone".to_owned());
+            return if told.is_over { Err(gone()) } else { Ok(None) };
+        }
+        let mut news = Vec::with_capacity(accounts.len());
+        for (token, word) in accounts {
+            news.extend(word.was_forgotten.then_some((token, 0)));
+            news.extend((word.version > 0).then_some((token, word.version)));
+        }
+        Ok(Some(Heard::Accounts(news)))
+    }
+}
+
 /// Hears of changes.
 #[derive(Debug)]
 pub struct Listener {
     client: Client,
-    news: News,
+    news: Arc<News>,
     has_begun: bool,
 }
 
@@ -40,7 +120,7 @@ impl Database {
     /// The database is away.
     pub async fn listen(&self) -> Result<Listener, Error> {
         let (client, news) = self.connect().await?;
-        within(client.batch_execute("LISTEN spotgate_account")).await?;
+        within(client.batch_execute(LISTEN)).await?;
         Ok(Listener { client, news, has_begun: false })
     }
 
@@ -65,32 +145,15 @@ impl Listener {
     ///
     /// The connection is gone: listen anew.
     pub async fn next(&mut self) -> Result<Heard, Error> {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if !mem::replace(&mut self.has_begun, true) {
             return Ok(Heard::All);
         }
         loop {
-            let heard = tokio::time::timeout(SILENCE, self.news.told.recv()).await;
-            if self.news.missed.swap(false, Ordering::AcqRel) {
-                // Whatever waits is in it.
-                while self.news.told.try_recv().is_ok() {}
-                return Ok(Heard::All);
+            if let Some(heard) = self.news.take()? {
+                return Ok(heard);
             }
-            match heard {
-                Ok(Some(notification)) => {
-                    let mut accounts = Vec::new();
-                    if !read(notification.payload(), &mut accounts) {
-                        return Ok(Heard::All);
-                    }
-                    // Whatever came meanwhile is heard with it.
-                    while let Ok(notification) = self.news.told.try_recv() {
-                        if !read(notification.payload(), &mut accounts) {
-                            return Ok(Heard::All);
-                        }
-                    }
-                    return Ok(Heard::Accounts(accounts));
-                }
-                Ok(None) => return Err(Error::Away("the connection that listens is gone".to_owned())),
-                Err(_) => within(self.client.batch_execute("SELECT 1")).await?,
+            if tokio::time::timeout(SILENCE, self.news.came.notified()).await.is_err() {
+                within(self.client.batch_execute(LISTEN)).await?;
             }
         }
     }
@@ -113,12 +176,12 @@ async fn within<T>(asking: impl Future<Output = Result<T, tokio_postgres::Error>
     Ok(answer.map_err(|_| Error::late(WITHIN))??)
 }
 
-/// Reads `token:version,token:version`; whether it is that.
-fn read(payload: &str, accounts: &mut Vec<(TokenId, u64)>) -> bool {
-    for pair in payload.split(',').filter(|pair| !pair.is_empty()) {
-        let Some((token, version)) = pair.split_once(':') else { return false };
-        let (Ok(token), Ok(version)) = (token.parse(), version.parse()) else { return false };
-        accounts.push((TokenId(token), version));
-    }
-    true
+/// Reads `token:version,token:version`; none: it is not that.
+fn read(payload: &str) -> Option<Vec<(TokenId, u64)>> {
+    let pairs = payload.split(',').filter(|pair| !pair.is_empty());
+    let of = |pair: &str| {
+        let (token, version) = pair.split_once(':')?;
+        Some((TokenId(token.parse().ok()?), version.parse().ok()?))
+    };
+    pairs.map(of).collect()
 }

@@ -167,6 +167,32 @@ async fn others_hear_of_changes() {
     assert!(listener.next().await.unwrap_err().is_away());
 }
 
+/// However slowly it is looked at.
+#[tokio::test]
+async fn of_much_that_is_told_the_latest_is_heard_and_nothing_is_compared() {
+    let server = Postgres::start();
+    let mut listener = server.database().listen().await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::All);
+    server.ask("SELECT count(pg_notify('spotgate_account', i % 10 || ':' || i)) FROM generate_series(1, 50000) i");
+    for told in ["20:7", "21:7,21:0", "20:0", "20:1", "30:1"] {
+        server.ask(&format!("SELECT pg_notify('spotgate_account', '{told}')"));
+    }
+    let mut heard: Vec<(i64, u64)> = Vec::new();
+    while !heard.contains(&(30, 1)) {
+        let Heard::Accounts(news) = listener.next().await.unwrap() else { panic!("everything is to be compared") };
+        heard.extend(news.into_iter().map(|(token, version)| (token.0, version)));
+    }
+    for told in (49_991..=50_000u64).map(|told| (i64::try_from(told % 10).unwrap(), told)) {
+        assert_eq!(heard.iter().rfind(|(of, _)| *of == told.0), Some(&told));
+    }
+    let of = |token| heard.iter().filter(|(of, _)| *of == token).map(|(_, version)| *version).collect::<Vec<_>>();
+    assert!(of(20).ends_with(&[0, 1]), "it was forgotten, and began anew: {:?}", of(20));
+    assert_eq!(of(21).last(), Some(&0));
+
+    server.ask("SELECT pg_notify('spotgate_account', '20 is forgotten')");
+    assert_eq!(listener.next().await.unwrap(), Heard::All, "what cannot be read");
+}
+
 #[tokio::test]
 async fn an_account_that_is_over_is_forgotten_as_it_was_seen_and_all_hear_of_it() {
     let server = Postgres::start();
