@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::database::{self, DAEMON, Database, Heard};
+use crate::database::{self, DAEMON, Database, Heard, Waiting};
 use crate::journal::OpenError;
 use crate::ledger::{Change, Ledger, Swapped};
 use crate::live::Current;
@@ -392,8 +392,9 @@ impl Cluster {
     /// Leads while no other daemon does.
     async fn lead(self: Arc<Self>, live: Current) {
         self.ledger.lead(false);
+        let mut waiting = Waiting::default();
         loop {
-            match self.database.lead(LEADER).await {
+            match self.database.lead(LEADER, &mut waiting).await {
                 Ok(Some(mut lease)) => {
                     tracing::info!("this daemon writes minutes upstream for all");
                     self.ledger.lead(true);
@@ -434,42 +435,78 @@ impl Cluster {
         self.database.forget(&looking.unwrap_or_default()).await
     }
 
-    /// Hears what others do.
+    /// Hears what others do; where it cannot, it asks.
     async fn hear(self: Arc<Self>, live: Current) {
+        // Since when nothing is heard, or when everything was asked for since.
+        let mut deaf = None;
         loop {
-            if let Err(error) = self.hear_until_it_fails(&live).await {
+            if let Err(error) = self.hear_until_it_fails(&live, &mut deaf).await {
                 tracing::debug!(%error, "what others do is not heard");
+                self.do_without_hearing(&live, &mut deaf, &error).await;
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
     }
 
-    async fn hear_until_it_fails(&self, live: &Current) -> Result<(), database::Error> {
+    async fn do_without_hearing(&self, live: &Current, deaf: &mut Option<Duration>, error: &database::Error) {
+        if self.ledger.is_away() {
+            *deaf = None;
+            return;
+        }
+        let now = self.clock.now().mono;
+        let since = deaf.get_or_insert_with(|| {
+            self.ledger.is_not_compared();
+            now
+        });
+        if now.saturating_sub(*since) < LOOK_EVERY {
+            return;
+        }
+        *since = now;
+        if self.ledger.hears_not(Some(&error.to_string())) {
+            tracing::error!(%error, "what other daemons do is not heard: it is asked for every few seconds");
+        }
+        if let Err(error) = self.take_in(Heard::All, live).await {
+            tracing::debug!(%error, "what others do cannot be asked for");
+            self.ledger.is_not_compared();
+        }
+    }
+
+    async fn hear_until_it_fails(&self, live: &Current, deaf: &mut Option<Duration>) -> Result<(), database::Error> {
         let mut listener = self.database.listen().await?;
         loop {
             let heard = tokio::select! {
                 heard = listener.next() => heard?,
                 () = self.missed.notified() => Heard::All,
             };
-            let (news, is_all) = match heard {
-                Heard::Accounts(news) => (news, false),
-                Heard::All => (self.compare().await?, true),
-            };
-            for (token, _) in news.iter().filter(|(_, version)| *version == 0) {
-                self.ledger.gone(*token, None);
-            }
-            let is_behind = |(token, version): &(TokenId, u64)| self.ledger.is_behind(*token, *version);
-            let behind: Vec<TokenId> = news.into_iter().filter(is_behind).map(|(token, _)| token).collect();
-            for tokens in behind.chunks(FETCHED) {
-                let current = Arc::clone(&live.borrow());
-                for row in self.database.fetch(tokens).await? {
-                    self.ledger.heard(&row, &current.settings.policy);
-                }
-            }
-            if is_all && !self.ledger.is_away() {
-                self.ledger.is_compared();
+            self.take_in(heard, live).await?;
+            // The first that is heard is that everything is to be compared.
+            *deaf = None;
+            if !self.ledger.is_away() && self.ledger.hears_not(None) {
+                tracing::info!("what other daemons do is heard again");
             }
         }
+    }
+
+    async fn take_in(&self, heard: Heard, live: &Current) -> Result<(), database::Error> {
+        let (news, is_all) = match heard {
+            Heard::Accounts(news) => (news, false),
+            Heard::All => (self.compare().await?, true),
+        };
+        for (token, _) in news.iter().filter(|(_, version)| *version == 0) {
+            self.ledger.gone(*token, None);
+        }
+        let is_behind = |(token, version): &(TokenId, u64)| self.ledger.is_behind(*token, *version);
+        let behind: Vec<TokenId> = news.into_iter().filter(is_behind).map(|(token, _)| token).collect();
+        for tokens in behind.chunks(FETCHED) {
+            let current = Arc::clone(&live.borrow());
+            for row in self.database.fetch(tokens).await? {
+                self.ledger.heard(&row, &current.settings.policy);
+            }
+        }
+        if is_all && !self.ledger.is_away() {
+            self.ledger.is_compared();
+        }
+        Ok(())
     }
 
     /// What stands in the database. What stood here before and does not there, or earlier, was forgotten meanwhile.

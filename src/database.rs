@@ -19,7 +19,7 @@ use tokio_postgres::{AsyncMessage, Client};
 use address::Address;
 pub use address::AddressError;
 use listen::News;
-pub use listen::{Heard, Lease, Listener};
+pub use listen::{Heard, Lease, Listener, Waiting};
 pub use schema::{Migrated, Schema};
 
 use crate::core::ident::{SessionId, TokenId};

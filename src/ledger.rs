@@ -73,7 +73,7 @@ enum Book {
     /// In the journal.
     Journal(Journal),
     /// In a database that others write to as well.
-    Shared(Shared),
+    Shared(Box<Shared>),
     /// Nowhere, though it should be: the journal could not be opened, for this reason.
     Shut(Arc<str>),
     /// On a tape, which a test cuts where it likes: what one call wrote together, one after another.

@@ -108,6 +108,10 @@ pub struct Listener {
     has_begun: bool,
 }
 
+/// Waits for a role that another has.
+#[derive(Debug, Default)]
+pub struct Waiting(Option<Client>);
+
 /// That this daemon is the one in its role. Given up when it is dropped.
 #[derive(Debug)]
 pub struct Lease(Client);
@@ -124,17 +128,24 @@ impl Database {
         Ok(Listener { client, news, has_begun: false })
     }
 
-    /// Takes a role that one daemon has at a time; none: another has it. No locks of other databases are in the way, nor of
-    /// another schema of this one.
+    /// Takes a role that one daemon has at a time; none: another has it, and it is asked for again on the same connection. No locks
+    /// of other databases are in the way, nor of another schema of this one.
     ///
     /// # Errors
     ///
     /// The database is away.
-    pub async fn lead(&self, role: &'static str) -> Result<Option<Lease>, Error> {
-        let (client, _) = self.connect().await?;
+    pub async fn lead(&self, role: &'static str, waiting: &mut Waiting) -> Result<Option<Lease>, Error> {
+        let client = match waiting.0.take() {
+            Some(client) => client,
+            None => self.connect().await?.0,
+        };
         let lock = "SELECT pg_try_advisory_lock(hashtext('spotgate ' || current_schema()), hashtext($1))";
         let row = within(client.query_one(lock, &[&role])).await?;
-        Ok(row.try_get::<_, bool>(0)?.then_some(Lease(client)))
+        if row.try_get(0)? {
+            return Ok(Some(Lease(client)));
+        }
+        waiting.0 = Some(client);
+        Ok(None)
     }
 }
 

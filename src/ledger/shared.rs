@@ -115,6 +115,8 @@ pub(super) struct Shared {
     leads: AtomicBool,
     /// Everything was compared since the database was there last.
     is_up_to_date: AtomicBool,
+    /// Why what others do is not heard, if it is not.
+    deaf: Mutex<Option<Arc<str>>>,
     outbox: Mutex<Option<Outbox>>,
     closed: OnceLock<LookUp>,
 }
@@ -254,6 +256,7 @@ impl Default for Shared {
             is_away: AtomicBool::default(),
             leads: AtomicBool::default(),
             is_up_to_date: AtomicBool::default(),
+            deaf: Mutex::default(),
             closed: OnceLock::new(),
             outbox: Mutex::default(),
         }
@@ -416,7 +419,7 @@ impl Ledger {
     /// A ledger of accounts that others change too. It is empty until [`Ledger::heard`] fills it.
     #[must_use]
     pub fn shared() -> Self {
-        Self::new(Book::Shared(Shared::default()))
+        Self::new(Book::Shared(Box::default()))
     }
 
     /// Whether others change these accounts too: what is decided then counts once it is [`Written`].

@@ -1,6 +1,7 @@
 //! Three daemons, one database: whoever is asked, the answer is the same; and any of them, or the database, may go.
 
 mod apart;
+mod impaired;
 mod storm;
 mod upgrade;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use spotgate::core::ident::TokenId;
-use spotgate::database::{Database, Error, Heard};
+use spotgate::database::{Database, Error, Heard, Waiting};
 use spotgate::ledger::{Change, Closed, Row, Swapped};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -231,15 +231,25 @@ async fn what_the_database_does_not_take_is_neither_away_nor_repeated_word_for_w
 async fn one_leads_until_it_is_gone() {
     let server = Postgres::start();
     let (first, second) = (server.database(), server.database());
-    let mut lease = first.lead("leader").await.unwrap().unwrap();
-    assert!(second.lead("leader").await.unwrap().is_none());
-    assert!(second.lead("another role").await.unwrap().is_some());
+    let (mut begins, mut waiting, mut other) = (Waiting::default(), Waiting::default(), Waiting::default());
+    let mut lease = first.lead("leader", &mut begins).await.unwrap().unwrap();
+    assert!(second.lead("another role", &mut other).await.unwrap().is_some());
+    let asking = || {
+        server.ask(
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%advisory%' AND pid NOT IN
+        (SELECT pid FROM pg_locks WHERE locktype = 'advisory') AND pid <> pg_backend_pid()",
+        )
+    };
+    assert!(second.lead("leader", &mut waiting).await.unwrap().is_none());
+    let asked_on = asking();
+    assert!(second.lead("leader", &mut waiting).await.unwrap().is_none());
+    assert!(asking() == asked_on && !asked_on.contains('\n'), "one connection waits: {asked_on}");
     server.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
     lease.lost().await;
-    let lease = second.lead("leader").await.unwrap().unwrap();
+    let lease = second.lead("leader", &mut waiting).await.unwrap().unwrap();
     drop(lease);
     let until = elapsed() + Duration::from_secs(20);
-    while first.lead("leader").await.unwrap().is_none() {
+    while first.lead("leader", &mut begins).await.unwrap().is_none() {
         assert!(elapsed() < until);
     }
 }

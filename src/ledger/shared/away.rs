@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -95,7 +96,11 @@ impl Shared {
     }
 
     pub(in crate::ledger) fn trouble(&self) -> Option<String> {
-        let away = lock(&self.away).clone()?;
+        let Some(away) = lock(&self.away).clone() else {
+            let deaf = lock(&self.deaf).clone();
+            return deaf
+                .map(|why| format!("what other daemons do is not heard, and asked for every few seconds: {why}"));
+        };
         let outbox = lock(&self.outbox);
         Some(match outbox.as_ref().map(|outbox| (outbox.journal.health(), outbox.is_full())) {
             Some((journal::Health::Failing(why) | journal::Health::Stopped(why), _)) => {
@@ -129,7 +134,7 @@ impl Ledger {
         *lock(&shared.outbox) =
             Some(Outbox { journal: opened.journal, owed: 0, records: owed.events.len(), room: RECORDS_AT_MOST });
         owed.unreadable += usize::from(opened.damaged.is_some());
-        Ok((Self::new(Book::Shared(shared)), owed))
+        Ok((Self::new(Book::Shared(Box::new(shared))), owed))
     }
 
     /// Takes up what was kept before this daemon began: it is handed on.
@@ -200,6 +205,20 @@ impl Ledger {
         for (done, written) in kept {
             let _ = done.send(written.settled().await);
         }
+    }
+
+    /// From now on it is not known what others do.
+    pub fn is_not_compared(&self) {
+        if let Book::Shared(shared) = &self.book {
+            shared.is_up_to_date.store(false, Ordering::Release);
+        }
+    }
+
+    /// What others do is not heard, because of `why`; none: it is. Whether that is new.
+    pub fn hears_not(&self, why: Option<&str>) -> bool {
+        let Book::Shared(shared) = &self.book else { return false };
+        let was_deaf = mem::replace(&mut *lock(&shared.deaf), why.map(Arc::from)).is_some();
+        was_deaf != why.is_some()
     }
 
     /// The outbox takes so many records.
