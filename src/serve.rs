@@ -125,7 +125,9 @@ impl Fatal {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Source(_) | Self::Certificate(_) => 78,
+            Self::Config(_) | Self::Source(_) | Self::Certificate(_) | Self::Cluster(cluster::Unusable::Address(_)) => {
+                78
+            }
             Self::Listen { .. }
             | Self::Ledger(_)
             | Self::Cluster(_)

@@ -85,6 +85,11 @@ fn serve_refuses_a_wrong_configuration_and_a_taken_port() {
     std::fs::write(&path, "[source]\nkind = \"fil\"\n").unwrap();
     let serve = || run(spotgate(&["serve", "--config"]).arg(&path));
     assert_eq!(serve().status.code(), Some(78));
+    // Nor does trying again help where the address of the database is none.
+    let store = "[store]\nkind = \"postgres\"\nurl = \"postgres://[::1\"\n";
+    std::fs::write(&path, configuration(FILE_SOURCE, "").replace("[store]\n", store)).unwrap();
+    let output = serve();
+    assert_eq!(output.status.code(), Some(78), "{}", printed(&output));
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = format!("auth_listen = [\"{}\"]", taken.local_addr().unwrap());
     std::fs::write(&path, configuration(FILE_SOURCE, "").replace("auth_listen = [\"127.0.0.1:0\"]", &listen)).unwrap();
