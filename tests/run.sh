@@ -68,6 +68,7 @@ cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo doc --quiet --locked --no-deps
 cargo test --locked --doc
 cargo test --locked --bench login
+cargo test --locked --bench logins
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting
 cargo test --locked --bench cluster
