@@ -21,6 +21,7 @@ use crate::ledger::{Ledger, Reported, Unwritten, Written};
 use crate::live::Live;
 use crate::mirror::Coverage;
 use crate::radius::sightings::Strangers;
+use crate::random::Random;
 use crate::source::health::Health;
 use crate::source::nexudus::Hint;
 use crate::telemetry::metrics::Metrics;
@@ -169,6 +170,8 @@ pub struct Gate {
     pub history: History,
     /// Why IronWifi's users are not as they should be, if that is so.
     pub ironwifi: Trouble,
+    /// Names of sessions are made of it.
+    random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -182,8 +185,8 @@ impl Gate {
         let supply = RwLock::new(supply);
         let (throttle, tickets) = (Throttle::default(), Tickets::default());
         let (strangers, history) = (Strangers::default(), History::absent());
-        let ironwifi = Trouble::default();
-        Self { supply, ledger, throttle, tickets, strangers, history, ironwifi, metrics, clock }
+        let (ironwifi, random) = (Trouble::default(), Random::default());
+        Self { supply, ledger, throttle, tickets, strangers, history, ironwifi, random, metrics, clock }
     }
 
     /// The same gate, of which this history is kept.
@@ -244,12 +247,11 @@ impl Gate {
         }
     }
 
-    /// Decides on memory alone; touches neither disk nor network.
-    pub fn step(&self, visit: &Visit<'_>, trail: &mut impl Trail) -> Step {
+    /// Decides on memory alone, at `now`; touches neither disk nor network.
+    pub fn step(&self, visit: &Visit<'_>, now: Now, trail: &mut impl Trail) -> Step {
         if self.ledger.is_shared() {
             return Step::Wait;
         }
-        let now = self.clock.now();
         match self.decide(visit, &self.supply(), &[], now, trail) {
             Ok((answer, _)) => Step::Decided(self.counts(visit, answer, now)),
             Err(claim) => Step::Ask(claim),
@@ -398,13 +400,19 @@ impl Gate {
         answers.find(|(answer, _)| matches!(answer.decision, Decision::Allow(_)))
     }
 
-    /// The login with the code that its ticket stands for, if it holds one.
+    /// The login with the code that its ticket stands for, if it holds one at `now` (monotonic).
     #[must_use]
-    pub fn redeemed<'a>(&self, login: Login<'a>, nas: &NasName) -> Login<'a> {
-        match self.tickets.redeem(&login, nas, self.clock.now().mono) {
+    pub fn redeemed<'a>(&self, login: Login<'a>, nas: &NasName, now: Duration) -> Login<'a> {
+        match self.tickets.redeem(&login, nas, now) {
             Some(code) => Login { claim: Claim::Code(code), proof: Proof::NotAsked, ..login },
             None => login,
         }
+    }
+
+    /// An id that cannot be guessed. Should the system have no randomness to give, the time alone makes it unique.
+    fn new_session(&self, now: Timestamp) -> SessionId {
+        let of_time = || now.as_nanosecond().to_le_bytes().first_chunk().copied().unwrap_or_default();
+        SessionId::new(now, self.random.octets().unwrap_or_else(of_time))
     }
 
     /// Takes news of a session in.
@@ -442,7 +450,7 @@ impl Gate {
             return Accounted { result: "late", written: Written::Already };
         }
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
-        let id = ours.unwrap_or_else(|| new_session(began));
+        let id = ours.unwrap_or_else(|| self.new_session(began));
         let session = question.session(id, token, began);
         let progress = &Progress { session: ours.map(|id| (id, token.id)), ..*progress };
         let reported = self.ledger.find(token, question, session, progress, now);
@@ -520,7 +528,7 @@ impl Gate {
             let decision = self.ledger.judge(token, &question, now, trail);
             return (Answer { decision, session: None }, Written::Already);
         }
-        let id = new_session(now);
+        let id = self.new_session(now);
         let (decision, written) = self.ledger.admit(token, &question, id, now, trail);
         let session = match &decision {
             Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),
@@ -662,16 +670,4 @@ const fn deny(reason: Reason) -> Answer {
 
 const fn denied(reason: Reason) -> Settling {
     (deny(reason), Written::Already)
-}
-
-/// An id that cannot be guessed. Should the system have no randomness to give, the time alone makes it unique.
-fn new_session(now: Timestamp) -> SessionId {
-    let mut random = [0u8; 10];
-    if getrandom::fill(&mut random).is_err() {
-        let nanos = now.as_nanosecond().to_be_bytes();
-        for (octet, nano) in random.iter_mut().zip(nanos.iter().rev()) {
-            *octet = *nano;
-        }
-    }
-    SessionId::new(now, random)
 }

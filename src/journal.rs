@@ -36,6 +36,10 @@ const QUEUE: usize = 8192;
 /// Appends in one commit; more gain little and make the first wait for the last.
 const BATCH: usize = 512;
 
+/// How long records that nobody waits for may wait for company, so that a busy hour costs commits, not logins. What a power cut
+/// takes of admissions is less than a second (contract).
+const LINGER: Duration = Duration::from_millis(100);
+
 /// How long closing waits for what is queued: a part of the 10 s in which the daemon stops.
 pub const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -267,6 +271,15 @@ impl Journal {
         self.push(Work::Append(records, closed, reopened))
     }
 
+    /// The same for what nobody waits for: it is written with what comes within [`LINGER`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn note(&self, records: Vec<Record>, closed: Vec<Closed>, reopened: Vec<String>) -> Result<(), Error> {
+        self.0.shared.queue.push(Work::Append(records, closed, reopened), None)
+    }
+
     /// Forgets some sessions that ended before `ended_before_ms` and whose name is below `named_before`; how many are left
     /// to forget is not known, so call it again now and then.
     ///
@@ -382,7 +395,9 @@ impl Journal {
     }
 
     fn push(&self, work: Work) -> Result<Ack, Error> {
-        self.0.shared.queue.push(work).map(Ack)
+        let (waiter, outcome) = oneshot::channel();
+        self.0.shared.queue.push(work, Some(waiter))?;
+        Ok(Ack(outcome))
     }
 }
 

@@ -610,10 +610,12 @@ impl Ledger {
         if records.is_empty() {
             return Written::Already;
         }
-        match journal.append_all(records, ends.closed, ends.reopened) {
-            Ok(ack) => Written::Soon(ack),
-            Err(error) => Written::Never(error),
-        }
+        let written = if events.iter().any(Event::lets_in) {
+            journal.note(records, ends.closed, ends.reopened).map(|()| Written::Already)
+        } else {
+            journal.append_all(records, ends.closed, ends.reopened).map(Written::Soon)
+        };
+        written.unwrap_or_else(Written::Never)
     }
 }
 

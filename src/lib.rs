@@ -52,6 +52,7 @@ pub mod mikrotik;
 pub mod mirror;
 pub mod portal;
 pub mod radius;
+mod random;
 pub mod sandbox;
 pub mod serve;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub struct Throttle {
     /// Of NASes, and of addresses, over a minute.
     places: Cache<Place, Failures>,
     addresses: Cache<Place, Failures>,
+    /// When a code last failed anywhere, in milliseconds (monotonic) and one more; 0: never. Mostly nothing has failed for long, and
+    /// nobody needs to be looked up.
+    latest: AtomicU64,
     /// Codes of each guesser that are being looked up: as many entries as look-ups under way.
     guesses: Mutex<HashMap<Guesser, u32>>,
 }
@@ -141,6 +145,7 @@ impl Default for Throttle {
             guessers: Cache::new(MAX_DEVICES),
             places: Cache::new(MAX_DEVICES),
             addresses: Cache::new(MAX_DEVICES),
+            latest: AtomicU64::new(0),
             guesses: Mutex::default(),
         }
     }
@@ -158,10 +163,19 @@ impl Throttle {
     /// Whether logins of this device, or at this NAS, are refused for now; of a browser, its pages.
     #[must_use]
     pub fn refuses(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> bool {
+        if self.is_quiet(limits, now) {
+            return false;
+        }
         let by_itself = who.guesser().and_then(|guesser| self.guessers.get(&guesser));
         let by_place = || who.place().and_then(|place| self.of(&place).get(&place));
         by_itself.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
             || by_place().is_some_and(|failures| failures.exceed(self.most(who, limits, now), NAS_WINDOW, now))
+    }
+
+    /// Whether no code has failed for so long that none counts any more.
+    fn is_quiet(&self, limits: &config::Throttle, now: Duration) -> bool {
+        let latest = self.latest.load(Ordering::Relaxed);
+        latest == 0 || millis(now).saturating_sub(latest) > millis(limits.device_window.max(NAS_WINDOW))
     }
 
     /// How many failures there may be at its place in a minute. Once the pages of a router have had so many from all over, each
@@ -197,6 +211,7 @@ impl Throttle {
 
     /// Counts a failed code. Called only for logins that were not refused already, so that trying on does not prolong it.
     pub fn failed(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) {
+        self.latest.fetch_max(millis(now).saturating_add(1), Ordering::Relaxed);
         if let Some(guesser) = who.guesser() {
             count(&self.guessers, guesser, limits.device_window, now);
         }
@@ -204,6 +219,10 @@ impl Throttle {
             count(self.of(&place), place.clone(), NAS_WINDOW, now);
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn count<K>(cache: &Cache<K, Failures>, key: K, window: Duration, now: Duration)

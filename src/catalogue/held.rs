@@ -1,10 +1,10 @@
 //! A copy of every token there is, or of all that were listed so far: indexed by id, code and device, and changed token by
 //! token.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::Tokens;
@@ -484,7 +484,7 @@ mod tests {
         #[test]
         fn the_indexes_agree(steps in prop::collection::vec((0i64..6, 0u8..4, 0u8..4, any::<bool>()), 0..60)) {
             let mut held = Held::default();
-            let mut real: HashMap<i64, AccessToken> = HashMap::new();
+            let mut real: HashMap<i64, AccessToken> = HashMap::default();
             for (now, (id, code, device, gone)) in (0u64..).zip(steps) {
                 if gone {
                     prop_assert_eq!(held.remove(TokenId(id), s(now)), real.remove(&id).is_some());

@@ -156,7 +156,8 @@ impl World {
         };
         let live = Arc::clone(&self.live.borrow());
         let rules = live.nas("front-desk").unwrap();
-        let step = self.app.gate.step(&live.visit(&login, rules, Via::Radius, self.clock.now().mono), &mut ());
+        let now = self.clock.now();
+        let step = self.app.gate.step(&live.visit(&login, rules, Via::Radius, now.mono), now, &mut ());
         assert!(matches!(step, Step::Decided(_)));
     }
 }

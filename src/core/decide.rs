@@ -210,33 +210,35 @@ pub fn select<'a>(
     trail: &mut impl Trail,
 ) -> Result<&'a Arc<AccessToken>, Reason> {
     let Question { nas, policy, .. } = question;
-    let of_code: Vec<_> = candidates.iter().filter(|token| token.code.same(code, policy.ignore_case)).collect();
-    trail.note("code", !of_code.is_empty(), || format!("{} with this code", tokens(of_code.len())));
-    if of_code.is_empty() {
+    let of_code = || candidates.iter().filter(|token| token.code.same(code, policy.ignore_case));
+    let is_one = of_code().next().is_some();
+    trail.note("code", is_one, || format!("{} with this code", tokens(of_code().count())));
+    if !is_one {
         return Err(Reason::UnknownCode);
     }
-    let here: Vec<_> = of_code.into_iter().filter(|token| nas.serves(token.business)).collect();
-    trail.note("location", !here.is_empty(), || format!("{} valid at NAS {}", tokens(here.len()), nas.name));
-    let mut open = here.iter().filter(|token| token.window(now) == Window::Open);
+    let here = || of_code().filter(|token| nas.serves(token.business));
+    let is_one = here().next().is_some();
+    trail.note("location", is_one, || format!("{} valid at NAS {}", tokens(here().count()), nas.name));
+    let mut open = here().filter(|token| token.window(now) == Window::Open);
     let several = match (open.next(), open.next()) {
         (Some(only), None) => return Ok(noted_unambiguous(only, trail)),
         (None, _) => false,
         (Some(_), Some(_)) => true,
     };
     if several {
-        let mut exact = here.iter().filter(|token| token.window(now) == Window::Open && token.code == *code);
+        let mut exact = here().filter(|token| token.window(now) == Window::Open && token.code == *code);
         if let (Some(only), None) = (exact.next(), exact.next()) {
             return Ok(noted_unambiguous(only, trail));
         }
         trail.note("unambiguous", false, || "two or more tokens with this code are valid now".to_owned());
         return Err(Reason::AmbiguousCode);
     }
-    let rank = |token: &&&'a Arc<AccessToken>| match token.window(now) {
+    let rank = |token: &&'a Arc<AccessToken>| match token.window(now) {
         Window::NotYet(from) => (0, from.as_millisecond()),
         Window::Open => (1, 0),
         Window::Over(to) => (2, to.as_millisecond().saturating_neg()),
     };
-    here.iter().min_by_key(rank).map(|token| noted_unambiguous(token, trail)).ok_or(Reason::WrongLocation)
+    here().min_by_key(rank).map(|token| noted_unambiguous(token, trail)).ok_or(Reason::WrongLocation)
 }
 
 fn noted_unambiguous<'a>(token: &'a Arc<AccessToken>, trail: &mut impl Trail) -> &'a Arc<AccessToken> {

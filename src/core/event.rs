@@ -192,6 +192,16 @@ impl Event {
         self
     }
 
+    /// Whether somebody is let in by it: for that, nobody waits until it is written down.
+    #[must_use]
+    pub fn lets_in(&self) -> bool {
+        match self {
+            Self::Admitted(session) => session.reported.is_none(),
+            Self::Renewed { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the event must outlive the process.
     #[must_use]
     pub const fn is_kept(&self) -> bool {

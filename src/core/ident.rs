@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 /// The Nexudus `Id` of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ impl fmt::Display for BusinessId {
 /// A code is as good as a password, so neither `Debug` nor `Display` shows it; [`Code::masked`] and
 /// [`Code::reveal`] say what they do.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Code(Arc<str>);
+pub struct Code(SmolStr);
 
 /// Why a text is no access code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,9 +86,9 @@ impl Code {
     #[must_use]
     pub fn key(&self) -> CodeKey {
         if self.0.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-            CodeKey(Arc::clone(&self.0))
+            CodeKey(self.0.clone())
         } else {
-            CodeKey(folded(&self.0).collect::<String>().into())
+            CodeKey(folded(&self.0).collect())
         }
     }
 
@@ -112,7 +112,7 @@ impl fmt::Debug for Code {
 
 /// A [`Code`] folded for look-up; as silent as the code.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct CodeKey(Arc<str>);
+pub struct CodeKey(SmolStr);
 
 impl fmt::Debug for CodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +207,7 @@ impl fmt::Debug for Mac {
 
 /// The `name` of a `[[nas]]`: the hotspot router that asks.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NasName(Arc<str>);
+pub struct NasName(SmolStr);
 
 impl NasName {
     /// Takes the name as configured.

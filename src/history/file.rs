@@ -122,8 +122,10 @@ impl File {
                 "INSERT INTO decisions (at_ms, via, nas, mac, code, token, reason, session_timeout, session)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
-            let mut count = transaction
-                .prepare("INSERT INTO outcomes VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET count = count + 1")?;
+            let mut count = transaction.prepare(
+                "INSERT INTO outcomes VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            )?;
+            let mut counts = BTreeMap::<_, i64>::new();
             for decided in batch {
                 let reason = reason_name(decided.reason);
                 insert.execute(params![
@@ -137,7 +139,10 @@ impl File {
                     decided.session_timeout.and_then(|seconds| i64::try_from(seconds).ok()),
                     decided.session.map(|session| session.to_string()),
                 ])?;
-                count.execute(params![slot(decided.at), reason])?;
+                *counts.entry((slot(decided.at), reason)).or_default() += 1;
+            }
+            for ((slot, reason), decisions) in counts {
+                count.execute(params![slot, reason, decisions])?;
             }
         }
         let least = transaction.last_insert_rowid() - self.most;

@@ -161,7 +161,7 @@ pub(super) async fn authorize(
     }
     let purpose = if question.dry_run { Purpose::Explain } else { Purpose::Admit };
     // A guest of an openNDS comes with a ticket of the portal's; to ask about it does not use it up.
-    let login = if question.dry_run { login } else { app.gate.redeemed(login, &question.nas.name) };
+    let login = if question.dry_run { login } else { app.gate.redeemed(login, &question.nas.name, received) };
     let visit = caller.live.visit(&login, question.nas, Via::Http, received);
     Ok(Json(decide(&app, &caller, &Visit { purpose, ..visit }).await))
 }

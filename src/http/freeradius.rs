@@ -315,7 +315,7 @@ async fn decide(
         router: attributes.router_of(nas, live),
         nas_session: attributes.text("Acct-Session-Id"),
     };
-    let login = app.gate.redeemed(login, nas.name());
+    let login = app.gate.redeemed(login, nas.name(), received);
     let visit = live.visit(&login, &nas.rules, Via::Freeradius, received);
     let answer = app.gate.answer(&Visit { purpose, ..visit }, &mut ()).await;
     if let Some(seen) = seen.filter(|_| purpose == Purpose::Admit) {

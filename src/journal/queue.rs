@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Closed, Error, Position, Record, Row};
+use super::{BATCH, Closed, Error, LINGER, Position, Record, Row};
 
 /// A bounded queue from many handles to one writer. Positions are given out under its lock, so that they follow its order.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     waiting: VecDeque<Queued>,
+    /// Of those, how many somebody waits for.
+    awaited: usize,
+    /// The writer waits for some, or for more, and is to be woken. To wake one that writes would cost a system call, too.
+    sleeps: bool,
     head: Position,
     /// Tokens of which a record did not get to the disk, with the latest of those records: nothing after it may be
     /// acknowledged, since it could not be replayed, until a row makes it good.
@@ -77,14 +81,17 @@ impl State {
     }
 }
 
-/// Something to write, its place, and who waits for it.
+/// Something to write, its place, and who waits for it, if anybody does.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) work: Work,
     /// Of the first record, if it has any.
     pub(super) first: Position,
-    pub(super) waiter: oneshot::Sender<Result<(), Error>>,
+    pub(super) waiter: Option<Waiter>,
 }
+
+/// Who waits.
+pub(super) type Waiter = oneshot::Sender<Result<(), Error>>;
 
 /// What the writer finds.
 pub(super) enum Taken {
@@ -98,12 +105,12 @@ pub(super) enum Taken {
 
 impl Queue {
     pub(super) fn new(head: Position, capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), head, missing: HashMap::new(), shut: None };
+        let state =
+            State { waiting: VecDeque::new(), awaited: 0, sleeps: false, head, missing: HashMap::new(), shut: None };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
-    pub(super) fn push(&self, work: Work) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        let (waiter, outcome) = oneshot::channel();
+    pub(super) fn push(&self, work: Work, waiter: Option<Waiter>) -> Result<(), Error> {
         let mut state = self.lock();
         if let Some(why) = &state.shut {
             return Err(why.clone());
@@ -117,10 +124,17 @@ impl Queue {
             state.misses(first, &work);
             return Err(Error::Full);
         }
+        let is_awaited = waiter.is_some();
+        state.awaited += usize::from(is_awaited);
         state.waiting.push_back(Queued { work, first, waiter });
+        // The writer hears of the first, and when it may wait no longer.
+        let is_news = is_awaited || state.waiting.len() == 1 || state.waiting.len() == BATCH;
+        let wakes = is_news && std::mem::take(&mut state.sleeps);
         drop(state);
-        self.filled.notify_one();
-        Ok(outcome)
+        if wakes {
+            self.filled.notify_one();
+        }
+        Ok(())
     }
 
     pub(super) fn head(&self) -> Position {
@@ -173,17 +187,22 @@ impl Queue {
     pub(super) fn fail(&self, why: &Error) {
         let mut state = self.lock();
         state.shut = Some(why.clone());
+        state.awaited = 0;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for queued in waiting {
+        for waiter in waiting.into_iter().filter_map(|queued| queued.waiter) {
             // Nobody waits any more: nobody minds.
-            let _ = queued.waiter.send(Err(why.clone()));
+            let _ = waiter.send(Err(why.clone()));
         }
     }
 
-    /// Takes the oldest `most`, waiting for the first of them: at most for `patience`, or until there is one.
-    pub(super) fn take(&self, most: usize, patience: Option<Duration>) -> Taken {
-        let nothing = |state: &mut State| state.waiting.is_empty() && state.shut.is_none();
+    /// Takes the oldest [`BATCH`], waiting for the first of them: at most for `patience`, or until there is one. For what nobody
+    /// waits for, it then waits for more.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Taken {
+        let nothing = |state: &mut State| {
+            state.sleeps = state.waiting.is_empty() && state.shut.is_none();
+            state.sleeps
+        };
         let state = self.lock();
         let mut state = match patience {
             Some(patience) => {
@@ -194,8 +213,16 @@ impl Queue {
         if state.waiting.is_empty() {
             return if state.shut.is_some() { Taken::Shut } else { Taken::Idle };
         }
-        let count = most.min(state.waiting.len());
-        Taken::Batch(state.waiting.drain(..count).collect())
+        let can_wait = |state: &mut State| {
+            state.sleeps = state.awaited == 0 && state.waiting.len() < BATCH && state.shut.is_none();
+            state.sleeps
+        };
+        state = self.filled.wait_timeout_while(state, LINGER, can_wait).unwrap_or_else(PoisonError::into_inner).0;
+        state.sleeps = false;
+        let count = BATCH.min(state.waiting.len());
+        let batch: Vec<Queued> = state.waiting.drain(..count).collect();
+        state.awaited -= batch.iter().filter(|queued| queued.waiter.is_some()).count();
+        Taken::Batch(batch)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

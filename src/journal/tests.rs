@@ -647,3 +647,46 @@ fn say(line: &str) {
     // At once and whole, past the test harness, which may be in the middle of a line.
     std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_written_with_what_somebody_does() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((journal, ..), (other, ..)) = (open(folder.path()), open(other.path()));
+    let (mut number, mut joined) = (0, 0);
+    for _ in 0..10 {
+        let before = journal.counters().commits;
+        journal.note(vec![record(1, number)], Vec::new(), Vec::new()).unwrap();
+        for _ in 0..3 {
+            other.append(record(1, 0)).unwrap().await.unwrap();
+        }
+        let waits = journal.counters().commits == before;
+        journal.append(record(1, number + 1)).unwrap().await.unwrap();
+        joined += u32::from(waits && journal.counters().commits == before + 1);
+        number += 2;
+    }
+    // On a machine that stood still for long, some went alone.
+    assert!(joined > 0, "none waited for company while others were written three times");
+    // Nor does it wait when the journal is closed.
+    journal.note(vec![record(1, number)], Vec::new(), Vec::new()).unwrap();
+    journal.close().unwrap();
+    assert_eq!(told(folder.path()).0[&1], (0..=number).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_written_by_itself_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    journal.note(vec![record(1, 0)], Vec::new(), Vec::new()).unwrap();
+    while journal.counters().records == 0 {
+        tokio::task::yield_now().await;
+    }
+    // A batch is full: it waits no longer.
+    for number in 1..=u64::try_from(BATCH).unwrap() {
+        journal.note(vec![record(1, number)], Vec::new(), Vec::new()).unwrap();
+    }
+    while journal.counters().records <= u64::try_from(BATCH).unwrap() {
+        tokio::task::yield_now().await;
+    }
+    journal.close().unwrap();
+    assert_eq!(told(folder.path()).all().len(), BATCH + 1);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::file::{Fault, File};
 use super::queue::{Queued, Taken, Work};
-use super::{BATCH, Error, Health, Shared};
+use super::{Error, Health, Shared};
 
 /// Quiet after which the write-ahead log is carried over into the database, so that no guest waits for it.
 const QUIET: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(super) fn run(mut file: File, shared: &Shared) {
             (false, true) => Some(QUIET),
             (false, false) => None,
         };
-        let outcome = match shared.queue.take(BATCH, patience) {
+        let outcome = match shared.queue.take(patience) {
             Taken::Batch(batch) => {
                 since_carried_over += 1;
                 let cuts = batch.iter().any(|queued| matches!(queued.work, Work::Cut(_)));
@@ -82,8 +82,10 @@ fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fa
             }
             told => told.clone(),
         };
-        // Nobody waits any more: nobody minds.
-        let _ = queued.waiter.send(told);
+        if let Some(waiter) = queued.waiter {
+            // Nobody waits any more: nobody minds.
+            let _ = waiter.send(told);
+        }
     }
     outcome.map(drop)
 }

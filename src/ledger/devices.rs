@@ -1,8 +1,9 @@
 //! Which tokens a device was let in on: for logins by MAC address, and to find a session that only its device tells of.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard};
+
+use foldhash::HashMap;
 
 use super::lock;
 use crate::core::ident::{Mac, TokenId};

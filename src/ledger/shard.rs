@@ -1,11 +1,12 @@
 //! A part of the accounts under one lock, with the moments at which something is due in them.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::packed::Packed;

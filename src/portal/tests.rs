@@ -192,8 +192,9 @@ impl World {
         };
         let live = Arc::clone(&self.live.borrow());
         let rules = live.nas("front-desk").unwrap();
-        let login = self.gate.redeemed(login, &rules.name);
-        match self.gate.step(&live.visit(&login, rules, Via::Radius, self.clock.now().mono), &mut ()) {
+        let now = self.clock.now();
+        let login = self.gate.redeemed(login, &rules.name, now.mono);
+        match self.gate.step(&live.visit(&login, rules, Via::Radius, now.mono), now, &mut ()) {
             Step::Decided(answer) => answer.decision,
             other => panic!("{other:?}"),
         }

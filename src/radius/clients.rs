@@ -1,10 +1,10 @@
 //! The routers that may ask, found by the source address of a packet (RFC 2865 §3) or by the certificate of a connection
 //! (RFC 6614 §2.3), and what was learnt about them.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use crate::config::{Nas, RequireMessageAuthenticator};

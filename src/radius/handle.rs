@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{Instrument as _, Span};
 
+use crate::clock::Now;
 use crate::config::RequireMessageAuthenticator;
 use crate::core::decide::{Decision, Denial, Reason};
 use crate::core::ident::{Code, NasName};
@@ -154,7 +155,7 @@ impl Handler {
         recent: &Mutex<Recent>,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Handled<'b> {
-        let now = self.gate.clock.now().mono;
+        let now = self.gate.clock.now();
         let Arrival { client, port, from, octets } = *arrival;
         let nas = client.nas.name();
         let packet = match Packet::parse(octets) {
@@ -174,14 +175,14 @@ impl Handler {
         let mut seen = lock(recent);
         seen.keep_for(live.settings.radius.duplicate_window);
         let evicted = seen.evicted();
-        match seen.see(from, &packet, now) {
+        match seen.see(from, &packet, now.mono) {
             Seen::New => {}
             Seen::InProgress => {
-                self.gate.metrics.packet(nas.as_str(), kind, "in_progress");
+                self.gate.metrics.packet(nas, kind, "in_progress");
                 return Handled::Silence;
             }
             Seen::Answered(reply) => {
-                self.gate.metrics.packet(nas.as_str(), kind, "repeated");
+                self.gate.metrics.packet(nas, kind, "repeated");
                 return match buffer.get_mut(..reply.len()) {
                     Some(place) => {
                         place.copy_from_slice(reply);
@@ -209,7 +210,7 @@ impl Handler {
                 auth::no_orders(buffer, &packet, client).map(|reply| (reply, "nak")).map_err(|Full| TOO_LONG)
             }
             _ => {
-                let accounted = match self.account(live, client, &packet, from) {
+                let accounted = match self.account(live, client, &packet, from, now.wall) {
                     Ok(accounted) => accounted,
                     Err(cause) => {
                         lock(recent).forget(&identity);
@@ -226,8 +227,8 @@ impl Handler {
         };
         match replied {
             Ok((reply, result)) => {
-                self.gate.metrics.packet(nas.as_str(), kind, result);
-                lock(recent).answered(&identity, reply, now);
+                self.gate.metrics.packet_of(&client.seen.packets, nas, kind, result);
+                lock(recent).answered(&identity, reply, now.mono);
                 Handled::Reply(reply)
             }
             Err(cause) => {
@@ -254,16 +255,16 @@ impl Handler {
         let undecided = Undecided { recent, identity: Identity::of(from, &packet) };
         let mut password = [0; MAX_PASSWORD];
         let login = auth::login(&packet, client, from.ip(), &mut password).ok()?;
-        let login = self.gate.redeemed(login, nas);
+        let login = self.gate.redeemed(login, nas, received);
         let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
         let answer = self.gate.answer(&visit, &mut ()).instrument(span(&packet)).await;
-        self.note(client, &login, &answer);
-        let now = self.gate.clock.now().mono;
+        let now = self.gate.clock.now();
+        self.note(client, &login, &answer, now);
         match self.reply(live, client, &packet, &answer, buffer) {
             Ok((reply, result)) => {
-                self.gate.metrics.packet(nas.as_str(), kind(packet.code()), result);
+                self.gate.metrics.packet_of(&client.seen.packets, nas, kind(packet.code()), result);
                 // Should the request have been replaced meanwhile, its answer is nobody's.
-                lock(recent).answered(&undecided.identity, reply, now).then_some(reply)
+                lock(recent).answered(&undecided.identity, reply, now.mono).then_some(reply)
             }
             Err(cause) => {
                 self.refuse(client, kind(packet.code()), from, cause);
@@ -287,7 +288,7 @@ impl Handler {
         let (now, kind) = (self.gate.clock.now().mono, kind(identity.code));
         match outcome {
             Ok(()) => {
-                self.gate.metrics.packet(nas.as_str(), kind, "response");
+                self.gate.metrics.packet(nas, kind, "response");
                 lock(recent).answered(&undecided.identity, reply, now)
             }
             Err(error) => {
@@ -358,28 +359,28 @@ impl Handler {
         live: &Live,
         arrival: &Arrival<'_>,
         packet: &Packet<'_>,
-        received: Duration,
+        now: Now,
         buffer: &'b mut [u8; Packet::MAX],
     ) -> Result<Option<(&'b [u8], &'static str)>, Cause> {
         let Arrival { client, port, from, .. } = *arrival;
-        let (mut password, now) = ([0; MAX_PASSWORD], self.gate.clock.now().wall);
-        client.seen.asked.set(now);
-        Self::note_address(client, packet, now);
+        let mut password = [0; MAX_PASSWORD];
+        client.seen.asked.set(now.wall);
+        Self::note_address(client, packet, now.wall);
         let way = match port {
             Port::Radsec => &client.seen.guarded,
             _ if packet.first(a::MESSAGE_AUTHENTICATOR).is_some() => &client.seen.signed,
             _ => &client.seen.unsigned,
         };
-        way.set(now);
+        way.set(now.wall);
         let answer = match auth::login(packet, client, from.ip(), &mut password) {
             // One whose answer is waited for redeems its ticket then.
             Ok(_) if self.gate.ledger.is_shared() => return Ok(None),
             Ok(login) => {
-                let login = self.gate.redeemed(login, client.nas.name());
-                let visit = live.visit(&login, &client.nas.rules, Via::Radius, received);
-                match self.gate.step(&visit, &mut ()) {
+                let login = self.gate.redeemed(login, client.nas.name(), now.mono);
+                let visit = live.visit(&login, &client.nas.rules, Via::Radius, now.mono);
+                match self.gate.step(&visit, now, &mut ()) {
                     Step::Decided(answer) => {
-                        self.note(client, &login, &answer);
+                        self.note(client, &login, &answer, now);
                         answer
                     }
                     Step::Ask(_) | Step::Wait => return Ok(None),
@@ -391,7 +392,7 @@ impl Handler {
             }
             Err(Unreadable::Rejected) => {
                 self.gate.malformed(Via::Radius, client.nas.name());
-                if let Some(held) = self.known.pass(&(client.nas.name().clone(), "unreadable"), received) {
+                if let Some(held) = self.known.pass(&(client.nas.name().clone(), "unreadable"), now.mono) {
                     tracing::warn!(nas = %client.nas.name(), held, "an Access-Request holds no code or MAC that can be read");
                 }
                 Answer { decision: Decision::Deny(Denial::from(Reason::Malformed)), session: None }
@@ -408,9 +409,8 @@ impl Handler {
     }
 
     /// Notes what a login tells of its router.
-    fn note(&self, client: &Client, login: &Login<'_>, answer: &Answer) {
+    fn note(&self, client: &Client, login: &Login<'_>, answer: &Answer, now: Now) {
         client.seen.decide(&login.claim, &answer.decision);
-        let now = self.gate.clock.now();
         let is_spent = |code: &Code| ticket::is_one(code) && self.gate.tickets.is_spent(code.reveal(), now.mono);
         match &login.claim {
             Claim::Code(code) if matches!(answer.decision, Decision::Deny(_)) && is_spent(code) => {
@@ -421,8 +421,14 @@ impl Handler {
     }
 
     /// Records what an Accounting-Request says.
-    fn account(&self, live: &Live, client: &Client, packet: &Packet<'_>, from: SocketAddr) -> Result<Written, Cause> {
-        let now = self.gate.clock.now().wall;
+    fn account(
+        &self,
+        live: &Live,
+        client: &Client,
+        packet: &Packet<'_>,
+        from: SocketAddr,
+        now: Timestamp,
+    ) -> Result<Written, Cause> {
         let record = accounting::record(packet, from.ip(), now).ok_or(NO_STATUS)?;
         let cause = packet.first(a::ACCT_TERMINATE_CAUSE).and_then(a::integer);
         client.seen.accounted.set(now);
@@ -478,7 +484,7 @@ impl Handler {
 
     /// Counts a packet that gets no answer, and says why, once a minute for each router and cause.
     fn drop(&self, nas: &NasName, kind: &'static str, from: SocketAddr, cause: Cause, now: Duration) {
-        self.gate.metrics.packet(nas.as_str(), kind, cause.name);
+        self.gate.metrics.packet(nas, kind, cause.name);
         if let Some(held) = self.known.pass(&(nas.clone(), cause.name), now) {
             tracing::warn!(%nas, from = %from.ip(), kind, cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);
         }
@@ -487,7 +493,7 @@ impl Handler {
     /// The same for a datagram whose sender no `[[nas]]` knows.
     pub fn stranger(&self, from: SocketAddr) {
         let (cause, now) = (UNKNOWN_NAS, self.gate.clock.now().mono);
-        self.gate.metrics.packet("unknown", "unknown", cause.name);
+        self.gate.metrics.packet(&NasName::new("unknown"), "unknown", cause.name);
         if let Some(held) = self.strangers.pass(&from.ip(), now) {
             self.gate.strangers.note(from.ip(), self.gate.clock.now().wall);
             tracing::warn!(from = %from.ip(), cause = cause.name, held, "RADIUS packet dropped: {}", cause.hint);

@@ -1,11 +1,16 @@
 //! Requests of the last seconds and what was answered to them, so that a repetition gets the very same answer and is
 //! not decided twice (RFC 5080 §2.2.2). Time is passed in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
+
 use super::packet::Packet;
+
+/// Answers whose room is kept for the next.
+const SPARE: usize = 256;
 
 /// What makes a request the same request, to be carried along while it is being decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +62,8 @@ pub struct Recent {
     entries: HashMap<Slot, Entry>,
     /// Every entry once, oldest first; besides those, places whose entry has gone or moved on.
     order: VecDeque<Place>,
+    /// Room of answers that are kept no more, for the next ones.
+    spare: Vec<Vec<u8>>,
     next: u64,
     evicted: u64,
 }
@@ -66,7 +73,7 @@ struct Entry {
     authenticator: [u8; 16],
     /// The number of its place in the order.
     number: u64,
-    reply: Option<Box<[u8]>>,
+    reply: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -82,8 +89,8 @@ impl Recent {
     #[must_use]
     pub fn new(window: Duration, capacity: usize) -> Self {
         let (capacity, room) = (capacity.max(1), usize::MAX);
-        let (entries, order) = (HashMap::new(), VecDeque::new());
-        Self { window, capacity, room, octets: 0, entries, order, next: 0, evicted: 0 }
+        let (entries, order, spare) = (HashMap::new(), VecDeque::new(), Vec::new());
+        Self { window, capacity, room, octets: 0, entries, order, spare, next: 0, evicted: 0 }
     }
 
     /// Keeps at most so many octets of answers, at least the largest one, beyond which the oldest go first.
@@ -135,9 +142,17 @@ impl Recent {
         }
         let number = self.queue(slot, now);
         if let Some(entry) = self.entries.get_mut(&slot) {
-            let former = entry.reply.replace(reply.into());
             entry.number = number;
-            self.octets = self.octets + reply.len() - former.map_or(0, |former| former.len());
+            self.octets += reply.len();
+            let kept = match &mut entry.reply {
+                Some(former) => {
+                    self.octets -= former.len();
+                    former
+                }
+                none => none.insert(self.spare.pop().unwrap_or_default()),
+            };
+            kept.clear();
+            kept.extend_from_slice(reply);
         }
         self.make_room_for_answers(now);
         true
@@ -161,7 +176,7 @@ impl Recent {
     pub fn sweep(&mut self, now: Duration) {
         self.expire(now);
         if self.entries.is_empty() {
-            (self.entries, self.order) = (HashMap::new(), VecDeque::new());
+            (self.entries, self.order, self.spare) = (HashMap::new(), VecDeque::new(), Vec::new());
         }
     }
 
@@ -188,8 +203,11 @@ impl Recent {
     }
 
     fn remove(&mut self, slot: &Slot) {
-        let reply = self.entries.remove(slot).and_then(|entry| entry.reply);
-        self.octets -= reply.map_or(0, |reply| reply.len());
+        let Some(reply) = self.entries.remove(slot).and_then(|entry| entry.reply) else { return };
+        self.octets -= reply.len();
+        if self.spare.len() < SPARE {
+            self.spare.push(reply);
+        }
     }
 
     /// Gives a slot the last place in the order.

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::ident::NasName;
 use crate::ledger::Written;
-use crate::live::Current;
+use crate::live::{Current, Live};
 use crate::radius::handle::{Arrival, Handled, Handler, Port};
 use crate::radius::packet::Packet;
 use crate::radius::recent::{Identity, Recent};
@@ -157,25 +157,25 @@ impl Worker {
                     continue;
                 }
             };
+            let live = Arc::clone(&self.live.borrow());
             for (meta, room) in metas.iter().take(count).zip(room.chunks(RECEIVE_BYTES)) {
                 let received = room.get(..meta.len).unwrap_or_default();
                 if received.is_empty() {
-                    self.take(received, meta, &mut buffer).await;
+                    self.take(&live, received, meta, &mut buffer).await;
                 }
                 for datagram in received.chunks(meta.stride.max(1)) {
-                    self.take(datagram, meta, &mut buffer).await;
+                    self.take(&live, datagram, meta, &mut buffer).await;
                 }
             }
         }
     }
 
-    async fn take(&self, datagram: &[u8], meta: &RecvMeta, buffer: &mut [u8; Packet::MAX]) {
-        let live = Arc::clone(&self.live.borrow());
+    async fn take(&self, live: &Arc<Live>, datagram: &[u8], meta: &RecvMeta, buffer: &mut [u8; Packet::MAX]) {
         let (port, from, to) = (self.port, meta.addr, meta.dst_ip);
         let Some(client) = live.clients.find(from.ip()) else {
             return self.handler.stranger(from);
         };
-        match self.handler.handle(&live, &Arrival { client, port, from, octets: datagram }, &self.recent, buffer) {
+        match self.handler.handle(live, &Arrival { client, port, from, octets: datagram }, &self.recent, buffer) {
             Handled::Reply(reply) => self.socket.send(reply, from, to).await,
             Handled::Silence | Handled::Close => {}
             Handled::Owed { reply, nas, identity, written } => {
@@ -189,7 +189,7 @@ impl Worker {
                 let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
                     return self.handler.give_up(datagram, from, &self.recent);
                 };
-                let (datagram, client) = (datagram.to_vec(), Arc::clone(client));
+                let (live, datagram, client) = (Arc::clone(live), datagram.to_vec(), Arc::clone(client));
                 let (socket, handler) = (Arc::clone(&self.socket), Arc::clone(&self.handler));
                 let recent = Arc::clone(&self.recent);
                 self.tasks.spawn(async move {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::core::decide::Decision;
 use crate::core::event::News;
 use crate::core::login::Claim;
+use crate::telemetry::metrics::Packets;
 
 /// Strangers that are remembered; anybody can be one.
 const STRANGERS: usize = 16;
@@ -77,6 +78,8 @@ pub struct Sightings {
     pub sent_here: Moment,
     /// A one-time password that had been used up: its cookies bring passwords again.
     pub spent: Moment,
+    /// Its packets, as they are counted.
+    pub packets: Packets,
     /// The latest packet that got no answer, and why.
     refused: Mutex<Option<(Timestamp, &'static str)>>,
     /// What it told a guest that the operator should know, and the remedy.

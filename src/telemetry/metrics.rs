@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::core::decide::{Decision, Reason};
+use crate::core::ident::NasName;
 use crate::gate::Via;
 use crate::source::Error;
 use crate::source::alarm::Alarm;
@@ -34,7 +35,7 @@ pub struct ViaLabel {
 /// Labels of `spotgate_radius_packets_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PacketLabels {
-    nas: String,
+    nas: NasName,
     kind: &'static str,
     result: &'static str,
 }
@@ -105,10 +106,46 @@ impl EncodeLabelValue for Via {
     }
 }
 
+impl EncodeLabelValue for NasName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}
+
+/// The counters of one door, each looked up when it is needed first: the look-up costs more than the counting.
+#[derive(Debug, Default)]
+struct Door {
+    allowed: OnceLock<Counter>,
+    /// In the order of [`Reason::ALL`].
+    denied: [OnceLock<Counter>; Reason::ALL.len()],
+    seconds: OnceLock<Histogram>,
+}
+
+/// The counters of one router that every packet needs, as [`Door`] has those of a door.
+#[derive(Debug, Default)]
+pub struct Packets {
+    accepts: OnceLock<Counter>,
+    rejects: OnceLock<Counter>,
+    responses: OnceLock<Counter>,
+}
+
+impl Packets {
+    fn of(&self, result: &str) -> Option<&OnceLock<Counter>> {
+        match result {
+            "accept" => Some(&self.accepts),
+            "reject" => Some(&self.rejects),
+            "response" => Some(&self.responses),
+            _ => None,
+        }
+    }
+}
+
 /// Every metric of the daemon.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// In the order of [`Via::ALL`].
+    doors: [Door; Via::ALL.len()],
     decisions: Family<DecisionLabels, Counter>,
     decision_seconds: Family<ViaLabel, Histogram, fn() -> Histogram>,
     packets: Family<PacketLabels, Counter>,
@@ -159,6 +196,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("spotgate");
         let this = Self {
             registry: Mutex::default(),
+            doors: Default::default(),
             decisions: Family::default(),
             decision_seconds: Family::new_with_constructor(decision_histogram as fn() -> Histogram),
             packets: Family::default(),
@@ -267,12 +305,20 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a decision and the time it took.
     pub fn decided(&self, via: Via, decision: &Decision, took: Duration) {
-        let (outcome, reason) = match decision {
-            Decision::Allow(_) => ("allow", "none"),
-            Decision::Deny(denial) => ("deny", denial.reason.as_str()),
-        };
-        self.decisions.get_or_create(&DecisionLabels { via, outcome, reason }).inc();
-        self.decision_seconds.get_or_create(&ViaLabel { via }).observe(took.as_secs_f64());
+        let Some(door) = self.doors.get(via as usize) else { return };
+        let of = |outcome, reason| self.decisions.get_or_create(&DecisionLabels { via, outcome, reason }).clone();
+        match decision {
+            Decision::Allow(_) => {
+                door.allowed.get_or_init(|| of("allow", "none")).inc();
+            }
+            Decision::Deny(denial) => {
+                let reason = denial.reason;
+                let denied = door.denied.get(reason as usize);
+                denied.map(|denied| denied.get_or_init(|| of("deny", reason.as_str())).inc());
+            }
+        }
+        let seconds = || self.decision_seconds.get_or_create(&ViaLabel { via }).clone();
+        door.seconds.get_or_init(seconds).observe(took.as_secs_f64());
     }
 
     /// Counts a request that was malformed at the door.
@@ -282,8 +328,15 @@ impl Metrics {
     }
 
     /// Counts a RADIUS packet. `nas` is a configured name, or `unknown`.
-    pub fn packet(&self, nas: &str, kind: &'static str, result: &'static str) {
-        self.packets.get_or_create(&PacketLabels { nas: nas.to_owned(), kind, result }).inc();
+    pub fn packet(&self, nas: &NasName, kind: &'static str, result: &'static str) {
+        self.packets.get_or_create(&PacketLabels { nas: nas.clone(), kind, result }).inc();
+    }
+
+    /// The same, of a router whose counters are at hand; `kind` goes with the result.
+    pub fn packet_of(&self, packets: &Packets, nas: &NasName, kind: &'static str, result: &'static str) {
+        let Some(counter) = packets.of(result) else { return self.packet(nas, kind, result) };
+        let look_up = || self.packets.get_or_create(&PacketLabels { nas: nas.clone(), kind, result }).clone();
+        counter.get_or_init(look_up).inc();
     }
 
     /// Counts a RadSec connection of this router as long as the value lives.

@@ -243,7 +243,9 @@ fn parts(criterion: &mut Criterion) {
                 let mut password = [0; MAX_PASSWORD];
                 let login = auth::login(&packet, &client, ROUTER, &mut password).expect("a login");
                 let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
-                let Step::Decided(answer) = world.gate.step(&visit, &mut ()) else { panic!("not decided") };
+                let Step::Decided(answer) = world.gate.step(&visit, world.clock.now(), &mut ()) else {
+                    panic!("not decided")
+                };
                 black_box(answer);
             });
         });
@@ -294,7 +296,7 @@ fn grant(world: &World, client: &Client, datagram: &[u8]) -> spotgate::core::dec
     let mut password = [0; MAX_PASSWORD];
     let login = auth::login(&packet, client, ROUTER, &mut password).expect("a login");
     let visit = world.live.visit(&login, &client.nas.rules, Via::Radius, Duration::ZERO);
-    match world.gate.step(&visit, &mut ()) {
+    match world.gate.step(&visit, world.clock.now(), &mut ()) {
         Step::Decided(answer) => match answer.decision {
             spotgate::core::decide::Decision::Allow(grant) => grant,
             spotgate::core::decide::Decision::Deny(denial) => panic!("denied: {}", denial.reason),
