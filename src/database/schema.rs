@@ -118,7 +118,14 @@ impl Database {
 }
 
 async fn schema(client: &tokio_postgres::Client) -> Result<Option<Schema>, Error> {
-    let there = client.query_one("SELECT to_regclass('spotgate_schema') IS NOT NULL", &[]).await?;
+    let asked = "SELECT to_regclass('spotgate_schema') IS NOT NULL, current_setting('server_encoding')";
+    let there = client.query_one(asked, &[]).await?;
+    let encoding: String = there.try_get(1)?;
+    if encoding != "UTF8" {
+        return Err(Error::Stop(format!(
+            "its encoding is {encoding}, which not every code can be written in: create it with ENCODING 'UTF8' TEMPLATE template0"
+        )));
+    }
     if !there.try_get::<_, bool>(0)? {
         return Ok(None);
     }
