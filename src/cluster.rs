@@ -5,7 +5,7 @@
 
 pub mod copy;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::database::{self, DAEMON, Database, Heard, Waiting};
 use crate::journal::OpenError;
-use crate::ledger::{Change, Ledger, Swapped};
+use crate::ledger::{Change, Closed, Ledger, Swapped};
 use crate::live::Current;
 use crate::mirror::Commons;
 
@@ -238,12 +238,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Compares the clocks, and tries again what was refused, now and then.
     async fn keep_time(self: Arc<Self>) {
         loop {
             tokio::time::sleep(COMPARE_EVERY).await;
             if let Err(error) = self.compare_clocks().await {
                 tracing::debug!(%error, "the clocks cannot be compared");
             }
+            self.ledger.try_refused();
         }
     }
 
@@ -281,12 +283,12 @@ impl Cluster {
                 let _ = tokio::time::timeout(TRY_EVERY, self.joined.notified()).await;
                 continue;
             }
-            let changes = self.ledger.take_changes(BATCH);
+            let current = Arc::clone(&live.borrow());
+            let changes = self.ledger.take_changes(BATCH, &current.settings.policy);
             if changes.is_empty() {
                 self.ledger.has_changes().await;
                 continue;
             }
-            let current = Arc::clone(&live.borrow());
             self.hand_on_these(changes, &current.settings.policy).await;
             if let Err(error) = self.ledger.clear().await {
                 tracing::warn!(%error, "what the database has by now could not be cleared from the outbox");
@@ -305,9 +307,11 @@ impl Cluster {
             return Ok(changes);
         }
         let guard = Taken { ledger: &self.ledger, open: vec![&changes] };
-        let over: HashSet<SessionId> = self.database.which_ended(&doubted).await?.into_iter().collect();
+        let ended = self.database.which_ended(&doubted).await?.into_iter();
+        let over: HashMap<SessionId, Closed> =
+            ended.filter_map(|closed| Some((closed.session.parse().ok()?, closed))).collect();
         guard.known();
-        let is_of_them = |change: &Change| change.doubted.iter().any(|id| over.contains(id));
+        let is_of_them = |change: &Change| change.doubted.iter().any(|id| over.contains_key(id));
         let (theirs, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_them);
         theirs.iter().for_each(|change| self.ledger.are_over(change.token, &over, policy));
         Ok(others)
@@ -366,6 +370,10 @@ impl Cluster {
                 continue;
             }
             looked = now;
+            if was_away {
+                // A disk that hangs keeps nobody from finding the database.
+                let _ = tokio::time::timeout(TRY_EVERY, self.ledger.mend_outbox()).await;
+            }
             match self.database.is_writable().await {
                 Ok(()) if was_away => {
                     self.ledger.join();

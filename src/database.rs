@@ -318,11 +318,10 @@ impl Database {
     /// # Errors
     ///
     /// The database did not say.
-    pub async fn which_ended(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+    pub async fn which_ended(&self, sessions: &[SessionId]) -> Result<Vec<Closed>, Error> {
         let names: Vec<String> = sessions.iter().map(SessionId::to_string).collect();
-        let rows = self.query("SELECT session FROM spotgate_session WHERE session = ANY ($1)", &[&names]).await?;
-        let names = rows.iter().map(|row| row.try_get::<_, String>(0)).collect::<Result<Vec<_>, _>>()?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        let some = "SELECT session, token, ended_at, payload::text FROM spotgate_session WHERE session = ANY ($1)";
+        self.query(some, &[&names]).await?.iter().map(ended).collect()
     }
 
     /// Some sessions that ended, by their names, after this one. The order is that of the database's locale, as its index has it.

@@ -450,7 +450,7 @@ impl Gate {
             return Accounted { result: "late", written: Written::Already };
         }
         let began = progress.report.at.saturating_sub(Duration::from_secs(progress.report.seconds.0)).unwrap_or(now);
-        let id = ours.unwrap_or_else(|| self.new_session(began));
+        let id = ours.unwrap_or_else(|| self.new_session(began).met());
         let session = question.session(id, token, began);
         let progress = &Progress { session: ours.map(|id| (id, token.id)), ..*progress };
         let reported = self.ledger.find(token, question, session, progress, now);
@@ -528,7 +528,7 @@ impl Gate {
             let decision = self.ledger.judge(token, &question, now, trail);
             return (Answer { decision, session: None }, Written::Already);
         }
-        let id = self.new_session(now);
+        let id = self.new_session(now).let_in();
         let (decision, written) = self.ledger.admit(token, &question, id, now, trail);
         let session = match &decision {
             Decision::Allow(grant) => Some(grant.renews.unwrap_or(id)),

@@ -271,13 +271,23 @@ impl Journal {
         self.push(Work::Append(records, closed, reopened))
     }
 
-    /// The same for what nobody waits for: it is written with what comes within [`LINGER`].
+    /// The same for what nobody waits for: it is written with what comes within a tenth of a second.
     ///
     /// # Errors
     ///
     /// As [`Journal::append`].
     pub fn note(&self, records: Vec<Record>, closed: Vec<Closed>, reopened: Vec<String>) -> Result<(), Error> {
         self.0.shared.queue.push(Work::Append(records, closed, reopened), None)
+    }
+
+    /// Queues records that, together, say of their token all that is to be on disk: with them, what did not get there before
+    /// ([`Journal::missing`]) is made good. As for [`Journal::put`], but as records.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn append_whole(&self, token: i64, records: Vec<Record>) -> Result<Ack, Error> {
+        self.push(Work::Whole(token, records))
     }
 
     /// Forgets some sessions that ended before `ended_before_ms` and whose name is below `named_before`; how many are left

@@ -555,12 +555,20 @@ impl Ledger {
             return Written::Already;
         }
         let was_due = shard.is_due(token, now);
+        // What is refused while the database is away has not happened; with it, the database says what has.
+        let before = self.is_away().then(|| shard.account(token));
         let ends = shard.apply(token, &mut account, policy, now, events);
         if shard.is_due(token, now) && !was_due {
             self.sooner.notify_one();
         }
         match &self.book {
-            Book::Shared(shared) => shared.push(token, now, events, ends, rests),
+            Book::Shared(shared) => {
+                let written = shared.push(token, now, events, ends, rests);
+                if let (Written::Never(_), Some(before)) = (&written, before) {
+                    shard.put_back(token, before.as_ref(), policy);
+                }
+                written
+            }
             _ => self.write(token, now, events, ends),
         }
     }

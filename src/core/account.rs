@@ -198,7 +198,7 @@ impl Account {
 
     /// The latest session that the router of `session` knows by the same name, of the same device.
     #[must_use]
-    pub fn named_as(&self, session: &Session) -> Option<SessionId> {
+    pub fn named_as(&self, session: &Session) -> Option<&Session> {
         let name = session.contact.nas_session.as_deref()?;
         let is_it = |known: &&Session| {
             let (one, other) = (&known.contact, &session.contact);
@@ -208,7 +208,10 @@ impl Account {
                 && one.nas_session.as_deref() == Some(name)
                 && known.device == session.device
         };
-        self.known().find(is_it).map(|known| known.id)
+        // One that was over by then is another: such names come again.
+        let lasted = |ended: &&Ended| ended.at > session.admitted_at;
+        let ended = self.ended.iter().filter(lasted).map(|ended| &ended.session);
+        self.sessions.iter().rev().chain(ended.rev()).find(is_it)
     }
 
     /// Live sessions and those that it remembers, the latest of each first.
@@ -245,6 +248,13 @@ impl Account {
         }
         if self.ended.is_empty() {
             self.ended = VecDeque::new();
+        }
+    }
+
+    /// Remembers a session again that has ended, and counts: there is news of it.
+    pub fn recall(&mut self, ended: Ended) {
+        if !self.knows(ended.session.id) {
+            self.ended.push_front(ended);
         }
     }
 

@@ -273,6 +273,24 @@ impl SessionId {
         Self((millis << 80) | random)
     }
 
+    /// The same of a session that nobody let in here: it was met by what its router says of it, under its router's name alone.
+    #[must_use]
+    pub const fn met(self) -> Self {
+        Self(self.0 | 1)
+    }
+
+    /// The same of a session that was let in.
+    #[must_use]
+    pub const fn let_in(self) -> Self {
+        Self(self.0 & !1)
+    }
+
+    /// Whether the session was met, and not let in: the last bit says so.
+    #[must_use]
+    pub const fn is_met(self) -> bool {
+        self.0 & 1 == 1
+    }
+
     /// When it was made.
     #[must_use]
     pub fn time(self) -> Timestamp {

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row as Columns, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row as Columns, Statement, TransactionBehavior, ffi, params};
 
 use super::queue::{Queued, Work};
-use super::{Closed, Entry, Position};
+use super::{Closed, Entry, Position, Record};
 
 /// The file's name in its folder.
 const NAME: &str = "ledger.db";
@@ -169,11 +169,9 @@ impl File {
             let mut close = transaction.prepare("INSERT OR REPLACE INTO closed VALUES (?1, ?2, ?3, ?4)")?;
             for Queued { work, first, .. } in batch {
                 match work {
+                    Work::Whole(_, records) => count += append_all(&mut append, *first, records)?,
                     Work::Append(records, closed, reopened) => {
-                        for (position, record) in (first.0..).zip(records) {
-                            append.execute(params![position, record.token, record.at_ms, record.payload])?;
-                            count += 1;
-                        }
+                        count += append_all(&mut append, *first, records)?;
                         for session in reopened {
                             transaction.execute("DELETE FROM closed WHERE session = ?1", [session])?;
                         }
@@ -240,6 +238,15 @@ impl File {
         }
         Ok(())
     }
+}
+
+fn append_all(append: &mut Statement<'_>, first: Position, records: &[Record]) -> Result<u64, rusqlite::Error> {
+    let mut count = 0;
+    for (position, record) in (first.0..).zip(records) {
+        append.execute(params![position, record.token, record.at_ms, record.payload])?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn lock(folder: &Path) -> Result<Lock, OpenError> {

@@ -37,6 +37,8 @@ pub(super) enum Work {
     /// New records, the sessions that ended by them, and the names of those that go on after all. Without records, it is
     /// acknowledged only if nothing is missing.
     Append(Vec<Record>, Vec<Closed>, Vec<String>),
+    /// New records that, together, say of a token all that is to be on disk: what did not get there before is made good.
+    Whole(i64, Vec<Record>),
     /// Rows of a snapshot.
     Rows(Vec<Row>),
     /// All rows are there: what is at or before this position is no longer needed.
@@ -56,10 +58,18 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// The records in it.
+    fn records(&self) -> &[Record] {
+        match self {
+            Self::Append(records, ..) | Self::Whole(_, records) => records,
+            _ => &[],
+        }
+    }
+
     /// Whether it cannot succeed on a disk that cannot be written.
     pub(super) const fn proves_the_disk(&self) -> bool {
         match self {
-            Self::Append(records, ..) => !records.is_empty(),
+            Self::Append(records, ..) | Self::Whole(_, records) => !records.is_empty(),
             Self::Rows(rows) => !rows.is_empty(),
             Self::Cut(_) | Self::Define(_) => true,
             Self::Retain { .. } => false,
@@ -72,11 +82,9 @@ impl Work {
 impl State {
     /// This will never be on disk.
     fn misses(&mut self, first: Position, work: &Work) {
-        if let Work::Append(records, ..) = work {
-            for (position, record) in (first.0..).zip(records) {
-                let latest = self.missing.entry(record.token).or_insert(Position(position));
-                *latest = Position(position).max(*latest);
-            }
+        for (position, record) in (first.0..).zip(work.records()) {
+            let latest = self.missing.entry(record.token).or_insert(Position(position));
+            *latest = Position(position).max(*latest);
         }
     }
 }
@@ -116,9 +124,7 @@ impl Queue {
             return Err(why.clone());
         }
         let first = Position(state.head.0.saturating_add(1));
-        if let Work::Append(records, ..) = &work {
-            state.head.0 = state.head.0.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX));
-        }
+        state.head.0 = state.head.0.saturating_add(i64::try_from(work.records().len()).unwrap_or(i64::MAX));
         if state.waiting.len() >= self.capacity {
             // Its place is used up, so that no earlier row is taken for one that contains it.
             state.misses(first, &work);
@@ -162,6 +168,9 @@ impl Queue {
             Work::Append(records, ..) => {
                 let after = |token| state.missing.get(token).is_some_and(|missing| *missing < queued.first);
                 return !records.iter().any(|record| after(&record.token));
+            }
+            Work::Whole(token, _) if state.missing.get(token).is_some_and(|missing| *missing < queued.first) => {
+                state.missing.remove(token);
             }
             Work::Rows(rows) => {
                 for row in rows {

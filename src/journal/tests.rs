@@ -335,6 +335,27 @@ async fn what_follows_a_record_that_is_missing_is_not_acknowledged_before_a_row_
 }
 
 #[tokio::test]
+async fn what_is_missing_is_made_good_by_records_that_say_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    statement(&journal, "PRAGMA busy_timeout = 0").await;
+    let held = hold(folder.path());
+    for token in [1, 2] {
+        assert!(matches!(journal.append(record(token, 0)).unwrap().await, Err(Error::Disk(_))));
+    }
+    let early = journal.append_whole(1, vec![record(1, 7)]).unwrap().await;
+    assert!(matches!(early, Err(Error::Disk(_))), "the disk is no better");
+    drop(held);
+    journal.append_whole(1, vec![record(1, 0), record(1, 1)]).unwrap().await.unwrap();
+    journal.append(record(1, 2)).unwrap().await.unwrap();
+    assert_eq!(journal.missing(), [2]);
+    journal.append_whole(2, Vec::new()).unwrap().await.unwrap();
+    assert_eq!(journal.missing(), [] as [i64; 0]);
+    journal.close().unwrap();
+    assert_eq!(told(folder.path()).0, BTreeMap::from([(1, vec![0, 1, 2])]));
+}
+
+#[tokio::test]
 async fn nothing_written_is_no_proof_that_the_disk_does_better() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, ..) = open(folder.path());

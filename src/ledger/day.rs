@@ -1096,7 +1096,7 @@ impl Day {
     fn opened_again(&mut self, folder: &Path) {
         let accounts: Vec<_> = (0..self.tokens.len()).map(|token| steady(self.account(token))).collect();
         if self.chance.percent(50) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(self.ledger.snapshot(at(self.now), at(0))).unwrap();
         }
         self.ledger.close().unwrap();

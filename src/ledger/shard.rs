@@ -45,6 +45,10 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    const fn is_none(&self) -> bool {
+        self.closed.is_empty() && self.reopened.is_empty()
+    }
+
     /// These, and after them what is `later`: of each session the latest.
     pub(super) fn and(mut self, later: Self) -> Self {
         for name in later.reopened {
@@ -178,6 +182,17 @@ impl Shard {
         }
     }
 
+    /// Puts a former account back; none: there was none.
+    pub(super) fn put_back(&mut self, token: TokenId, former: Option<&Account>, policy: &Policy) {
+        match former {
+            Some(account) => {
+                self.put(token, account);
+                self.due_at(token, account.next_deadline(policy));
+            }
+            None => self.remove(token),
+        }
+    }
+
     /// Works out anew when something is due in this account.
     pub(super) fn reckon(&mut self, token: TokenId, policy: &Policy) {
         if let Some(account) = self.account(token) {
@@ -268,15 +283,19 @@ pub(super) fn applied(
 ) -> Ends {
     let mut ends = Ends::default();
     for event in events {
-        let ended = account.ended().len();
+        let (ended, mut by_it) = (account.ended().len(), Ends::default());
         for id in account.apply(now, event) {
             let ended = account.ended().iter().rfind(|ended| ended.session.id == id);
-            ends.closed.extend(ended.map(|ended| kept(token, ended)));
+            by_it.closed.extend(ended.map(|ended| kept(token, ended)));
         }
         if let Event::Progressed { session, .. } = event
             && account.ended().len() < ended
         {
-            ends.reopened.push(session.to_string());
+            by_it.reopened.push(session.to_string());
+        }
+        // One may end and go on by events of the same moment.
+        if !by_it.is_none() {
+            ends = ends.and(by_it);
         }
     }
     if events.iter().any(|event| matches!(event, Event::Seen(_))) {

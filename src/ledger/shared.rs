@@ -19,7 +19,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use self::away::Outbox;
@@ -27,7 +27,7 @@ pub use self::away::Owed;
 use super::packed::Packed;
 use super::shard::{Ends, SHARDS, Shard, Shards, applied};
 use super::{Book, Ledger, Unwritten, Written, lock, written};
-use crate::core::account::Account;
+use crate::core::account::{Account, Ended};
 use crate::core::budget::Seconds;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
@@ -40,7 +40,7 @@ use crate::journal::Closed;
 pub struct Row {
     /// Its token.
     pub token: TokenId,
-    /// Rises by one with each change; never 0.
+    /// Rises with each change; never 0.
     pub version: u64,
     /// The account: JSON, as it is written in a snapshot, and how far routers were told.
     pub state: Vec<u8>,
@@ -61,13 +61,14 @@ pub struct Change {
     pub token: TokenId,
     /// The version that the change builds on; 0: there is no such account yet.
     pub version: u64,
-    /// The version that it makes: the next one. Of a new account it is a moment, in milliseconds since 1970, so that no version of one
-    /// that was forgotten before comes again.
+    /// The version that it makes: a moment, in milliseconds since 1970, or the next one, if that is later. So no version comes again:
+    /// neither of an account that was forgotten before, nor of one whose latest changes a database lost that took another's place.
     pub becomes: u64,
     /// As [`Row::state`].
     pub state: Vec<u8>,
-    /// Sessions that it lets in though they may have been before, and have ended: those that were kept, or became known by a
-    /// report. The accounts that remember them are bounded. If they did, it must not be taken: [`Ledger::are_over`].
+    /// Sessions that may have ended, and that their account may have forgotten: those that it lets in though they may have been
+    /// before, since they were kept, or became known by a report; and those of which what was kept speaks, and that the account does
+    /// not know. If they did, it must not be taken: [`Ledger::are_over`].
     pub doubted: Vec<SessionId>,
     /// Sessions that ended by it.
     pub closed: Vec<Closed>,
@@ -85,6 +86,10 @@ pub enum Swapped {
     /// The database does not take it, and will not.
     Refused,
 }
+
+/// How long after a session was let in its router may say that it began, by clocks that are not quite the same. Later, the same name
+/// is another session's.
+const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether a change holds on an account that others changed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +153,12 @@ struct Busy {
     /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
     is_awaited: bool,
     is_queued: bool,
+    /// The database does not take what is left: it is tried again with what happens next, and now and then.
+    is_refused: bool,
+    /// Sessions of it that have ended, which it may have forgotten though there is news of them.
+    recalled: Vec<Ended>,
+    /// What it is here holds here alone: it is made anew of what is pending before that is handed on.
+    is_unlearnt: bool,
 }
 
 /// What was handed on last.
@@ -173,13 +184,23 @@ struct Deed {
     done: Option<oneshot::Sender<Result<(), Unwritten>>>,
     /// Whether it stands in the outbox.
     is_kept: bool,
+    /// The database says that a session is over of which it speaks: it is not let in again, and asked for no more.
+    is_late: bool,
 }
 
 impl Deed {
     /// By which an account is asked for, or waited for.
     const fn nothing(done: Option<oneshot::Sender<Result<(), Unwritten>>>) -> Self {
         let ends = Ends { closed: Vec::new(), reopened: Vec::new() };
-        Self { at: Timestamp::UNIX_EPOCH, events: Vec::new(), ends, rests: Rests::Names, done, is_kept: false }
+        Self {
+            at: Timestamp::UNIX_EPOCH,
+            events: Vec::new(),
+            ends,
+            rests: Rests::Names,
+            done,
+            is_kept: false,
+            is_late: false,
+        }
     }
 
     /// Whether nobody minds that it is not done.
@@ -195,25 +216,34 @@ impl Deed {
         said.into_iter().any(|id| !account.knows(id) && !let_in(id))
     }
 
-    /// A session that a daemon took in by a report while it knew of no other may be one that others know: by the name that its
-    /// router has for it. What is said of it is said of that one.
+    /// A session that a daemon met by a report while it knew of no other may be one that others know: by the name that its router
+    /// has for it. So may one that was let in here, which another met by a report. What is said of it is said of that one.
     fn call_by(&mut self, names: &mut HashMap<SessionId, SessionId>, account: &Account) {
         for event in &self.events {
             if let Event::Admitted(session) = event
-                && session.reported.is_some()
                 && !account.knows(session.id)
                 && let Some(known) = account.named_as(session)
             {
-                names.insert(session.id, known);
+                // Of two that were let in, each is its own, whatever their router calls them: our names tell them apart.
+                let apart = known.admitted_at.duration_since(session.admitted_at).abs();
+                if session.id.is_met() || known.id.is_met() && self.is_kept && apart <= STARTS_WITHIN {
+                    names.insert(session.id, known.id);
+                }
             }
         }
-        if !names.is_empty() {
-            let is_another =
-                |event: &Event| matches!(event, Event::Admitted(session) if names.contains_key(&session.id));
-            self.events.retain(|event| !is_another(event));
-            let events = mem::take(&mut self.events).into_iter();
-            self.events = events.map(|event| event.of_another(|id| names.get(&id).copied().unwrap_or(id))).collect();
+        if names.is_empty() {
+            return;
         }
+        let events = mem::take(&mut self.events).into_iter();
+        let called = events.filter_map(|event| match event {
+            Event::Admitted(session) => match names.get(&session.id) {
+                Some(_) if session.reported.is_some() => None,
+                Some(known) => Some(Event::Renewed { session: *known, granted: session.granted }),
+                None => Some(Event::Admitted(session)),
+            },
+            event => Some(event.of_another(|id| names.get(&id).copied().unwrap_or(id))),
+        });
+        self.events = called.collect();
     }
 
     /// Does it to the account as others have changed it: who was let in ends no later session of the same device, and what the
@@ -273,7 +303,7 @@ impl Shared {
     pub(super) fn push(&self, token: TokenId, now: Timestamp, events: &[Event], ends: Ends, rests: Rests) -> Written {
         let mut place = self.place(token);
         let events = events.to_vec();
-        let mut deed = Deed { at: now, events, ends, rests, done: None, is_kept: false };
+        let mut deed = Deed { at: now, events, ends, rests, done: None, is_kept: false, is_late: false };
         if self.is_away.load(Ordering::Acquire) {
             if deed.waits_for_the_database() {
                 return Written::NotYet;
@@ -305,7 +335,11 @@ impl Shared {
             news: None,
             is_awaited: false,
             is_queued: false,
+            is_refused: false,
+            is_unlearnt: false,
+            recalled: Vec::new(),
         });
+        busy.is_refused = false;
         if let Some(former) = busy.superseded_by(&deed) {
             self.paid(&deed);
             deed.ends = former.ends.and(deed.ends);
@@ -326,7 +360,7 @@ impl Shared {
         }
         let mut all = Vec::new();
         for place in &self.places {
-            for (token, busy) in &mut lock(place).busy {
+            for (token, busy) in lock(place).busy.iter_mut().filter(|(_, busy)| !busy.is_refused) {
                 let (done, heard) = oneshot::channel();
                 busy.pending.push_back(Deed::nothing(Some(done)));
                 self.queue(*token, busy);
@@ -347,8 +381,11 @@ impl Shared {
 impl Busy {
     /// The account is `fresh` at `version`: applies what is pending to it anew, but for what rests on the account as it stood.
     fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
-        (self.version, self.handed_on) = (version, None);
+        (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
         let mut account = fresh;
+        if version > 0 {
+            self.recalled.iter().for_each(|ended| account.recall(ended.clone()));
+        }
         let mut names = HashMap::new();
         for mut deed in mem::take(&mut self.pending) {
             deed.call_by(&mut names, &account);
@@ -357,6 +394,14 @@ impl Busy {
             }
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
+            if is_of_none && deed.is_late {
+                if version == 0 {
+                    self.pending.push_back(deed);
+                } else {
+                    deed.becomes(Ok(()));
+                }
+                continue;
+            }
             if deed.rests != Rests::Names || is_of_none {
                 deed.becomes(Err(Unwritten::Raced));
                 continue;
@@ -397,7 +442,7 @@ impl Busy {
 
     /// As if nothing of the account were known: what is pending is applied to what the database says.
     fn unlearn(&mut self) {
-        (self.version, self.handed_on) = (0, None);
+        (self.version, self.handed_on, self.is_unlearnt) = (0, None, true);
     }
 
     /// Nothing of it can be handed on: whoever waits hears so. What was acknowledged stays, for a daemon that can.
@@ -474,16 +519,23 @@ impl Ledger {
     /// What the database is to be asked to take next: `at_most` so many accounts, each as it stands here. Of none of them more
     /// is given before what became of it is known: [`Ledger::swapped`], or [`Ledger::not_swapped`].
     #[must_use]
-    pub fn take_changes(&self, at_most: usize) -> Vec<Change> {
+    pub fn take_changes(&self, at_most: usize, policy: &Policy) -> Vec<Change> {
         let Book::Shared(shared) = &self.book else { return Vec::new() };
         let mut changes = Vec::new();
         while changes.len() < at_most {
             let Some(token) = lock(&shared.queue).pop_front() else { break };
-            let shard = self.shards.of(token);
+            let mut shard = self.shards.of(token);
             let mut place = shared.place(token);
             let Some(busy) = place.busy.get_mut(&token) else { continue };
             busy.is_queued = false;
-            if busy.is_awaited || busy.pending.is_empty() {
+            if busy.is_unlearnt && !busy.is_awaited {
+                self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
+                if busy.pending.is_empty() {
+                    // How it stands is asked for.
+                    busy.pending.push_back(Deed::nothing(None));
+                }
+            }
+            if busy.is_awaited || busy.is_refused || busy.pending.is_empty() {
                 continue;
             }
             busy.is_awaited = true;
@@ -492,18 +544,21 @@ impl Ledger {
                 deeds: busy.pending.len(),
                 account: Packed::of(&shard.account(token).unwrap_or_default()),
                 mark: shared.next_mark.fetch_add(1, Ordering::Relaxed),
-                becomes: if busy.version == 0 { latest.max(1).unsigned_abs() } else { busy.version + 1 },
+                becomes: latest.max(1).unsigned_abs().max(busy.version + 1),
             };
             let HandedOn { deeds, account, mark, becomes } = busy.handed_on.get_or_insert_with(all);
             let mut change = Change {
                 token,
                 version: busy.version,
                 becomes: *becomes,
-                state: written::shared(&account.unpack(), *mark),
-                doubted: busy.pending.iter().take(*deeds).flat_map(Deed::doubted).collect(),
+                state: Vec::new(),
+                doubted: Vec::new(),
                 closed: Vec::new(),
                 reopened: Vec::new(),
             };
+            let handed_on = account.unpack();
+            change.state = written::shared(&handed_on, *mark);
+            change.doubted = busy.pending.iter().take(*deeds).flat_map(|deed| deed.doubted(&handed_on)).collect();
             let ends = busy.pending.iter().take(*deeds).map(|deed| deed.ends.clone());
             let ends = ends.fold(Ends::default(), Ends::and);
             (change.closed, change.reopened) = (ends.closed, ends.reopened);
@@ -534,11 +589,9 @@ impl Ledger {
         }
         if is_stuck {
             busy.is_stuck();
-            // What is left is tried with what happens next, on the account as it stands then.
+            // What is left is tried on the account as it stands then.
             self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
-            if !busy.pending.is_empty() {
-                return;
-            }
+            busy.is_refused = true;
         }
         if let Some(news) = busy.news.take()
             && news.version > busy.version
@@ -684,7 +737,7 @@ fn settle(shared: &Shared, place: &mut Place, token: TokenId) {
     let Place { versions, busy } = place;
     let Some(known) = busy.get_mut(&token) else { return };
     if !known.pending.is_empty() {
-        if !known.is_awaited {
+        if !known.is_awaited && !known.is_refused {
             shared.queue(token, known);
         }
         return;

@@ -121,7 +121,7 @@ struct Door {
     seconds: OnceLock<Histogram>,
 }
 
-/// The counters of one router that every packet needs, as [`Door`] has those of a door.
+/// The counters of one router that every packet needs, looked up when each is needed first.
 #[derive(Debug, Default)]
 pub struct Packets {
     accepts: OnceLock<Counter>,

@@ -27,11 +27,11 @@ fn hasty(spotgate: &Spotgate) -> Hotspot {
 }
 
 /// A disk of two megabytes under the ledger; it is unmounted with the value, which must outlive the daemon.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     /// None where this user may not mount, as in most containers.
-    fn under(folder: &TempDir) -> Option<Self> {
+    pub(crate) fn under(folder: &TempDir) -> Option<Self> {
         let place = folder.path().join("state");
         fs::create_dir(&place).unwrap();
         let mounted =
@@ -43,7 +43,7 @@ impl Disk {
         None
     }
 
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut filler = fs::OpenOptions::new().append(true).create(true).open(self.0.join("filler")).unwrap();
         for size in [65_536, 4096, 512, 1] {
             let piece = vec![0; size];
@@ -56,7 +56,7 @@ impl Disk {
         }
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 

@@ -88,7 +88,7 @@ impl Day {
     pub(super) fn handed_on(&mut self) {
         let Some(chain) = &mut self.chain else { return };
         loop {
-            let changes = self.ledger.take_changes(usize::MAX);
+            let changes = self.ledger.take_changes(usize::MAX, &self.policy);
             if changes.is_empty() {
                 break;
             }

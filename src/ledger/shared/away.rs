@@ -1,11 +1,12 @@
 //! While the database is away: what happens is kept in a journal of this daemon, acknowledged from there, and handed on once the
 //! database is back, each account's in the order in which it happened.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -15,13 +16,16 @@ use crate::core::budget::{Seconds, moment};
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::journal::{self, Entry, Journal, OpenError, Record};
+use crate::journal::{self, Closed, Entry, Journal, OpenError, Record};
 use crate::ledger::shard::Ends;
 use crate::ledger::{Book, Unwritten, Written, lock, written};
 
 /// Records that are kept, at most: with room on the disk for a gigabyte, and in memory when they are read at a start. A thousand
 /// sessions that report each five minutes say so much in a week.
 const RECORDS_AT_MOST: usize = 2_000_000;
+
+/// How long the outbox's disk is waited for, when the database goes.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What this daemon keeps until the database has it.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Outbox {
     owed: usize,
     /// Records in it.
     records: usize,
+    /// Those of them that this release cannot read: a later one may, so they stay.
+    unreadable: usize,
     /// How many it takes.
     room: usize,
 }
@@ -47,14 +53,14 @@ pub struct Owed {
     events: Vec<(TokenId, Timestamp, Event)>,
     /// Records that could not be read.
     pub unreadable: usize,
+    /// The file was damaged, and set aside.
+    is_damaged: bool,
 }
 
 impl Shared {
     /// Writes a deed down here. To be called under the lock of its place, so that those of a token stay in order.
     pub(super) fn keep(&self, token: TokenId, deed: &mut Deed) -> Written {
-        let at_ms = deed.at.as_millisecond();
-        let payloads = deed.events.iter().filter_map(written::event);
-        let records: Vec<_> = payloads.map(|payload| Record { token: token.0, at_ms, payload }).collect();
+        let records: Vec<_> = deed.records(token).collect();
         let mut outbox = lock(&self.outbox);
         let Some(outbox) = &mut *outbox else { return Written::Already };
         if records.is_empty() {
@@ -73,6 +79,17 @@ impl Shared {
             }
             Err(error) => Written::Never(error),
         }
+    }
+
+    /// Writes everything down again that the database does not have of a token.
+    fn keep_whole(&self, token: TokenId) -> Option<Written> {
+        let place = self.place(token);
+        let pending = place.busy.get(&token).into_iter().flat_map(|busy| &busy.pending).filter(|deed| deed.is_kept);
+        let records: Vec<_> = pending.flat_map(|deed| deed.records(token)).collect();
+        let mut outbox = lock(&self.outbox);
+        let outbox = outbox.as_mut()?;
+        outbox.records += records.len();
+        Some(outbox.journal.append_whole(token.0, records).map_or_else(Written::Never, Written::Soon))
     }
 
     /// The database has a deed that was kept.
@@ -131,21 +148,24 @@ impl Ledger {
             Entry::Row { .. } => owed.unreadable += 1,
         })?;
         let shared = Shared::default();
+        let (journal, unreadable) = (opened.journal, owed.unreadable);
         *lock(&shared.outbox) =
-            Some(Outbox { journal: opened.journal, owed: 0, records: owed.events.len(), room: RECORDS_AT_MOST });
-        owed.unreadable += usize::from(opened.damaged.is_some());
+            Some(Outbox { journal, owed: 0, records: owed.events.len(), unreadable, room: RECORDS_AT_MOST });
+        owed.is_damaged = opened.damaged.is_some();
+        owed.unreadable += usize::from(owed.is_damaged);
         Ok((Self::new(Book::Shared(Box::new(shared))), owed))
     }
 
     /// Takes up what was kept before this daemon began: it is handed on.
     pub fn resume(&self, owed: Owed, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
-        let mut names = HashMap::new();
+        let (mut names, is_damaged) = (HashMap::new(), owed.is_damaged);
+        let tokens: BTreeSet<TokenId> = owed.events.iter().map(|(token, ..)| *token).collect();
         for (token, at, event) in owed.events {
             let mut shard = self.shards.of(token);
             let mut account = shard.account(token).unwrap_or_default();
             let (ends, rests) = (Ends::default(), Rests::Names);
-            let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true };
+            let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true, is_late: false };
             deed.call_by(&mut names, &account);
             deed.apply_anew(token, &mut account, policy);
             if let Some(outbox) = &mut *lock(&shared.outbox) {
@@ -154,17 +174,25 @@ impl Ledger {
             shared.add(&mut shared.place(token), token, deed);
             self.stands(&mut shard, token, &account, policy);
         }
+        // What was read stands in no file any more.
+        for token in tokens.into_iter().filter(|_| is_damaged) {
+            drop(shared.keep_whole(token));
+        }
     }
 
     /// The database is away, because of `why`: what waits for it, and what happens from now on, is kept here.
     pub async fn part(&self, why: &str, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
-        if lock(&shared.away).replace(why.into()).is_some() {
-            return;
+        {
+            // Both together, or who joins meanwhile would leave it neither away nor there.
+            let mut away = lock(&shared.away);
+            if away.replace(why.into()).is_some() {
+                return;
+            }
+            // Seen by whoever takes a place's lock from now on.
+            shared.is_away.store(true, Ordering::Release);
+            shared.is_up_to_date.store(false, Ordering::Release);
         }
-        // Seen by whoever takes a place's lock from now on.
-        shared.is_away.store(true, Ordering::Release);
-        shared.is_up_to_date.store(false, Ordering::Release);
         let mut kept = Vec::new();
         let busy = shared.places.iter().flat_map(|place| lock(place).busy.keys().copied().collect::<Vec<_>>());
         for token in busy {
@@ -202,9 +230,13 @@ impl Ledger {
             }
             self.stands(&mut shard, token, &account, policy);
         }
-        for (done, written) in kept {
-            let _ = done.send(written.settled().await);
-        }
+        let answer = async {
+            for (done, written) in kept {
+                let _ = done.send(written.settled().await);
+            }
+        };
+        // A disk that hangs keeps nobody from finding the database again; whoever is told nothing says it once more.
+        let _ = tokio::time::timeout(KEPT_WITHIN, answer).await;
     }
 
     /// From now on it is not known what others do.
@@ -234,9 +266,33 @@ impl Ledger {
     /// The database is back; whether it was away.
     pub fn join(&self) -> bool {
         let Book::Shared(shared) = &self.book else { return false };
-        let was_away = lock(&shared.away).take().is_some();
+        let mut away = lock(&shared.away);
         shared.is_away.store(false, Ordering::Release);
-        was_away
+        away.take().is_some()
+    }
+
+    /// Keeps once more what the disk had not taken: no later word on the same tokens is acknowledged before.
+    pub async fn mend_outbox(&self) {
+        let Book::Shared(shared) = &self.book else { return };
+        let missing = lock(&shared.outbox).as_ref().map(|outbox| outbox.journal.missing()).unwrap_or_default();
+        for token in missing.into_iter().map(TokenId) {
+            let Some(written) = shared.keep_whole(token) else { continue };
+            if let Err(error) = written.settled().await {
+                // The disk does no better yet.
+                return tracing::debug!(%error, "what was not kept cannot be kept yet");
+            }
+        }
+    }
+
+    /// What the database did not take is handed on once more: somebody may have mended that.
+    pub fn try_refused(&self) {
+        let Book::Shared(shared) = &self.book else { return };
+        for place in &shared.places {
+            for (token, busy) in lock(place).busy.iter_mut().filter(|(_, busy)| busy.is_refused) {
+                busy.is_refused = false;
+                shared.queue(*token, busy);
+            }
+        }
     }
 
     /// Whether this daemon decides alone since the database is away.
@@ -252,21 +308,25 @@ impl Ledger {
         lock(&shared.outbox).as_ref().map_or(0, |outbox| outbox.owed)
     }
 
-    /// Of a change that was taken, these sessions of the [`doubted`](super::Change::doubted) have ended in the database, though their
-    /// account has forgotten them: they are not let in once more, and what is said of them says nothing. The rest is given again.
-    pub fn are_over(&self, token: TokenId, over: &HashSet<SessionId>, policy: &Policy) {
+    /// Of a change that was taken, these sessions of the [`doubted`](super::Change::doubted) have ended, as the database keeps them:
+    /// they are not let in once more, and what else is said of them is news of sessions that ended. The change is given again.
+    pub fn are_over(&self, token: TokenId, over: &HashMap<SessionId, Closed>, policy: &Policy) {
         let Book::Shared(shared) = &self.book else { return };
         let mut shard = self.shards.of(token);
         let mut place = shared.place(token);
         let Some(busy) = place.busy.get_mut(&token) else { return };
         busy.is_awaited = false;
         for mut deed in mem::take(&mut busy.pending) {
-            if !deed.doubted().any(|id| over.contains(&id)) {
+            let of_them: Vec<_> = deed.sessions().filter_map(|id| over.get(&id)).collect();
+            if of_them.is_empty() {
                 busy.pending.push_back(deed);
                 continue;
             }
-            deed.events.retain(|event| !matches!(event, Event::Admitted(session) if over.contains(&session.id)));
-            if deed.done.is_none() && !deed.events.is_empty() {
+            busy.recalled.extend(of_them.into_iter().filter_map(|closed| written::read_ended(&closed.payload).ok()));
+            deed.events.retain(|event| !matches!(event, Event::Admitted(session) if over.contains_key(&session.id)));
+            if !deed.events.is_empty() {
+                // Nothing else was decided by it.
+                (deed.is_late, deed.rests) = (true, Rests::Names);
                 busy.pending.push_back(deed);
                 continue;
             }
@@ -297,7 +357,7 @@ impl Shared {
     async fn cut(&self) -> Result<(), Unwritten> {
         let (cut, records) = match &mut *lock(&self.outbox) {
             // Under the lock, so that nothing is forgotten that comes meanwhile.
-            Some(outbox) if outbox.records > 0 && outbox.owed == 0 => {
+            Some(outbox) if outbox.records > 0 && outbox.owed == 0 && outbox.unreadable == 0 => {
                 (outbox.journal.cut()?, mem::take(&mut outbox.records))
             }
             _ => return Ok(()),
@@ -313,13 +373,19 @@ impl Shared {
 }
 
 impl Deed {
-    /// The sessions that it lets in though they may have been before: those that were kept, or became known by a report.
-    pub(super) fn doubted(&self) -> impl Iterator<Item = SessionId> {
-        let doubted = |event: &Event| match event {
+    /// The sessions of which it speaks.
+    fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.events.iter().filter_map(Event::session)
+    }
+
+    /// The sessions that may have ended, and that an account may have forgotten which is so with it: see
+    /// [`Change::doubted`](super::Change::doubted).
+    pub(super) fn doubted(&self, account: &Account) -> impl Iterator<Item = SessionId> {
+        let doubted = move |event: &Event| match event {
             Event::Admitted(session) if self.is_kept || session.reported.is_some() => Some(session.id),
-            _ => None,
+            event => event.session().filter(|id| self.is_kept && !account.knows(*id)),
         };
-        self.events.iter().filter_map(doubted)
+        self.events.iter().filter_map(doubted).filter(|_| !self.is_late)
     }
 
     /// That whoever it let in is told to ask again, and is not in; who became known by a report is.
@@ -330,7 +396,14 @@ impl Deed {
         })?;
         let events = vec![Event::Lapsed { session, counts: Seconds::ZERO }];
         let (at, ends, rests) = (self.at, Ends::default(), Rests::Names);
-        Some(Self { at, events, ends, rests, done: None, is_kept: false })
+        Some(Self { at, events, ends, rests, done: None, is_kept: false, is_late: false })
+    }
+
+    /// As it is written down.
+    fn records(&self, token: TokenId) -> impl Iterator<Item = Record> {
+        let at_ms = self.at.as_millisecond();
+        let payloads = self.events.iter().filter_map(written::event);
+        payloads.map(move |payload| Record { token: token.0, at_ms, payload })
     }
 
     /// Whether it says of a session how long it has run, as the former does, and nothing less.

@@ -3,7 +3,7 @@
 
 mod late;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -97,8 +97,9 @@ impl Database {
     }
 
     /// Of the sessions that a change lets in, those that are over.
-    pub(in crate::ledger) fn over(&self, change: &Change) -> HashSet<SessionId> {
-        change.doubted.iter().copied().filter(|id| self.closed.contains_key(&id.to_string())).collect()
+    pub(in crate::ledger) fn over(&self, change: &Change) -> HashMap<SessionId, Closed> {
+        let over = |id: &SessionId| Some((*id, self.closed.get(&id.to_string())?.clone()));
+        change.doubted.iter().filter_map(over).collect()
     }
 
     pub(in crate::ledger) fn account(&self, token: i64) -> Account {
@@ -154,7 +155,7 @@ impl Chain {
         self.next += 1;
         let login = self.login(device);
         let question = Question { login: &login, nas: &self.nas, policy: &self.policy };
-        let id = SessionId::new(at(now), [self.next; 10]);
+        let id = SessionId::new(at(now), [self.next; 10]).let_in();
         self.daemons[daemon].admit(token, &question, id, at(now), &mut ())
     }
 
@@ -191,7 +192,7 @@ impl Chain {
 
     /// Changes to hand on, without those by which a session would be let in that is over.
     fn taken(&self, daemon: usize, at_most: usize) -> Vec<Change> {
-        let mut changes = self.daemons[daemon].take_changes(at_most);
+        let mut changes = self.daemons[daemon].take_changes(at_most, &self.policy);
         changes.retain(|change| {
             let over = self.database.over(change);
             if !over.is_empty() {
@@ -334,8 +335,8 @@ fn who_gives_a_session_up_takes_back_nothing_that_another_heard() {
 fn an_answer_that_is_lost_has_nothing_done_twice() {
     let mut chain = Chain::new();
     let (_, written) = chain.admit(0, &limited(1, 1), 1, 0);
-    for change in chain.daemons[0].take_changes(9) {
-        assert!(chain.daemons[0].take_changes(9).is_empty(), "not before what became of it is known");
+    for change in chain.daemons[0].take_changes(9, &chain.policy) {
+        assert!(chain.daemons[0].take_changes(9, &chain.policy).is_empty(), "not before what became of it is known");
         chain.database.swap(change);
         chain.daemons[0].not_swapped(TokenId(1));
     }
@@ -344,7 +345,7 @@ fn an_answer_that_is_lost_has_nothing_done_twice() {
     assert_eq!(chain.database.news.len(), 1);
     let session = chain.sessions(0, 1)[0].id;
     let _ = chain.report(0, 1, 1, session, News::Stop, 600).unwrap();
-    for change in chain.daemons[0].take_changes(9) {
+    for change in chain.daemons[0].take_changes(9, &chain.policy) {
         chain.database.swap(change);
         chain.daemons[0].not_swapped(TokenId(1));
     }
@@ -389,7 +390,7 @@ fn who_has_no_such_router_leaves_it_to_others() {
     let _ = chain.daemons[0].order(session, crate::core::ending::Cause::Operator, &chain.policy, at(10)).unwrap();
     chain.settle();
     let elsewhere = chain.daemons[0].due(&chain.policy, at(10), &mut |_| Room::Elsewhere);
-    assert!(elsewhere.is_empty() && chain.daemons[0].take_changes(9).is_empty());
+    assert!(elsewhere.is_empty() && chain.daemons[0].take_changes(9, &chain.policy).is_empty());
     assert_eq!(chain.daemons[0].next_deadline(), Some(at(11)), "it looks again");
     assert_eq!(chain.daemons[1].due(&chain.policy, at(10), &mut |_| Room::Free).len(), 1);
 }
@@ -539,7 +540,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn in_the_end_all_know_the_same_and_nothing_acknowledged_is_lost(steps in vec(step(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut chain = Chain::new();
         (0..3).for_each(|daemon| chain.begins(daemon));
         let (mut now, mut has_parted) = (0, false);
@@ -553,7 +554,7 @@ proptest! {
                 Step::Login { daemon, token, device } => {
                     let (decision, written) = chain.admit(daemon, &limited(token, 2), device, now);
                     if let Decision::Allow(grant) = decision {
-                        let id = grant.renews.unwrap_or(SessionId::new(at(now), [chain.next; 10]));
+                        let id = grant.renews.unwrap_or(SessionId::new(at(now), [chain.next; 10]).let_in());
                         admitted.push((token, id, written));
                     }
                 }
