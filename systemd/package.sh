@@ -101,6 +101,8 @@ SH
     chmod 755 "$wrapper/$tool-$machine"
   done
   export "CC_$lower=$wrapper/cc-$machine" "AR_$lower=$wrapper/ar-$machine" "CARGO_TARGET_${upper//-/_}_LINKER=rust-lld"
+  # What SQLite has for others: full-text search, and boxes in space.
+  export LIBSQLITE3_FLAGS="-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE"
   RUSTFLAGS+=" -Clink-self-contained=yes" cargo auditable build --quiet --locked --profile "$profile" --target "$target"
   cp "$build/$target/$profile/spotgate" "target/package/spotgate-$machine"
   echo "target/package/spotgate-$machine"
