@@ -56,40 +56,45 @@ fn postgres() -> Option<PathBuf> {
 /// On SQLite, one thread and connection for each core: it has one writer.
 pub fn sqlite(on: &Path) -> Peer {
     let folder = tempfile::tempdir_in(on).expect("a folder");
-    let database = folder.path().join("radius.db");
+    let driver = on_sqlite(folder.path(), "");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let server = freeradius(folder.path(), &sql("sqlite", &driver, cores), cores, &by_sql(LOGGED));
+    Peer { name: "FreeRADIUS, SQLite", server, folder }
+}
+
+/// Its tables in an SQLite file of its own, with these rows; the driver for it.
+pub fn on_sqlite(folder: &Path, rows: &str) -> String {
+    let database = folder.join("radius.db");
     let schema = fs::read_to_string(format!("{RADDB}/{QUERIES}/sqlite/schema.sql")).expect("its schema");
     let made = Connection::open(&database).expect("a database");
     // The mode stays with the file; synchronous is FULL unless told otherwise.
     made.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).expect("a log");
     made.execute_batch(&schema).expect("its tables");
-    drop(made);
-    let driver = format!(
+    made.execute_batch(rows).expect("its rows");
+    format!(
         "driver = \"rlm_sql_sqlite\"\ndialect = \"sqlite\"\nsqlite {{\nfilename = \"{}\"\nbusy_timeout = 10000\n}}",
         database.display()
-    );
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let server = freeradius(folder.path(), "sqlite", &driver, cores, LOGGED);
-    Peer { name: "FreeRADIUS, SQLite", server, folder }
+    )
 }
 
 /// On PostgreSQL, sixteen threads and connections: it commits together what comes together.
 pub fn postgresql(on: &Path) -> Peer {
     let folder = tempfile::tempdir_in(on).expect("a folder");
-    let (postgres, port) = database(
-        folder.path(),
-        &[
-            "fsync=on",
-            "synchronous_commit=on",
-            "shared_buffers=256MB",
-            "max_connections=40",
-            "max_wal_size=4GB",
-            "log_min_messages=error",
-        ],
-    );
+    let (postgres, port) = database(folder.path(), &TUNED);
     let mut server = on_postgresql(folder.path(), port, "postgres", LOGGED);
     server.processes.push(postgres);
     Peer { name: "FreeRADIUS, PostgreSQL", server, folder }
 }
+
+/// Settings of PostgreSQL: as durable as it is shipped, with room.
+pub const TUNED: [&str; 6] = [
+    "fsync=on",
+    "synchronous_commit=on",
+    "shared_buffers=256MB",
+    "max_connections=40",
+    "max_wal_size=4GB",
+    "log_min_messages=error",
+];
 
 /// A PostgreSQL of its own in a folder, with these settings and else as it is shipped, and its port.
 pub fn database(folder: &Path, settings: &[&str]) -> (Process, u16) {
@@ -138,15 +143,20 @@ pub fn psql(port: u16, database: &str, statement: &str) -> String {
 
 /// FreeRADIUS with its tables in a database that has none yet.
 pub fn on_postgresql(folder: &Path, port: u16, database: &str, after_login: &str) -> Server {
+    let driver = driver_of_postgresql(port, database);
+    freeradius(folder, &sql("postgresql", &driver, 16), 16, &by_sql(after_login))
+}
+
+/// Its tables, where there are none yet; and the driver for them.
+pub fn driver_of_postgresql(port: u16, database: &str) -> String {
     if psql(port, database, "SELECT to_regclass('radacct')").is_empty() {
         let schema = format!("{RADDB}/{QUERIES}/postgresql/schema.sql");
         psql(port, database, &fs::read_to_string(schema).expect("its schema"));
     }
-    let driver = format!(
+    format!(
         "driver = \"rlm_sql_postgresql\"\ndialect = \"postgresql\"\npostgresql {{\nsend_application_name = yes\n}}\n\
          server = \"127.0.0.1\"\nport = {port}\nlogin = \"bench\"\npassword = \"\"\nradius_db = \"{database}\"",
-    );
-    freeradius(folder, "postgresql", &driver, 16, after_login)
+    )
 }
 
 /// Whom PostgreSQL runs as where the folder is root's: it does not run as root.
@@ -174,8 +184,60 @@ fn free_tcp_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
-fn freeradius(folder: &Path, dialect: &str, driver: &str, threads: usize, after_login: &str) -> Server {
+/// How FreeRADIUS lets somebody in.
+pub struct Login<'a> {
+    /// Modules that it takes.
+    pub modules: &'a str,
+    /// Sections.
+    pub authorize: &'a str,
+    pub session: &'a str,
+    pub post_auth: &'a str,
+}
+
+/// By a password in the database.
+fn by_sql(after_login: &str) -> Login<'_> {
+    Login { modules: "", authorize: "sql\npap", session: "", post_auth: after_login }
+}
+
+/// `rlm_sql` as it is shipped, on this database.
+pub fn sql(dialect: &str, driver: &str, threads: usize) -> String {
+    format!(
+        r#"
+	sql {{
+		{driver}
+		acct_table1 = "radacct"
+		acct_table2 = "radacct"
+		postauth_table = "radpostauth"
+		authcheck_table = "radcheck"
+		groupcheck_table = "radgroupcheck"
+		authreply_table = "radreply"
+		groupreply_table = "radgroupreply"
+		usergroup_table = "radusergroup"
+		read_groups = no
+		read_clients = no
+		client_table = "nas"
+		delete_stale_sessions = yes
+		group_attribute = "SQL-Group"
+		pool {{
+			start = {threads}
+			min = {threads}
+			max = {threads}
+			spare = {threads}
+			uses = 0
+			retry_delay = 30
+			lifetime = 0
+			idle_timeout = 0
+		}}
+		$INCLUDE {RADDB}/{QUERIES}/{dialect}/queries.conf
+	}}
+"#
+    )
+}
+
+/// FreeRADIUS in a folder; its accounting goes to `sql` if that is a module of it, else nowhere.
+pub fn freeradius(folder: &Path, sql: &str, threads: usize, login: &Login<'_>) -> Server {
     let [auth, accounting] = ports();
+    let accounted = if sql.is_empty() { "ok" } else { "sql" };
     let configuration = format!(
         r#"
 prefix = /usr
@@ -210,33 +272,8 @@ modules {{
 	always ok {{
 		rcode = ok
 	}}
-	sql {{
-		{driver}
-		acct_table1 = "radacct"
-		acct_table2 = "radacct"
-		postauth_table = "radpostauth"
-		authcheck_table = "radcheck"
-		groupcheck_table = "radgroupcheck"
-		authreply_table = "radreply"
-		groupreply_table = "radgroupreply"
-		usergroup_table = "radusergroup"
-		read_groups = no
-		read_clients = no
-		client_table = "nas"
-		delete_stale_sessions = yes
-		group_attribute = "SQL-Group"
-		pool {{
-			start = {threads}
-			min = {threads}
-			max = {threads}
-			spare = {threads}
-			uses = 0
-			retry_delay = 30
-			lifetime = 0
-			idle_timeout = 0
-		}}
-		$INCLUDE {RADDB}/{QUERIES}/{dialect}/queries.conf
-	}}
+	{sql}
+	{modules}
 }}
 policy {{
 	$INCLUDE {RADDB}/policy.d/accounting
@@ -245,20 +282,22 @@ server login {{
 	listen {{
 		type = auth
 		ipaddr = 127.0.0.1
-		port = {login}
+		port = {port_of_logins}
 		recv_buff = 4194304
 	}}
 	authorize {{
-		sql
-		pap
+		{authorize}
 	}}
 	authenticate {{
 		Auth-Type PAP {{
 			pap
 		}}
 	}}
+	session {{
+		{session}
+	}}
 	post-auth {{
-		{after_login}
+		{post_auth}
 	}}
 }}
 server accounting {{
@@ -272,12 +311,16 @@ server accounting {{
 		acct_unique
 	}}
 	accounting {{
-		sql
+		{accounted}
 	}}
 }}
 "#,
         folder = folder.display(),
-        login = auth.port(),
+        modules = login.modules,
+        authorize = login.authorize,
+        session = login.session,
+        post_auth = login.post_auth,
+        port_of_logins = auth.port(),
         port = accounting.port()
     );
     fs::write(folder.join("radiusd.conf"), configuration).expect("a file");

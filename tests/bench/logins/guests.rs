@@ -37,7 +37,7 @@ pub struct Guests {
 }
 
 /// The code of a token.
-fn code_of(number: usize) -> String {
+pub fn code_of(number: usize) -> String {
     format!("kx7q-{number:07}")
 }
 
@@ -110,7 +110,8 @@ impl Guests {
                 let code = code_of(guest);
                 let start = Record::start(&code, mac(guest), &self.names[guest], at);
                 let cause = (status == StatusType::Stop).then_some(TerminateCause::USER_REQUEST);
-                let record = Record { status, cause, class: Some(class), ..start };
+                let record =
+                    Record { status, cause, class: Some(class.as_slice()).filter(|class| !class.is_empty()), ..start };
                 self.hotspot.accounting_request(&record).expect("a request")
             });
             load::run(server, parcels, 64, code::ACCOUNTING_RESPONSE, None).await;

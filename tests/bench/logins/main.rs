@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo bench --bench logins                      # everything that is spotgate's; about ten minutes
-//! cargo bench --bench logins -- --quick rates     # one part, once
+//! cargo bench --bench logins -- --peers rates     # beside FreeRADIUS too
+//! cargo bench --bench logins -- --quick rates     # one part, three rounds of 10 000 logins
 //! ```
 //!
 //! Parts are `rates` and `latency`; none named means all. `--only WORDS` measures the subjects whose names hold these words,
@@ -21,6 +22,7 @@
 //!   answer of the same attributes; it looks nothing up, remembers no repetitions, decides and writes nothing. The floor.
 //! - *spotgate, again*: guests whose code and device are known log in once more, after their former session ended by its Stop.
 //! - *spotgate, first*: each login is the first of its code and of its device.
+//! - `--peers`: Debian's FreeRADIUS; see `peers.rs`.
 //!
 //! - **rates**: a closed loop, with 1, 16 and 64 in flight.
 //! - **latency**: an open loop: requests leave by a timetable, whatever has been answered, and an answer's time counts from when its
@@ -35,7 +37,11 @@ use guests as crowd;
 #[path = "../accounting/load.rs"]
 #[allow(dead_code, reason = "shared")]
 mod load;
+#[path = "../accounting/peers.rs"]
+#[allow(dead_code, reason = "shared")]
+mod of_accounting;
 mod paced;
+mod peers;
 mod rates;
 #[path = "../accounting/server.rs"]
 #[allow(dead_code, reason = "shared")]
@@ -58,6 +64,8 @@ struct Sizes {
     only: Option<String>,
     /// How many requests wait at once.
     in_flight: Vec<usize>,
+    /// Beside FreeRADIUS too.
+    peers: bool,
     /// Guests who come back: so many logins are measured each time.
     guests: usize,
     /// Tokens that nobody has used yet; a file of more is not read (64 MiB).
@@ -71,13 +79,14 @@ impl Sizes {
             rounds: 5,
             only: None,
             in_flight: vec![1, 16, 64],
+            peers: false,
             guests: 30_000,
             unused: 250_000,
         }
     }
 
     fn quick(self) -> Self {
-        Self { rounds: 1, guests: 10_000, ..self }
+        Self { rounds: 3, guests: 10_000, ..self }
     }
 
     fn smoke(self) -> Self {
@@ -97,6 +106,7 @@ fn main() -> ExitCode {
             // What cargo adds: `cargo bench` the one, `cargo test` neither or the other.
             "--bench" => benches = true,
             "--test" => tests = true,
+            "--peers" => sizes.peers = true,
             "--quick" => sizes = sizes.quick(),
             "--folder" => match arguments.next() {
                 Some(folder) => sizes.folder = folder.into(),
@@ -114,6 +124,10 @@ fn main() -> ExitCode {
     if tests || !benches {
         sizes = sizes.smoke();
     }
+    let missing = if sizes.peers { peers::missing() } else { Vec::new() };
+    if !missing.is_empty() {
+        return usage(&format!("--peers needs more: apt-get install {}", missing.join(" ")));
+    }
     table::machine(&sizes.folder);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
@@ -128,6 +142,6 @@ fn main() -> ExitCode {
 
 fn usage(what: &str) -> ExitCode {
     println!("logins: {what}");
-    println!("usage: logins [--quick] [--only WORDS] [--in-flight N] [--folder DIR] [rates] [latency]");
+    println!("usage: logins [--quick] [--peers] [--only WORDS] [--in-flight N] [--folder DIR] [rates] [latency]");
     ExitCode::FAILURE
 }

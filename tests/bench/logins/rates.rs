@@ -1,5 +1,6 @@
 //! Logins in a second, in turns with the floors.
 
+use std::path::Path;
 use std::time::Duration;
 
 use spotgate::radius::attribute::code;
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 use crate::floors::Floor;
 use crate::guests::{self, Guests, Way};
 use crate::load::{Class, Outcome};
+use crate::peers::{self, Peer};
 use crate::server::Server;
 use crate::{Sizes, load, table};
 
@@ -29,6 +31,15 @@ pub struct Subject {
     folder: Option<TempDir>,
 }
 
+/// Each starts one.
+type Start = fn(&Path, usize) -> Peer;
+const PEERS: [(&str, Start); 4] = [
+    ("FreeRADIUS, null", |on, _| peers::null(on)),
+    ("FreeRADIUS, files", peers::files),
+    ("FreeRADIUS, SQLite", peers::sqlite),
+    ("FreeRADIUS, PostgreSQL", peers::postgresql),
+];
+
 /// One measurement.
 pub struct Sample {
     pub rate: f64,
@@ -49,6 +60,13 @@ impl Subject {
             echoes: floor == Floor::Udp,
             folder: None,
         }
+    }
+
+    /// FreeRADIUS, whose guests come back.
+    fn peer(name: &str, peer: Peer, guests: usize) -> Self {
+        let Peer { server, folder } = peer;
+        let guests = Guests::new(Way::Pap, guests, guests);
+        Self { name: name.to_owned(), server, guests, logins: Logins::Again, echoes: false, folder: Some(folder) }
     }
 
     /// The daemon, with guests who were there before, and so many tokens that nobody has used.
@@ -128,6 +146,11 @@ pub async fn run(sizes: &Sizes) {
         if wanted(name) {
             subjects.push(Subject::spotgate(name, sizes, way, logins).await);
         }
+    }
+    for (name, start) in PEERS.into_iter().filter(|(name, _)| sizes.peers && wanted(name)) {
+        let mut subject = Subject::peer(name, start(&sizes.folder, sizes.guests), sizes.guests);
+        subject.guests.are_known(subject.server.auth, subject.server.accounting).await;
+        subjects.push(subject);
     }
     let mut rows = vec![table::row(&[
         "in flight",
