@@ -297,11 +297,7 @@ impl Cluster {
     }
 
     /// Takes out the changes by which sessions would be let in that have ended in the database.
-    async fn without_what_is_over(
-        &self,
-        changes: Vec<Change>,
-        policy: &Policy,
-    ) -> Result<Vec<Change>, database::Error> {
+    async fn without_what_is_over(&self, changes: Vec<Change>) -> Result<Vec<Change>, database::Error> {
         let doubted: Vec<SessionId> = changes.iter().flat_map(|change| &change.doubted).copied().collect();
         if doubted.is_empty() {
             return Ok(changes);
@@ -313,12 +309,12 @@ impl Cluster {
         guard.known();
         let is_of_them = |change: &Change| change.doubted.iter().any(|id| over.contains_key(id));
         let (theirs, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_them);
-        theirs.iter().for_each(|change| self.ledger.are_over(change.token, &over, policy));
+        theirs.iter().for_each(|change| self.ledger.are_over(change.token, &over));
         Ok(others)
     }
 
     async fn hand_on_these(&self, changes: Vec<Change>, policy: &Policy) {
-        let changes = match self.without_what_is_over(changes, policy).await {
+        let changes = match self.without_what_is_over(changes).await {
             Ok(changes) => changes,
             Err(error) => return self.part(&error.to_string(), policy).await,
         };

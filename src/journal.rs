@@ -228,7 +228,7 @@ impl Journal {
     ) -> Result<Opened, OpenError> {
         let (file, head, damaged) = file::File::open(folder, now, replay)?;
         let shared = Arc::new(Shared {
-            queue: Queue::new(head, capacity),
+            queue: Queue::new(head, capacity, LINGER),
             health: Mutex::default(),
             commits: AtomicU64::default(),
             records: AtomicU64::default(),
@@ -402,6 +402,11 @@ impl Journal {
             Health::Failing(why) => Err(Error::Disk(why)),
             Health::Stopped(why) => Err(Error::Stop(why)),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn misbehave(&self, statement: &str) -> Result<Ack, Error> {
+        self.push(Work::Statement(statement.to_owned()))
     }
 
     fn push(&self, work: Work) -> Result<Ack, Error> {

@@ -353,17 +353,19 @@ impl Ledger {
         policy: &Policy,
         now: Timestamp,
     ) -> (usize, Written) {
-        let mut closed = 0;
+        let (mut closed, mut refused) = (0, None);
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
                 let Some(account) = shard.account(token) else { continue };
                 let events = account.router_restarted(nas, address, since, now);
                 closed += events.len();
-                let _ = self.change(&mut shard, token, account, policy, now, &events);
+                if let Written::Never(why) = self.change(&mut shard, token, account, policy, now, &events) {
+                    refused = Some(why);
+                }
             }
         }
         // Also what an earlier try of the router closed and could not write down.
-        (closed, self.all_written())
+        (closed, refused.map_or_else(|| self.all_written(), Written::Never))
     }
 
     /// Says that a session must go, for `cause`; none if there is no such live session.

@@ -26,6 +26,9 @@ const ENDED_KEPT: usize = 512;
 /// How long it remembers them: routers keep a record for less (`MAX_DELAY` of `radius::accounting`).
 const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
 
+/// How late a router may say once more what it has said of a session, without saying how late that is.
+const SAID_AGAIN_WITHIN: Seconds = Seconds(120);
+
 /// Devices that an account remembers.
 const DEVICES_KEPT: usize = 32;
 
@@ -208,8 +211,8 @@ impl Account {
                 && one.nas_session.as_deref() == Some(name)
                 && known.device == session.device
         };
-        // One that was over by then is another: such names come again.
-        let lasted = |ended: &&Ended| ended.at > session.admitted_at;
+        // One that was over long before is another: such names come again. What a router says once more comes later than it says.
+        let lasted = |ended: &&Ended| Seconds::between(ended.at, session.admitted_at) <= SAID_AGAIN_WITHIN;
         let ended = self.ended.iter().filter(lasted).map(|ended| &ended.session);
         self.sessions.iter().rev().chain(ended.rev()).find(is_it)
     }

@@ -121,7 +121,8 @@ async fn schema(client: &tokio_postgres::Client) -> Result<Option<Schema>, Error
     let asked = "SELECT to_regclass('spotgate_schema') IS NOT NULL, current_setting('server_encoding')";
     let there = client.query_one(asked, &[]).await?;
     let encoding: String = there.try_get(1)?;
-    if encoding != "UTF8" {
+    // The latter takes any octets for what they are.
+    if !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII") {
         return Err(Error::Stop(format!(
             "its encoding is {encoding}, which not every code can be written in: create it with ENCODING 'UTF8' TEMPLATE template0"
         )));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{BATCH, Closed, Error, LINGER, Position, Record, Row};
+use super::{BATCH, Closed, Error, Position, Record, Row};
 
 /// A bounded queue from many handles to one writer. Positions are given out under its lock, so that they follow its order.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
     capacity: usize,
+    /// How long what nobody waits for waits for company.
+    linger: Duration,
 }
 
 #[derive(Debug)]
@@ -112,10 +114,10 @@ pub(super) enum Taken {
 }
 
 impl Queue {
-    pub(super) fn new(head: Position, capacity: usize) -> Self {
+    pub(super) fn new(head: Position, capacity: usize, linger: Duration) -> Self {
         let state =
             State { waiting: VecDeque::new(), awaited: 0, sleeps: false, head, missing: HashMap::new(), shut: None };
-        Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
+        Self { state: Mutex::new(state), filled: Condvar::new(), capacity, linger }
     }
 
     pub(super) fn push(&self, work: Work, waiter: Option<Waiter>) -> Result<(), Error> {
@@ -226,7 +228,7 @@ impl Queue {
             state.sleeps = state.awaited == 0 && state.waiting.len() < BATCH && state.shut.is_none();
             state.sleeps
         };
-        state = self.filled.wait_timeout_while(state, LINGER, can_wait).unwrap_or_else(PoisonError::into_inner).0;
+        state = self.filled.wait_timeout_while(state, self.linger, can_wait).unwrap_or_else(PoisonError::into_inner).0;
         state.sleeps = false;
         let count = BATCH.min(state.waiting.len());
         let batch: Vec<Queued> = state.waiting.drain(..count).collect();
@@ -236,5 +238,70 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A queue whose writer would wait for an hour, and how many it takes each time.
+    fn lingering() -> (Arc<Queue>, Receiver<usize>) {
+        let queue = Arc::new(Queue::new(Position(0), 10_000, Duration::from_secs(3600)));
+        let (took, taken) = channel();
+        let writer = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            while let Taken::Batch(batch) = writer.take(None) {
+                let _ = took.send(batch.len());
+            }
+        });
+        (queue, taken)
+    }
+
+    fn note() -> Work {
+        Work::Append(vec![Record { token: 1, at_ms: 0, payload: Vec::new() }], Vec::new(), Vec::new())
+    }
+
+    /// Until the writer waits for more than the first.
+    fn until_it_lingers(queue: &Queue) {
+        queue.push(note(), None).unwrap();
+        while !queue.lock().sleeps {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_company_is_woken_by_what_somebody_waits_for() {
+        let (queue, taken) = lingering();
+        until_it_lingers(&queue);
+        queue.push(note(), None).unwrap();
+        let (waiter, _outcome) = oneshot::channel();
+        queue.push(note(), Some(waiter)).unwrap();
+        assert_eq!(taken.recv_timeout(PATIENCE), Ok(3));
+        queue.close(Error::Closed);
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_company_is_woken_once_there_is_enough() {
+        let (queue, taken) = lingering();
+        until_it_lingers(&queue);
+        for _ in 1..BATCH {
+            queue.push(note(), None).unwrap();
+        }
+        assert_eq!(taken.recv_timeout(PATIENCE), Ok(BATCH));
+        queue.close(Error::Closed);
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_company_is_woken_by_the_end() {
+        let (queue, taken) = lingering();
+        until_it_lingers(&queue);
+        queue.close(Error::Closed);
+        assert_eq!(taken.recv_timeout(PATIENCE), Ok(1));
     }
 }

@@ -171,6 +171,8 @@ struct HandedOn {
     mark: u64,
     /// As [`Change::becomes`].
     becomes: u64,
+    /// What the account is here is something else, until the database has this.
+    is_anew: bool,
 }
 
 /// What was done together.
@@ -383,15 +385,16 @@ impl Busy {
     fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
         (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
         let mut account = fresh;
-        if version > 0 {
-            self.recalled.iter().for_each(|ended| account.recall(ended.clone()));
-        }
+        let mut recalled = if version > 0 { self.recalled.clone() } else { Vec::new() };
         let mut names = HashMap::new();
         for mut deed in mem::take(&mut self.pending) {
             deed.call_by(&mut names, &account);
             if deed.is_nothing() {
                 continue;
             }
+            // Just before the news of it: what ends meanwhile would push it out again.
+            let of_it = |ended: &&Ended| deed.events.iter().any(|event| event.session() == Some(ended.session.id));
+            recalled.iter().filter(of_it).for_each(|ended| account.recall(ended.clone()));
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
             if is_of_none && deed.is_late {
@@ -407,6 +410,16 @@ impl Busy {
                 continue;
             }
             deed.apply_anew(token, &mut account, policy);
+            recalled.retain_mut(|known| {
+                match account.ended().iter().find(|ended| ended.session.id == known.session.id) {
+                    Some(ended) => {
+                        known.clone_from(ended);
+                        true
+                    }
+                    // It goes on, or has been pushed out; else nothing was said of it yet.
+                    None => !deed.events.iter().any(|event| event.session() == Some(known.session.id)),
+                }
+            });
             self.pending.push_back(deed);
         }
         account
@@ -524,29 +537,28 @@ impl Ledger {
         let mut changes = Vec::new();
         while changes.len() < at_most {
             let Some(token) = lock(&shared.queue).pop_front() else { break };
-            let mut shard = self.shards.of(token);
+            let shard = self.shards.of(token);
             let mut place = shared.place(token);
             let Some(busy) = place.busy.get_mut(&token) else { continue };
             busy.is_queued = false;
-            if busy.is_unlearnt && !busy.is_awaited {
-                self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
-                if busy.pending.is_empty() {
-                    // How it stands is asked for.
-                    busy.pending.push_back(Deed::nothing(None));
-                }
-            }
             if busy.is_awaited || busy.is_refused || busy.pending.is_empty() {
                 continue;
+            }
+            // What it is here goes on until the database says how it stands: it may go away before.
+            let anew = busy.is_unlearnt.then(|| busy.rebase(token, 0, Account::default(), policy));
+            if busy.pending.is_empty() {
+                busy.pending.push_back(Deed::nothing(None));
             }
             busy.is_awaited = true;
             let latest = busy.pending.iter().map(|deed| deed.at.as_millisecond()).max().unwrap_or_default();
             let all = || HandedOn {
                 deeds: busy.pending.len(),
-                account: Packed::of(&shard.account(token).unwrap_or_default()),
+                is_anew: anew.is_some(),
+                account: Packed::of(&anew.or_else(|| shard.account(token)).unwrap_or_default()),
                 mark: shared.next_mark.fetch_add(1, Ordering::Relaxed),
                 becomes: latest.max(1).unsigned_abs().max(busy.version + 1),
             };
-            let HandedOn { deeds, account, mark, becomes } = busy.handed_on.get_or_insert_with(all);
+            let HandedOn { deeds, account, mark, becomes, .. } = busy.handed_on.get_or_insert_with(all);
             let mut change = Change {
                 token,
                 version: busy.version,
@@ -579,8 +591,8 @@ impl Ledger {
         busy.is_awaited = false;
         let mut is_stuck = false;
         match swapped {
-            Swapped::Done => busy.taken(shared),
-            Swapped::Stale(row) if busy.is_by(row.as_ref()) => busy.taken(shared),
+            Swapped::Done => self.taken(shared, &mut shard, token, busy, policy),
+            Swapped::Stale(row) if busy.is_by(row.as_ref()) => self.taken(shared, &mut shard, token, busy, policy),
             Swapped::Stale(row) => match read(row.as_ref()) {
                 Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
                 Err(()) => is_stuck = true,
@@ -600,6 +612,15 @@ impl Ledger {
             self.rebase(&mut shard, token, busy, version, fresh, policy);
         }
         settle(shared, &mut place, token);
+    }
+
+    /// The database has taken what was handed on last.
+    fn taken(&self, shared: &Shared, shard: &mut Shard, token: TokenId, busy: &mut Busy, policy: &Policy) {
+        let anew = busy.handed_on.as_ref().filter(|handed_on| handed_on.is_anew).map(|last| last.account.unpack());
+        busy.taken(shared);
+        if let Some(account) = anew {
+            self.rebase(shard, token, busy, busy.version, account, policy);
+        }
     }
 
     /// A change that was taken may have arrived or not: the same is given again.

@@ -96,7 +96,7 @@ impl Day {
                 let token = change.token;
                 let over = chain.database.over(&change);
                 if !over.is_empty() {
-                    self.ledger.are_over(token, &over, &self.policy);
+                    self.ledger.are_over(token, &over);
                     continue;
                 }
                 let swapped = chain.database.swap(change);

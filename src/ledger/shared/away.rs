@@ -81,15 +81,16 @@ impl Shared {
         }
     }
 
-    /// Writes everything down again that the database does not have of a token.
-    fn keep_whole(&self, token: TokenId) -> Option<Written> {
+    /// Writes everything down again that the database does not have of a token; so many records.
+    fn keep_whole(&self, token: TokenId) -> Option<(usize, Written)> {
         let place = self.place(token);
         let pending = place.busy.get(&token).into_iter().flat_map(|busy| &busy.pending).filter(|deed| deed.is_kept);
         let records: Vec<_> = pending.flat_map(|deed| deed.records(token)).collect();
         let mut outbox = lock(&self.outbox);
         let outbox = outbox.as_mut()?;
-        outbox.records += records.len();
-        Some(outbox.journal.append_whole(token.0, records).map_or_else(Written::Never, Written::Soon))
+        let count = records.len();
+        outbox.records += count;
+        Some((count, outbox.journal.append_whole(token.0, records).map_or_else(Written::Never, Written::Soon)))
     }
 
     /// The database has a deed that was kept.
@@ -263,6 +264,13 @@ impl Ledger {
         }
     }
 
+    #[cfg(test)]
+    pub(super) async fn outbox_misbehaves(&self, statement: &str) {
+        let Book::Shared(shared) = &self.book else { return };
+        let ack = lock(&shared.outbox).as_ref().unwrap().journal.misbehave(statement);
+        ack.unwrap().await.unwrap();
+    }
+
     /// The database is back; whether it was away.
     pub fn join(&self) -> bool {
         let Book::Shared(shared) = &self.book else { return false };
@@ -276,8 +284,11 @@ impl Ledger {
         let Book::Shared(shared) = &self.book else { return };
         let missing = lock(&shared.outbox).as_ref().map(|outbox| outbox.journal.missing()).unwrap_or_default();
         for token in missing.into_iter().map(TokenId) {
-            let Some(written) = shared.keep_whole(token) else { continue };
+            let Some((records, written)) = shared.keep_whole(token) else { continue };
             if let Err(error) = written.settled().await {
+                if let Some(outbox) = &mut *lock(&shared.outbox) {
+                    outbox.records = outbox.records.saturating_sub(records);
+                }
                 // The disk does no better yet.
                 return tracing::debug!(%error, "what was not kept cannot be kept yet");
             }
@@ -310,9 +321,8 @@ impl Ledger {
 
     /// Of a change that was taken, these sessions of the [`doubted`](super::Change::doubted) have ended, as the database keeps them:
     /// they are not let in once more, and what else is said of them is news of sessions that ended. The change is given again.
-    pub fn are_over(&self, token: TokenId, over: &HashMap<SessionId, Closed>, policy: &Policy) {
+    pub fn are_over(&self, token: TokenId, over: &HashMap<SessionId, Closed>) {
         let Book::Shared(shared) = &self.book else { return };
-        let mut shard = self.shards.of(token);
         let mut place = shared.place(token);
         let Some(busy) = place.busy.get_mut(&token) else { return };
         busy.is_awaited = false;
@@ -333,8 +343,8 @@ impl Ledger {
             shared.paid(&deed);
             deed.becomes(Ok(()));
         }
-        // As if nothing of the account were known: it is applied to what the database says.
-        self.rebase(&mut shard, token, busy, 0, Account::default(), policy);
+        // It is applied to what the database says.
+        busy.unlearn();
         if busy.pending.is_empty() {
             busy.pending.push_back(Deed::nothing(None));
         }

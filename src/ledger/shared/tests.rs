@@ -196,7 +196,7 @@ impl Chain {
         changes.retain(|change| {
             let over = self.database.over(change);
             if !over.is_empty() {
-                self.daemons[daemon].are_over(change.token, &over, &self.policy);
+                self.daemons[daemon].are_over(change.token, &over);
             }
             over.is_empty()
         });

@@ -329,3 +329,250 @@ fn what_this_release_cannot_read_stays_in_the_outbox_for_one_that_can() {
         assert_eq!(ledger.owed(), 0);
     }
 }
+
+/// as `what_was_acknowledged_counts_though_its_account_has_forgotten_the_session`, and another session of the account ends
+/// by what was kept before.
+#[tokio::test]
+async fn recalled_is_pushed_out_before_its_news_is_taken() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let token = limited(1, 1000);
+    let _ = chain.admit(1, &token, 1, 0);
+    let _ = chain.admit(1, &token, 2, 0);
+    chain.settle();
+    let (session, second) = (chain.live(0)[0], chain.live(0)[1]);
+    let _ = chain.report_at(1, 1, session, News::Interim, 60, 60);
+    let _ = chain.report_at(1, 2, second, News::Interim, 60, 60);
+    chain.settle();
+    chain.daemons[0].part("gone", &chain.policy).await;
+    chain.report_at(0, 2, second, News::Stop, 3200, 3200).settled().await.unwrap();
+    chain.report_at(0, 1, session, News::Stop, 3500, 3500).settled().await.unwrap();
+    // The second is heard of elsewhere, too: it is live there.
+    let _ = chain.report_at(1, 2, second, News::Interim, 1900, 1900);
+    let _ = chain.daemons[1].due(&chain.policy, at(2000), &mut |_| Room::Free);
+    chain.exchange(1);
+    assert_eq!(chain.database.account(1).usage.0, 60);
+    for number in 0..520i64 {
+        let device = u8::try_from(number % 200 + 20).unwrap();
+        chain.next = 0;
+        let _ = chain.admit(1, &token, device, 2000 + number);
+        let other = *chain.live(1).last().unwrap();
+        let _ = chain.report_at(1, device, other, News::Stop, 1, 2001 + number);
+        chain.exchange(1);
+    }
+    chain.daemons[0].join();
+    compares(&chain, 0);
+    chain.settle();
+    assert_eq!(chain.database.account(1).usage.0, 520 + 3200 + 3500);
+}
+
+/// a device that comes and goes: two of its sessions are reported to the daemon that is apart, and ten others elsewhere.
+#[tokio::test]
+async fn recalled_is_pushed_out_by_its_own_device() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let token = limited(1, 2);
+    let _ = chain.admit(1, &token, 1, 0);
+    chain.settle();
+    let session = chain.live(0)[0];
+    let _ = chain.report_at(1, 1, session, News::Interim, 60, 60);
+    chain.settle();
+    chain.daemons[0].part("gone", &chain.policy).await;
+    // It logs in anew here, and leaves; the Stop of the former comes late (its router had to repeat it).
+    let (_, written) = chain.admit(0, &token, 1, 1000);
+    written.settled().await.unwrap();
+    let another = chain.live(0)[0];
+    assert_ne!(another, session);
+    chain.report_at(0, 1, another, News::Stop, 100, 1100).settled().await.unwrap();
+    chain.report_at(0, 1, session, News::Stop, 900, 1150).settled().await.unwrap();
+    let _ = chain.daemons[1].due(&chain.policy, at(2000), &mut |_| Room::Free);
+    chain.exchange(1);
+    for number in 0..9i64 {
+        let _ = chain.admit(1, &token, 1, 3000 + 10 * number);
+        let other = *chain.live(1).last().unwrap();
+        let _ = chain.report_at(1, 1, other, News::Stop, 1, 3001 + 10 * number);
+        chain.exchange(1);
+    }
+    assert_eq!(chain.database.account(1).usage.0, 60 + 9);
+    chain.daemons[0].join();
+    compares(&chain, 0);
+    chain.settle();
+    assert_eq!(chain.database.account(1).usage.0, 9 + 900 + 100);
+}
+
+/// what an outbox refused makes a daemon forget the account while the answer of the database is awaited; should it go again
+/// then, the daemon decides alone on an empty account.
+#[tokio::test]
+async fn forgets_who_is_in_when_the_database_goes_again() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let token = limited(1, 1);
+    let _ = chain.admit(0, &token, 1, 0);
+    chain.settle();
+    let session = chain.live(0)[0];
+    chain.daemons[0].keep_at_most(1);
+    chain.daemons[0].part("gone", &chain.policy).await;
+    chain.report_at(0, 1, session, News::Interim, 60, 60).settled().await.unwrap();
+    assert!(chain.report_at(0, 1, session, News::Interim, 120, 120).settled().await.is_err());
+    assert_eq!(chain.live(0), [session]);
+    chain.daemons[0].join();
+    let changes = chain.daemons[0].take_changes(9, &chain.policy);
+    // The connection breaks.
+    changes.iter().for_each(|change| chain.daemons[0].not_swapped(change.token));
+    chain.daemons[0].part("gone again", &chain.policy).await;
+    assert_eq!(chain.live(0), [session], "who is in is known");
+    chain.daemons[0].keep_at_most(1000);
+    let (decision, _) = chain.admit(0, &token, 2, 130);
+    assert!(matches!(decision, Decision::Deny(_)), "the only place is taken");
+}
+
+/// a disk that fails for hours fills no outbox.
+#[tokio::test]
+async fn an_outbox_that_cannot_be_written_is_not_full() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let token = limited(1, 2);
+    let _ = chain.admit(0, &token, 1, 0);
+    chain.settle();
+    let session = chain.live(0)[0];
+    chain.daemons[0].keep_at_most(50);
+    chain.daemons[0].part("gone", &chain.policy).await;
+    chain.daemons[0].outbox_misbehaves("PRAGMA busy_timeout = 0").await;
+    let file = rusqlite::Connection::open(chain.folders[0].path().join("ledger.db")).unwrap();
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(chain.report_at(0, 1, session, News::Interim, 60, 60).settled().await.is_err());
+    for _ in 0..60 {
+        // Once a second.
+        chain.daemons[0].mend_outbox().await;
+    }
+    file.execute_batch("ROLLBACK").unwrap();
+    chain.daemons[0].mend_outbox().await;
+    let count: i64 = file.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
+    let outcome = chain.report_at(0, 1, session, News::Interim, 120, 120).settled().await;
+    assert!(outcome.is_ok(), "{count} records are in the file: {outcome:?}");
+}
+
+/// the same without any trouble of the disk: one guest of the token reports, another is silent.
+#[tokio::test]
+async fn forgets_who_is_in_after_silence_when_the_database_goes_again() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let token = AccessToken { minutes_left: Some(60), minutes_included: Some(60), ..limited(1, 2) };
+    let _ = chain.admit(0, &token, 1, 0);
+    let _ = chain.admit(0, &token, 2, 0);
+    let (first, second) = (id_of(&chain, 1), id_of(&chain, 2));
+    let _ = chain.report_at(0, 1, first, News::Interim, 900, 900);
+    let _ = chain.report_at(0, 2, second, News::Interim, 900, 900);
+    chain.settle();
+    chain.daemons[0].part("gone", &chain.policy).await;
+    chain.report_at(0, 1, first, News::Interim, 1800, 1800).settled().await.unwrap();
+    let _ = chain.daemons[0].due(&chain.policy, at(2000), &mut |_| Room::Free);
+    assert_eq!(chain.live(0), [first], "silence has ended the second here");
+    chain.daemons[0].join();
+    let changes = chain.daemons[0].take_changes(9, &chain.policy);
+    // The connection breaks.
+    changes.iter().for_each(|change| chain.daemons[0].not_swapped(change.token));
+    chain.daemons[0].part("gone again", &chain.policy).await;
+    let account = chain.daemons[0].account(TokenId(1)).unwrap_or_default();
+    let used = account.usage(&chain.policy, at(2001));
+    let (decision, _) = chain.admit(0, &token, 3, 2001);
+    let Decision::Allow(grant) = decision else { return };
+    assert!(
+        grant.session_timeout.0 <= 900 && chain.live(0).contains(&first),
+        "of 3600 s two have used 2700; known here are {} s and {:?}, and the third gets {} s",
+        used.0,
+        chain.live(0),
+        grant.session_timeout.0
+    );
+}
+
+fn id_of(chain: &Chain, device: u8) -> SessionId {
+    chain.sessions(0, 1).iter().find(|session| session.device == Some(mac(device))).unwrap().id
+}
+
+/// a router's restart is not acknowledged by a daemon whose outbox is full: it closes nothing.
+#[tokio::test]
+async fn a_restart_that_a_full_outbox_does_not_take_is_not_acknowledged() {
+    let mut chain = Chain::new();
+    chain.begins(0);
+    let _ = chain.admit(0, &limited(1, 1), 1, 0);
+    chain.settle();
+    let session = chain.live(0)[0];
+    let _ = chain.report_at(0, 1, session, News::Interim, 60, 60);
+    chain.settle();
+    chain.daemons[0].keep_at_most(0);
+    chain.daemons[0].part("gone", &chain.policy).await;
+    let router = Some([192, 0, 2, 1].into());
+    let (closed, written) = chain.daemons[0].restarted(&chain.nas.name, router, at(100), &chain.policy, at(101));
+    let outcome = written.settled().await;
+    chain.daemons[0].join();
+    compares(&chain, 0);
+    chain.settle();
+    let live = chain.database.account(1).sessions().len();
+    assert!(outcome.is_err() || live == 0, "{closed} closed, acknowledged, and {live} live");
+}
+
+/// a router without Class and without Acct-Delay-Time says the Stop of a short session again, to another daemon; both are apart.
+#[tokio::test]
+async fn a_stop_said_again_elsewhere_counts_once() {
+    let mut chain = Chain::new();
+    (0..2).for_each(|daemon| chain.begins(daemon));
+    let token = limited(1, 2);
+    for daemon in [0, 1] {
+        chain.daemons[daemon].part("gone", &chain.policy).await;
+    }
+    let login = Login { nas_session: Some("80000001"), ..chain.login(1) };
+    let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
+    let (_, written) = chain.daemons[0].admit(&token, &question, id(10, 2).let_in(), at(10), &mut ());
+    written.settled().await.unwrap();
+    for (daemon, now) in [(0, 40), (1, 71)] {
+        let report = Report { at: at(now), seconds: Seconds(30), input_octets: 0, output_octets: 0 };
+        let progress = Progress { session: None, news: News::Stop, report, unmeasured: false };
+        let written = match chain.daemons[daemon].report(token.id, &question, &progress, at(now)) {
+            Some(reported) => reported.written,
+            None => {
+                let began = Seconds(30).before(report.at);
+                let session = question.session(id(now, 71).met(), &token, began);
+                chain.daemons[daemon].find(&token, &question, session, &progress, at(now)).written
+            }
+        };
+        written.settled().await.unwrap();
+    }
+    for daemon in [0, 1] {
+        chain.daemons[daemon].join();
+        compares(&chain, daemon);
+        chain.settle();
+    }
+    assert_eq!(chain.database.account(1).usage.0, 30);
+}
+
+/// while a daemon asks how an account stands since late news of an ended session came, a Stop of another of its sessions comes.
+#[test]
+fn a_stop_that_comes_while_late_news_is_asked_for() {
+    let mut chain = Chain::new();
+    let token = limited(1, 4);
+    let _ = chain.admit(1, &token, 1, 0);
+    chain.settle();
+    let first = chain.live(1)[0];
+    let _ = chain.report_at(1, 1, first, News::Stop, 10, 10);
+    chain.exchange(1);
+    let _ = chain.admit(1, &token, 2, 20);
+    chain.settle();
+    let second = id_of(&chain, 2);
+    // Another device's session of a code that everybody has: forgotten, and repeated.
+    for number in 0..9i64 {
+        let _ = chain.admit(1, &token, 1, 3000 + 10 * number);
+        let other = *chain.live(1).last().unwrap();
+        let _ = chain.report_at(1, 1, other, News::Stop, 1, 3001 + 10 * number);
+        chain.exchange(1);
+    }
+    chain.settle();
+    assert!(!chain.daemons[0].knows(TokenId(1), first));
+    let _ = chain.find(0, &token, 1, first, 10, 3500);
+    assert!(chain.taken(0, 9).is_empty(), "it is over");
+    let login = chain.login(2);
+    let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
+    let report = Report { at: at(3600), seconds: Seconds(3500), input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: Some((second, token.id)), news: News::Stop, report, unmeasured: false };
+    assert!(chain.daemons[0].report(token.id, &question, &progress, at(3600)).is_some(), "it is known");
+}
