@@ -27,7 +27,7 @@
 //! - [`config`]: the file, its mistakes, and the settings. [`live`]: what a reload replaces in one step. [`state`]: what outlives
 //!   the process and is no account.
 //! - [`serve`]: the daemon, wired in reading order. [`cli`]: the commands. [`telemetry`]: metrics and logs. [`clock`]: the only
-//!   place that reads a clock.
+//!   place that reads a clock. `random`: random octets, by the kilobyte.
 //! - [`tls`]: certificates and keys out of files. `calls`: calls of other systems over HTTP.
 //! - [`sandbox`]: a Nexudus, an IronWifi and a hotspot to try and to test against.
 

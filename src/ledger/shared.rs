@@ -9,9 +9,11 @@
 //!
 //! What routers report may be applied to an account that others changed meanwhile: an event says what it says of a session by
 //! its name, in whatever order. What was decided (a place given away, a router to be told) may not, and is decided anew:
-//! [`Unwritten::Raced`].
+//! [`Unwritten::Raced`](super::Unwritten::Raced).
 
 mod away;
+mod busy;
+mod deed;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,20 +21,20 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use self::away::Outbox;
 pub use self::away::Owed;
+use self::busy::{Busy, HandedOn};
+use self::deed::Deed;
 use super::packed::Packed;
-use super::shard::{Ends, SHARDS, Shard, Shards, applied};
-use super::{Book, Ledger, Unwritten, Written, lock, written};
-use crate::core::account::{Account, Ended};
-use crate::core::budget::Seconds;
+use super::shard::{Ends, SHARDS, Shard, Shards};
+use super::{Book, Ledger, Written, lock, written};
+use crate::core::account::Account;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::core::session::Report;
 use crate::journal::Closed;
 
 /// An account as it stands in the database.
@@ -87,10 +89,6 @@ pub enum Swapped {
     Refused,
 }
 
-/// How long after a session was let in its router may say that it began, by clocks that are not quite the same. Later, the same name
-/// is another session's.
-const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-
 /// Whether a change holds on an account that others changed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rests {
@@ -140,136 +138,6 @@ struct Place {
     /// Of accounts in which nothing is pending.
     versions: HashMap<TokenId, u64>,
     busy: HashMap<TokenId, Busy>,
-}
-
-/// An account with something pending.
-#[derive(Debug)]
-struct Busy {
-    version: u64,
-    pending: VecDeque<Deed>,
-    handed_on: Option<HandedOn>,
-    /// The account as it was heard to stand while the answer to that was awaited.
-    news: Option<Row>,
-    /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
-    is_awaited: bool,
-    is_queued: bool,
-    /// The database does not take what is left: it is tried again with what happens next, and now and then.
-    is_refused: bool,
-    /// Sessions of it that have ended, which it may have forgotten though there is news of them.
-    recalled: Vec<Ended>,
-    /// What it is here holds here alone: it is made anew of what is pending before that is handed on.
-    is_unlearnt: bool,
-}
-
-/// What was handed on last.
-#[derive(Debug)]
-struct HandedOn {
-    /// How many deeds, from the first on.
-    deeds: usize,
-    /// What the account is with them.
-    account: Packed,
-    mark: u64,
-    /// As [`Change::becomes`].
-    becomes: u64,
-    /// What the account is here is something else, until the database has this.
-    is_anew: bool,
-}
-
-/// What was done together.
-#[derive(Debug)]
-struct Deed {
-    at: Timestamp,
-    events: Vec<Event>,
-    ends: Ends,
-    rests: Rests,
-    /// Who waits for the database; none: it was acknowledged already.
-    done: Option<oneshot::Sender<Result<(), Unwritten>>>,
-    /// Whether it stands in the outbox.
-    is_kept: bool,
-    /// The database says that a session is over of which it speaks: it is not let in again, and asked for no more.
-    is_late: bool,
-}
-
-impl Deed {
-    /// By which an account is asked for, or waited for.
-    const fn nothing(done: Option<oneshot::Sender<Result<(), Unwritten>>>) -> Self {
-        let ends = Ends { closed: Vec::new(), reopened: Vec::new() };
-        Self {
-            at: Timestamp::UNIX_EPOCH,
-            events: Vec::new(),
-            ends,
-            rests: Rests::Names,
-            done,
-            is_kept: false,
-            is_late: false,
-        }
-    }
-
-    /// Whether nobody minds that it is not done.
-    const fn is_nothing(&self) -> bool {
-        self.events.is_empty() && self.done.is_none() && !self.is_kept
-    }
-
-    /// Whether it says something of a session that this account does not know.
-    fn is_of_none_in(&self, account: &Account) -> bool {
-        let is_let_in = |event: &&Event| matches!(event, Event::Admitted(_));
-        let said = self.events.iter().filter(|event| !is_let_in(event)).filter_map(Event::session);
-        let let_in = |id| self.events.iter().filter(is_let_in).any(|event| event.session() == Some(id));
-        said.into_iter().any(|id| !account.knows(id) && !let_in(id))
-    }
-
-    /// A session that a daemon met by a report while it knew of no other may be one that others know: by the name that its router
-    /// has for it. So may one that was let in here, which another met by a report. What is said of it is said of that one.
-    fn call_by(&mut self, names: &mut HashMap<SessionId, SessionId>, account: &Account) {
-        for event in &self.events {
-            if let Event::Admitted(session) = event
-                && !account.knows(session.id)
-                && let Some(known) = account.named_as(session)
-            {
-                // Of two that were let in, each is its own, whatever their router calls them: our names tell them apart.
-                let apart = known.admitted_at.duration_since(session.admitted_at).abs();
-                if session.id.is_met() || known.id.is_met() && self.is_kept && apart <= STARTS_WITHIN {
-                    names.insert(session.id, known.id);
-                }
-            }
-        }
-        if names.is_empty() {
-            return;
-        }
-        let events = mem::take(&mut self.events).into_iter();
-        let called = events.filter_map(|event| match event {
-            Event::Admitted(session) => match names.get(&session.id) {
-                Some(_) if session.reported.is_some() => None,
-                Some(known) => Some(Event::Renewed { session: *known, granted: session.granted }),
-                None => Some(Event::Admitted(session)),
-            },
-            event => Some(event.of_another(|id| names.get(&id).copied().unwrap_or(id))),
-        });
-        self.events = called.collect();
-    }
-
-    /// Does it to the account as others have changed it: who was let in ends no later session of the same device, and what the
-    /// token gave then is not what it gives now.
-    fn apply_anew(&mut self, token: TokenId, account: &mut Account, policy: &Policy) {
-        if self.is_kept && account.terms().is_some() {
-            self.events.retain(|event| !matches!(event, Event::Seen(_)));
-        }
-        for event in &mut self.events {
-            if let Event::Admitted(session) = event
-                && account.followed(session).is_some()
-            {
-                let (at, seconds) = (session.admitted_at, Seconds::ZERO);
-                session.reported.get_or_insert(Report { at, seconds, input_octets: 0, output_octets: 0 });
-            }
-        }
-        self.ends = applied(token, account, policy, self.at, &self.events);
-    }
-
-    fn becomes(self, outcome: Result<(), Unwritten>) {
-        if let Some(done) = self.done {
-            let _ = done.send(outcome);
-        }
-    }
 }
 
 impl Default for Shared {
@@ -377,99 +245,6 @@ impl Shared {
             lock(&self.queue).push_back(token);
             self.work.notify_one();
         }
-    }
-}
-
-impl Busy {
-    /// The account is `fresh` at `version`: applies what is pending to it anew, but for what rests on the account as it stood.
-    fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
-        (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
-        let mut account = fresh;
-        let mut recalled = if version > 0 { self.recalled.clone() } else { Vec::new() };
-        let mut names = HashMap::new();
-        for mut deed in mem::take(&mut self.pending) {
-            deed.call_by(&mut names, &account);
-            if deed.is_nothing() {
-                continue;
-            }
-            // Just before the news of it: what ends meanwhile would push it out again.
-            let of_it = |ended: &&Ended| deed.events.iter().any(|event| event.session() == Some(ended.session.id));
-            recalled.iter().filter(of_it).for_each(|ended| account.recall(ended.clone()));
-            // What is said of a session that is not there after all is to be said again.
-            let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
-            if is_of_none && deed.is_late {
-                if version == 0 {
-                    self.pending.push_back(deed);
-                } else {
-                    deed.becomes(Ok(()));
-                }
-                continue;
-            }
-            if deed.rests != Rests::Names || is_of_none {
-                deed.becomes(Err(Unwritten::Raced));
-                continue;
-            }
-            deed.apply_anew(token, &mut account, policy);
-            recalled.retain_mut(|known| {
-                match account.ended().iter().find(|ended| ended.session.id == known.session.id) {
-                    Some(ended) => {
-                        known.clone_from(ended);
-                        true
-                    }
-                    // It goes on, or has been pushed out; else nothing was said of it yet.
-                    None => !deed.events.iter().any(|event| event.session() == Some(known.session.id)),
-                }
-            });
-            self.pending.push_back(deed);
-        }
-        account
-    }
-
-    /// An earlier report of how long a session has run that nobody waits for and that says nothing once this one is known:
-    /// while the database is away for hours, there is one of each session. It is pending no more.
-    fn superseded_by(&mut self, deed: &Deed) -> Option<Deed> {
-        let session = deed.progress().filter(|_| deed.is_kept)?;
-        let handed_on = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
-        let is_of_it = |former: &Deed| former.events.iter().any(|event| event.session() == Some(session));
-        let position = self.pending.iter().rposition(is_of_it).filter(|position| *position >= handed_on)?;
-        let is_such = |former: &&Deed| former.is_kept && deed.says_more_than(former);
-        self.pending.get(position).filter(is_such)?;
-        self.pending.remove(position)
-    }
-
-    /// The version of which nothing needs to be heard any more. What is on its way becomes the next one, or comes back with it.
-    fn known(&self) -> Option<u64> {
-        let asked = self.handed_on.as_ref().map_or(self.version, |handed_on| handed_on.becomes);
-        Some(self.news.as_ref().map_or(asked, |news| news.version.max(asked)))
-    }
-
-    /// The database has taken what was handed on last.
-    fn taken(&mut self, shared: &Shared) {
-        let Some(HandedOn { deeds, becomes, .. }) = self.handed_on.take() else { return };
-        self.version = becomes;
-        for deed in self.pending.drain(..deeds.min(self.pending.len())) {
-            shared.paid(&deed);
-            deed.becomes(Ok(()));
-        }
-    }
-
-    /// As if nothing of the account were known: what is pending is applied to what the database says.
-    fn unlearn(&mut self) {
-        (self.version, self.handed_on, self.is_unlearnt) = (0, None, true);
-    }
-
-    /// Nothing of it can be handed on: whoever waits hears so. What was acknowledged stays, for a daemon that can.
-    fn is_stuck(&mut self) {
-        let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
-            mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
-        self.pending = kept;
-        waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
-    }
-
-    /// Whether the account stands as it does by what was handed on last: its answer was lost.
-    fn is_by(&self, row: Option<&Row>) -> bool {
-        let by = row.and_then(|row| written::mark(&row.state));
-        by.is_some() && by == self.handed_on.as_ref().map(|handed_on| handed_on.mark)
     }
 }
 

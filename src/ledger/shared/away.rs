@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Deed, Ledger, Rests, Shared, settle};
-use crate::core::account::Account;
-use crate::core::budget::{Seconds, moment};
+use super::deed::Deed;
+use super::{Ledger, Rests, Shared, settle};
+use crate::core::budget::moment;
 use crate::core::event::Event;
 use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
-use crate::journal::{self, Closed, Entry, Journal, OpenError, Record};
+use crate::journal::{self, Closed, Entry, Journal, OpenError};
 use crate::ledger::shard::Ends;
 use crate::ledger::{Book, Unwritten, Written, lock, written};
 
@@ -379,67 +379,5 @@ impl Shared {
             outbox.records += records;
         }
         Ok(outcome?)
-    }
-}
-
-impl Deed {
-    /// The sessions of which it speaks.
-    fn sessions(&self) -> impl Iterator<Item = SessionId> {
-        self.events.iter().filter_map(Event::session)
-    }
-
-    /// The sessions that may have ended, and that an account may have forgotten which is so with it: see
-    /// [`Change::doubted`](super::Change::doubted).
-    pub(super) fn doubted(&self, account: &Account) -> impl Iterator<Item = SessionId> {
-        let doubted = move |event: &Event| match event {
-            Event::Admitted(session) if self.is_kept || session.reported.is_some() => Some(session.id),
-            event => event.session().filter(|id| self.is_kept && !account.knows(*id)),
-        };
-        self.events.iter().filter_map(doubted).filter(|_| !self.is_late)
-    }
-
-    /// That whoever it let in is told to ask again, and is not in; who became known by a report is.
-    fn withdrawn(&self) -> Option<Self> {
-        let session = self.events.iter().find_map(|event| match event {
-            Event::Admitted(session) if session.reported.is_none() => Some(session.id),
-            _ => None,
-        })?;
-        let events = vec![Event::Lapsed { session, counts: Seconds::ZERO }];
-        let (at, ends, rests) = (self.at, Ends::default(), Rests::Names);
-        Some(Self { at, events, ends, rests, done: None, is_kept: false, is_late: false })
-    }
-
-    /// As it is written down.
-    fn records(&self, token: TokenId) -> impl Iterator<Item = Record> {
-        let at_ms = self.at.as_millisecond();
-        let payloads = self.events.iter().filter_map(written::event);
-        payloads.map(move |payload| Record { token: token.0, at_ms, payload })
-    }
-
-    /// Whether it says of a session how long it has run, as the former does, and nothing less.
-    pub(super) fn says_more_than(&self, former: &Self) -> bool {
-        let report = |deed: &Self| match deed.events.as_slice() {
-            [Event::Progressed { report, .. }] => Some(*report),
-            _ => None,
-        };
-        report(self).zip(report(former)).is_some_and(|(later, earlier)| {
-            later.at >= earlier.at
-                && later.seconds >= earlier.seconds
-                && later.input_octets >= earlier.input_octets
-                && later.output_octets >= earlier.output_octets
-        })
-    }
-
-    /// Whether it may only be done once the database has it: minutes are not written upstream by two.
-    pub(super) fn waits_for_the_database(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, Event::Settling(_)))
-    }
-
-    /// The session of which this only says how long it has run.
-    pub(super) fn progress(&self) -> Option<SessionId> {
-        match self.events.as_slice() {
-            [Event::Progressed { session, .. }] => Some(*session),
-            _ => None,
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::core::session::{Report, Session};
 use crate::core::token::AccessToken;
 use crate::core::token::tests::token;
 use crate::ledger::any::account;
-use crate::ledger::{Room, Tell};
+use crate::ledger::{Room, Tell, Unwritten};
 
 const NOON: &str = "2026-11-23T12:00:00Z";
 

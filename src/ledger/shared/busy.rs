@@ -1,0 +1,138 @@
+//! An account of which the database does not have everything that was done to it here.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+
+use super::deed::Deed;
+use super::{Rests, Row, Shared};
+use crate::core::account::{Account, Ended};
+use crate::core::ident::TokenId;
+use crate::core::policy::Policy;
+use crate::ledger::packed::Packed;
+use crate::ledger::{Unwritten, written};
+
+/// An account with something pending.
+#[derive(Debug)]
+pub(super) struct Busy {
+    pub(super) version: u64,
+    pub(super) pending: VecDeque<Deed>,
+    pub(super) handed_on: Option<HandedOn>,
+    /// The account as it was heard to stand while the answer to that was awaited.
+    pub(super) news: Option<Row>,
+    /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
+    pub(super) is_awaited: bool,
+    pub(super) is_queued: bool,
+    /// The database does not take what is left: it is tried again with what happens next, and now and then.
+    pub(super) is_refused: bool,
+    /// Sessions of it that have ended, which it may have forgotten though there is news of them.
+    pub(super) recalled: Vec<Ended>,
+    /// What it is here holds here alone: it is made anew of what is pending before that is handed on.
+    pub(super) is_unlearnt: bool,
+}
+
+/// What was handed on last.
+#[derive(Debug)]
+pub(super) struct HandedOn {
+    /// How many deeds, from the first on.
+    pub(super) deeds: usize,
+    /// What the account is with them.
+    pub(super) account: Packed,
+    pub(super) mark: u64,
+    /// As [`Change::becomes`](super::Change::becomes).
+    pub(super) becomes: u64,
+    /// What the account is here is something else, until the database has this.
+    pub(super) is_anew: bool,
+}
+
+impl Busy {
+    /// The account is `fresh` at `version`: applies what is pending to it anew, but for what rests on the account as it stood.
+    pub(super) fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
+        (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
+        let mut account = fresh;
+        let mut recalled = if version > 0 { self.recalled.clone() } else { Vec::new() };
+        let mut names = HashMap::new();
+        for mut deed in mem::take(&mut self.pending) {
+            deed.call_by(&mut names, &account);
+            if deed.is_nothing() {
+                continue;
+            }
+            // Just before the news of it: what ends meanwhile would push it out again.
+            let of_it = |ended: &&Ended| deed.events.iter().any(|event| event.session() == Some(ended.session.id));
+            recalled.iter().filter(of_it).for_each(|ended| account.recall(ended.clone()));
+            // What is said of a session that is not there after all is to be said again.
+            let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
+            if is_of_none && deed.is_late {
+                if version == 0 {
+                    self.pending.push_back(deed);
+                } else {
+                    deed.becomes(Ok(()));
+                }
+                continue;
+            }
+            if deed.rests != Rests::Names || is_of_none {
+                deed.becomes(Err(Unwritten::Raced));
+                continue;
+            }
+            deed.apply_anew(token, &mut account, policy);
+            recalled.retain_mut(|known| {
+                match account.ended().iter().find(|ended| ended.session.id == known.session.id) {
+                    Some(ended) => {
+                        known.clone_from(ended);
+                        true
+                    }
+                    // It goes on, or has been pushed out; else nothing was said of it yet.
+                    None => !deed.events.iter().any(|event| event.session() == Some(known.session.id)),
+                }
+            });
+            self.pending.push_back(deed);
+        }
+        account
+    }
+
+    /// An earlier report of how long a session has run that nobody waits for and that says nothing once this one is known:
+    /// while the database is away for hours, there is one of each session. It is pending no more.
+    pub(super) fn superseded_by(&mut self, deed: &Deed) -> Option<Deed> {
+        let session = deed.progress().filter(|_| deed.is_kept)?;
+        let handed_on = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
+        let is_of_it = |former: &Deed| former.events.iter().any(|event| event.session() == Some(session));
+        let position = self.pending.iter().rposition(is_of_it).filter(|position| *position >= handed_on)?;
+        let is_such = |former: &&Deed| former.is_kept && deed.says_more_than(former);
+        self.pending.get(position).filter(is_such)?;
+        self.pending.remove(position)
+    }
+
+    /// The version of which nothing needs to be heard any more. What is on its way becomes the next one, or comes back with it.
+    pub(super) fn known(&self) -> Option<u64> {
+        let asked = self.handed_on.as_ref().map_or(self.version, |handed_on| handed_on.becomes);
+        Some(self.news.as_ref().map_or(asked, |news| news.version.max(asked)))
+    }
+
+    /// The database has taken what was handed on last.
+    pub(super) fn taken(&mut self, shared: &Shared) {
+        let Some(HandedOn { deeds, becomes, .. }) = self.handed_on.take() else { return };
+        self.version = becomes;
+        for deed in self.pending.drain(..deeds.min(self.pending.len())) {
+            shared.paid(&deed);
+            deed.becomes(Ok(()));
+        }
+    }
+
+    /// As if nothing of the account were known: what is pending is applied to what the database says.
+    pub(super) fn unlearn(&mut self) {
+        (self.version, self.handed_on, self.is_unlearnt) = (0, None, true);
+    }
+
+    /// Nothing of it can be handed on: whoever waits hears so. What was acknowledged stays, for a daemon that can.
+    pub(super) fn is_stuck(&mut self) {
+        let (kept, waited_for): (VecDeque<_>, VecDeque<_>) =
+            mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
+        self.pending = kept;
+        waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
+    }
+
+    /// Whether the account stands as it does by what was handed on last: its answer was lost.
+    pub(super) fn is_by(&self, row: Option<&Row>) -> bool {
+        let by = row.and_then(|row| written::mark(&row.state));
+        by.is_some() && by == self.handed_on.as_ref().map(|handed_on| handed_on.mark)
+    }
+}
