@@ -29,6 +29,10 @@ const ENDED_KEPT_FOR: Seconds = Seconds(2 * 86_400);
 /// How late a router may say once more what it has said of a session, without saying how late that is.
 const SAID_AGAIN_WITHIN: Seconds = Seconds(120);
 
+/// How long after a session was let in its router may say that it began, by clocks that are not quite the same. Later, the same name
+/// is another session's.
+const STARTS_WITHIN: Seconds = Seconds(60);
+
 /// Devices that an account remembers.
 const DEVICES_KEPT: usize = 32;
 
@@ -203,6 +207,12 @@ impl Account {
     #[must_use]
     pub fn named_as(&self, session: &Session) -> Option<&Session> {
         let name = session.contact.nas_session.as_deref()?;
+        // Of two that were let in, each is its own, whatever their router calls them: our names tell them apart.
+        let is_met = |known: &Session| {
+            let apart = Seconds::between(known.admitted_at, session.admitted_at)
+                .max(Seconds::between(session.admitted_at, known.admitted_at));
+            session.id.is_met() || known.id.is_met() && apart <= STARTS_WITHIN
+        };
         let is_it = |known: &&Session| {
             let (one, other) = (&known.contact, &session.contact);
             let same_router = one.router.zip(other.router).is_none_or(|(one, other)| one == other);
@@ -210,6 +220,7 @@ impl Account {
                 && same_router
                 && one.nas_session.as_deref() == Some(name)
                 && known.device == session.device
+                && is_met(known)
         };
         // One that was over long before is another: such names come again. What a router says once more comes later than it says.
         let lasted = |ended: &&Ended| Seconds::between(ended.at, session.admitted_at) <= SAID_AGAIN_WITHIN;

@@ -235,8 +235,8 @@ impl fmt::Debug for NasName {
     }
 }
 
-/// Our name for a session: 48 bits of milliseconds and 80 random bits, shown as a ULID (26 characters of
-/// Crockford's Base32), so that ids sort by time and cannot be guessed.
+/// Our name for a session: 48 bits of milliseconds and 80 bits that are random but for the last, which says whether it was let in or
+/// met ([`SessionId::is_met`]); shown as a ULID (26 characters of Crockford's Base32), so that ids sort by time and cannot be guessed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u128);
 

@@ -57,8 +57,9 @@ impl Busy {
                 continue;
             }
             // Just before the news of it: what ends meanwhile would push it out again.
-            let of_it = |ended: &&Ended| deed.events.iter().any(|event| event.session() == Some(ended.session.id));
-            recalled.iter().filter(of_it).for_each(|ended| account.recall(ended.clone()));
+            let of_it: Vec<_> = deed.sessions().collect();
+            let of_it = |ended: &Ended| of_it.contains(&ended.session.id);
+            recalled.iter().filter(|ended| of_it(ended)).for_each(|ended| account.recall(ended.clone()));
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
             if is_of_none && deed.is_late {
@@ -81,7 +82,7 @@ impl Busy {
                         true
                     }
                     // It goes on, or has been pushed out; else nothing was said of it yet.
-                    None => !deed.events.iter().any(|event| event.session() == Some(known.session.id)),
+                    None => !of_it(known),
                 }
             });
             self.pending.push_back(deed);

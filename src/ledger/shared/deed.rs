@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::mem;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::Rests;
@@ -16,10 +16,6 @@ use crate::core::session::Report;
 use crate::journal::Record;
 use crate::ledger::shard::{Ends, applied};
 use crate::ledger::{Unwritten, written};
-
-/// How long after a session was let in its router may say that it began, by clocks that are not quite the same. Later, the same name
-/// is another session's.
-const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What was done together.
 #[derive(Debug)]
@@ -69,14 +65,11 @@ impl Deed {
     pub(super) fn call_by(&mut self, names: &mut HashMap<SessionId, SessionId>, account: &Account) {
         for event in &self.events {
             if let Event::Admitted(session) = event
+                && (session.id.is_met() || self.is_kept)
                 && !account.knows(session.id)
                 && let Some(known) = account.named_as(session)
             {
-                // Of two that were let in, each is its own, whatever their router calls them: our names tell them apart.
-                let apart = known.admitted_at.duration_since(session.admitted_at).abs();
-                if session.id.is_met() || known.id.is_met() && self.is_kept && apart <= STARTS_WITHIN {
-                    names.insert(session.id, known.id);
-                }
+                names.insert(session.id, known.id);
             }
         }
         if names.is_empty() {

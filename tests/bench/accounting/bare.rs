@@ -16,10 +16,10 @@ use spotgate::radius::packet::{Packet, Reply};
 use spotgate::radius::secret::Secret;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::crowd::wall;
 use crate::load::{SECRET, now, per_second, quantile};
 use crate::rates::{Sample, each};
 use crate::server::{Process, Server, cpu_of};
+use crate::tokens::wall;
 
 /// The argument by which this program is one of the floors.
 pub const CHILD: &str = "--floor";

@@ -1,9 +1,6 @@
 //! Guests of one hotspot, each with a token and a session of its own, and the requests that their router sends.
 
-use std::path::Path;
-
 use jiff::Timestamp;
-use spotgate::clock::Clock;
 use spotgate::core::ident::{Mac, SessionId, TokenId};
 use spotgate::radius::attribute::{self as a, StatusType, TerminateCause, code};
 use spotgate::radius::auth;
@@ -12,6 +9,7 @@ use spotgate::sandbox::hotspot::{Hotspot, Password, Record};
 
 use crate::load::{self, LANES, Outcome, Parcel, SECRET};
 use crate::server::Server;
+use crate::tokens::{code, mac, wall};
 
 /// Requests in flight where nothing is measured.
 pub const BRISK: usize = 64;
@@ -28,42 +26,6 @@ struct Guest {
     /// The router's name for the session.
     name: String,
     class: Vec<u8>,
-}
-
-/// The code of a token.
-pub fn code(number: usize) -> String {
-    format!("kx7q-{number:06}")
-}
-
-/// The device of a guest.
-pub fn mac(number: usize) -> Mac {
-    let [.., x, y, z] = number.to_be_bytes();
-    Mac::new([0x3C, 6, 0x30, x, y, z])
-}
-
-/// The file of so many tokens.
-fn tokens(count: usize) -> String {
-    let records = (0..count).map(|number| {
-        serde_json::json!({
-            "Id": number + 1, "BusinessId": 1, "AccessCode": code(number), "MinutesIncluded": 100_000_000,
-            "MinutesLeft": 100_000_000, "ValidFrom": null, "ValidTo": null, "UserLimit": 1, "MacAddress": null
-        })
-    });
-    serde_json::Value::from_iter(records).to_string()
-}
-
-/// Writes the file of so many tokens into a folder, as if an hour ago: one just written is read again and again, until it
-/// cannot have been written once more within its time stamp.
-pub fn store(folder: &Path, count: usize) {
-    let path = folder.join("tokens.json");
-    std::fs::write(&path, tokens(count)).expect("a file");
-    let hour_ago = std::time::SystemTime::try_from(wall() - jiff::SignedDuration::from_hours(1)).expect("a time");
-    let file = std::fs::File::options().write(true).open(path).expect("a file");
-    file.set_modified(hour_ago).expect("a time");
-}
-
-pub fn wall() -> Timestamp {
-    Clock::system().now().wall
 }
 
 fn hotspot() -> Hotspot {

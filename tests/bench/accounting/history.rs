@@ -10,10 +10,10 @@ use spotgate::core::ident::SessionId;
 use spotgate::journal::Journal;
 use spotgate::radius::attribute::StatusType;
 
-use crate::crowd::{self, BRISK, Crowd};
+use crate::crowd::{BRISK, Crowd};
 use crate::load::now;
 use crate::server::Server;
-use crate::{Sizes, rates, table};
+use crate::{Sizes, rates, table, tokens};
 
 const IN_FLIGHT: usize = 256;
 
@@ -27,7 +27,7 @@ pub async fn run(sizes: &Sizes) {
     let mut subjects = Vec::new();
     for &stored in &sizes.stored {
         let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-        crowd::store(folder.path(), sizes.stops);
+        tokens::store(folder.path(), sizes.stops, 1);
         store(&folder.path().join("state"), stored);
         let begun = now();
         let server = Server::spotgate(folder.path());
@@ -77,12 +77,12 @@ fn count(folder: &Path) -> usize {
 /// Makes a ledger that holds so many ended sessions of the last month.
 fn store(folder: &Path, count: usize) {
     // The journal makes its own tables.
-    Journal::open(folder, crowd::wall(), |_| {}).expect("a journal").journal.close().expect("a journal");
+    Journal::open(folder, tokens::wall(), |_| {}).expect("a journal").journal.close().expect("a journal");
     let mut ledger = Connection::open(folder.join("ledger.db")).expect("a ledger");
     let transaction = ledger.transaction().expect("a transaction");
     {
         let mut insert = transaction.prepare("INSERT INTO closed VALUES (?1, ?2, ?3, ?4)").expect("the table");
-        let begin = crowd::wall() - (30 * 24).hours();
+        let begin = tokens::wall() - (30 * 24).hours();
         let step = 2_500_000_000 / i64::try_from(count.max(1)).expect("a count");
         for number in 0..count {
             let at = begin + (step * i64::try_from(number).expect("a count")).milliseconds();
@@ -105,7 +105,7 @@ fn id(at: Timestamp, number: usize) -> String {
 }
 
 fn payload(id: &str, at: Timestamp, number: usize) -> String {
-    let (at, mac, code) = (at.as_millisecond(), crowd::mac(number), crowd::code(number));
+    let (at, mac, code) = (at.as_millisecond(), tokens::mac(number), tokens::code(number));
     let contact = json!({
         "nas": "front-desk", "router": "127.0.0.1", "nas_session": "80300001", "ip": "10.5.88.17",
         "can_disconnect": true, "can_extend": false

@@ -49,6 +49,7 @@ mod rates;
 mod restart;
 mod server;
 mod table;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

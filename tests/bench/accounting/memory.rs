@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use spotgate::radius::attribute::{StatusType, code};
 
-use crate::crowd::{self, BRISK, Crowd};
+use crate::crowd::{BRISK, Crowd};
 use crate::server::{Memory, Server};
-use crate::{Sizes, load, table};
+use crate::{Sizes, load, table, tokens};
 
 /// Sessions about which as much is said beforehand as later about all.
 const FEW: usize = 100;
@@ -16,7 +16,7 @@ pub async fn run(sizes: &Sizes) {
     let live = table::count(f64::from(u32::try_from(sizes.live).expect("a count")));
     table::part("memory", &format!("{live} live sessions, each of a token of its own"));
     let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-    crowd::store(folder.path(), sizes.live);
+    tokens::store(folder.path(), sizes.live, 1);
     let mut rows = vec![table::row(&["", "resident", "anonymous", "added", "for each"])];
     let mut show = |what: &str, memory: Memory, before: Option<Memory>| {
         let added = before.map(|before| memory.anonymous.saturating_sub(before.anonymous));
@@ -61,7 +61,7 @@ pub async fn run(sizes: &Sizes) {
     // What tokens leave behind when they are read is room that sessions take; without tokens nothing is hidden so.
     let nothing = tempfile::tempdir_in(&sizes.folder).expect("a folder");
     for folder in [&nothing, &folder] {
-        crowd::store(folder.path(), 0);
+        tokens::store(folder.path(), 0, 1);
     }
     let server = start(nothing.path());
     let nothing = weigh(&server, sizes.quiet).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use spotgate::radius::attribute::code;
 
-use crate::crowd::{self, Crowd};
+use crate::crowd::Crowd;
 use crate::server::Server;
-use crate::{Sizes, bare, load, peers, table};
+use crate::{Sizes, bare, load, peers, table, tokens};
 
 /// One measurement of one subject.
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ pub async fn run(sizes: &Sizes) {
     );
     table::part("rates", &what);
     let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-    crowd::store(folder.path(), sizes.crowd);
+    tokens::store(folder.path(), sizes.crowd, 1);
     let server = Server::spotgate(folder.path());
     let mut crowd = Crowd::online(sizes.crowd, &server).await;
     // Something to know the size of records from.

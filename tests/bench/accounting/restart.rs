@@ -9,10 +9,10 @@ use spotgate::radius::attribute::{self as a, code};
 use spotgate::radius::packet::Packet;
 use spotgate::sandbox::hotspot::{Hotspot, Password};
 
-use crate::crowd::{self, Crowd};
+use crate::crowd::Crowd;
 use crate::load::{self, SECRET, now};
 use crate::server::Server;
-use crate::{Sizes, table};
+use crate::{Sizes, table, tokens};
 
 /// Runs of each kind.
 const ROUNDS: usize = 5;
@@ -29,7 +29,7 @@ pub async fn run(sizes: &Sizes) {
     let place = |name: &str| -> PathBuf { all.path().join(name) };
     let work = place("work");
     fs::create_dir(&work).expect("a folder");
-    crowd::store(&work, sizes.live);
+    tokens::store(&work, sizes.live, 1);
 
     let mut kinds = Vec::new();
     let mut keep = |what: &'static str, sessions: bool| {
@@ -83,9 +83,9 @@ pub async fn run(sizes: &Sizes) {
 
 /// Starts the daemon; how long it takes until it answers a login by another device on this token.
 fn start(folder: &Path, in_use: bool, token: usize) -> Duration {
-    let code = crowd::code(token);
+    let code = tokens::code(token);
     let hotspot = Hotspot::new(([127, 0, 0, 1], 1812).into(), SECRET.as_bytes(), "front-desk");
-    let request = hotspot.access_request(&code, Password::Pap(&code), crowd::mac(0xFF_FFFF)).expect("a request");
+    let request = hotspot.access_request(&code, Password::Pap(&code), tokens::mac(0xFF_FFFF)).expect("a request");
     let expected = if in_use { code::ACCESS_REJECT } else { code::ACCESS_ACCEPT };
     let begun = now();
     let server = Server::spotgate_unready(folder, &[]);

@@ -11,8 +11,8 @@ use spotgate::radius::packet::Packet;
 use spotgate::radius::secret::Secret;
 use spotgate::sandbox::hotspot::{Hotspot, Record};
 
-use crate::crowd;
 use crate::load::{SECRET, now};
+use crate::tokens;
 
 /// How long a server may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -150,7 +150,7 @@ metrics_listen = "127.0.0.1:0"
     /// Waits until accounting is answered.
     pub fn until_ready(&self) {
         let hotspot = Hotspot::new(self.auth, SECRET.as_bytes(), "front-desk");
-        let probe = Record::start("probe", crowd::mac(0xFF_FFFF), "80ffffff", crowd::wall());
+        let probe = Record::start("probe", tokens::mac(0xFF_FFFF), "80ffffff", tokens::wall());
         let probe = Record { status: StatusType::InterimUpdate, ..probe };
         let probe = hotspot.accounting_request(&probe).expect("a request");
         self.first_answer(self.accounting, &probe, code::ACCOUNTING_RESPONSE, Duration::from_millis(20));

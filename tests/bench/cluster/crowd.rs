@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotgate::clock::Clock;
 use spotgate::core::ident::Mac;
 use spotgate::radius::attribute::{self as a, StatusType, TerminateCause, code};
 use spotgate::radius::packet::Packet;
@@ -15,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::load::{self, LANES, Outcome, Parcel, SECRET};
 use crate::server::Server;
+use crate::tokens::{code, mac, wall};
 
 /// Guests of one subject, by lane: as routers do, a lane asks one daemon for all that its guests do.
 pub struct Crowd {
@@ -40,37 +39,6 @@ struct Guest {
 
 /// After how long nothing more is sent; none: once everything was.
 pub type Limit = Option<Duration>;
-
-/// The code of a token.
-pub fn code(number: usize) -> String {
-    format!("kx7q-{number:06}")
-}
-
-/// The device of a guest.
-pub fn mac(number: usize) -> Mac {
-    let [.., x, y, z] = number.to_be_bytes();
-    Mac::new([0x3C, 6, 0x30, x, y, z])
-}
-
-pub fn wall() -> Timestamp {
-    Clock::system().now().wall
-}
-
-/// Writes the file of so many tokens into a folder, as if an hour ago: one just written is read again and again, until it
-/// cannot have been written once more within its time stamp.
-pub fn store(folder: &Path, count: usize) {
-    let records = (0..count).map(|number| {
-        serde_json::json!({
-            "Id": number + 1, "BusinessId": 1, "AccessCode": code(number), "MinutesIncluded": 100_000_000,
-            "MinutesLeft": 100_000_000, "ValidFrom": null, "ValidTo": null, "UserLimit": 3, "MacAddress": null
-        })
-    });
-    let path = folder.join("tokens.json");
-    std::fs::write(&path, serde_json::Value::from_iter(records).to_string()).expect("a file");
-    let hour_ago = std::time::SystemTime::try_from(wall() - jiff::SignedDuration::from_hours(1)).expect("a time");
-    let file = std::fs::File::options().write(true).open(path).expect("a file");
-    file.set_modified(hour_ago).expect("a time");
-}
 
 fn hotspot() -> Hotspot {
     Hotspot::new(([127, 0, 0, 1], 1812).into(), SECRET.as_bytes(), "front-desk")

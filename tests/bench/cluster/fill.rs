@@ -31,7 +31,7 @@ pub fn freeradius(port: u16, database: &str, count: usize) {
         acctterminatecause, servicetype, framedprotocol, framedipaddress";
     let fill = format!(
         "INSERT INTO radacct (acctsessionid, acctuniqueid, username, acctstarttime, acctupdatetime, acctstoptime, {columns})
-         SELECT lpad(to_hex(g), 8, '0'), md5(g::text), 'kx7q-' || lpad((g % 10000)::text, 6, '0'), n.at - interval '1 minute',
+         SELECT lpad(to_hex(g), 8, '0'), md5(g::text), 'kx7q-' || lpad((g % 10000)::text, 7, '0'), n.at - interval '1 minute',
             n.at, n.at, {columns}
          FROM generate_series(1, {count}) AS g, (SELECT * FROM radacct WHERE acctstoptime IS NOT NULL LIMIT 1) AS t,
             LATERAL (SELECT now() - interval '30 days' + g * (interval '29 days' / {count}) AS at) AS n"
@@ -45,7 +45,7 @@ pub fn codes(port: u16, database: &str, count: usize) {
     let fill = format!(
         "INSERT INTO radcheck (username, attribute, op, value)
          SELECT c, 'Cleartext-Password', ':=', c
-         FROM (SELECT 'kx7q-' || lpad(g::text, 6, '0') AS c FROM generate_series(0, {count} - 1) AS g) AS codes"
+         FROM (SELECT 'kx7q-' || lpad(g::text, 7, '0') AS c FROM generate_series(0, {count} - 1) AS g) AS codes"
     );
     psql(port, database, &fill);
     settle(port, database);

@@ -52,6 +52,8 @@ mod subject;
 #[path = "../accounting/table.rs"]
 #[allow(dead_code, reason = "shared")]
 mod table;
+#[path = "../accounting/tokens.rs"]
+mod tokens;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

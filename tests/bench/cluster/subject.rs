@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::crowd::{self, Crowd};
 use crate::load::{LANES, Outcome, SECRET};
 use crate::server::{Process, Server, cpu_of, ports};
-use crate::{Sizes, cpu, fill, peers};
+use crate::{Sizes, cpu, fill, peers, tokens};
 
 /// The one PostgreSQL.
 pub struct Postgres {
@@ -100,7 +100,7 @@ impl Subject {
         let servers: Vec<Server> = (0..daemons)
             .map(|_| {
                 let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-                crowd::store(folder.path(), live + sizes.tokens);
+                tokens::store(folder.path(), live + sizes.tokens, 3);
                 let server = daemon(folder.path(), postgres.port, &database);
                 server.until_ready();
                 folders.push(folder);

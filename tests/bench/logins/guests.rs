@@ -1,18 +1,15 @@
 //! Guests of one hotspot and the logins that their router sends.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use spotgate::clock::Clock;
-use spotgate::core::ident::Mac;
 use spotgate::radius::attribute::{self as a, StatusType, TerminateCause, code};
 use spotgate::radius::packet::Packet;
 use spotgate::sandbox::hotspot::{Hotspot, Password, Record};
 
 use crate::load::{self, Class, LANES, Parcel, SECRET, now};
 use crate::server::pause;
+use crate::tokens::{self, mac, wall};
 
 /// How a guest proves who it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,39 +33,6 @@ pub struct Guests {
     names: Vec<String>,
 }
 
-/// The code of a token.
-pub fn code_of(number: usize) -> String {
-    format!("kx7q-{number:07}")
-}
-
-/// The device of a guest.
-pub fn mac(number: usize) -> Mac {
-    let [.., x, y, z] = number.to_be_bytes();
-    Mac::new([0x3C, 6, 0x30, x, y, z])
-}
-
-/// Writes the file of so many tokens into a folder, as if an hour ago: one just written is read again and again, until it
-/// cannot have been written once more within its time stamp.
-pub fn store(folder: &Path, count: usize) {
-    use std::io::Write as _;
-    let path = folder.join("tokens.json");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
-    for number in 0..count {
-        let record = serde_json::json!({
-            "Id": number + 1, "BusinessId": 1, "AccessCode": code_of(number), "MinutesIncluded": 100_000_000,
-            "MinutesLeft": 100_000_000, "ValidFrom": null, "ValidTo": null, "UserLimit": 3, "MacAddress": null
-        });
-        writeln!(file, "{}{record}", if number == 0 { '[' } else { ',' }).expect("a disk");
-    }
-    writeln!(file, "]").expect("a disk");
-    let hour_ago = std::time::SystemTime::try_from(wall() - jiff::SignedDuration::from_hours(1)).expect("a time");
-    file.into_inner().expect("a disk").set_modified(hour_ago).expect("a time");
-}
-
-pub fn wall() -> Timestamp {
-    Clock::system().now().wall
-}
-
 impl Guests {
     /// Of whom so many come back; there are so many tokens in all.
     pub fn new(way: Way, known: usize, tokens: usize) -> Self {
@@ -77,7 +41,7 @@ impl Guests {
     }
 
     fn request(&self, guest: usize) -> Vec<u8> {
-        let (code, mac) = (code_of(guest), mac(guest));
+        let (code, mac) = (tokens::code(guest), mac(guest));
         let request = match self.way {
             Way::Pap => self.hotspot.access_request(&code, Password::Pap(&code), mac),
             Way::Chap => self.hotspot.access_request(&code, Password::Chap(&code), mac),
@@ -107,7 +71,7 @@ impl Guests {
             let parcels = deal(classes.len(), LANES, |session| {
                 let (lane, number, class) = &classes[session];
                 let guest = lane + number * lanes;
-                let code = code_of(guest);
+                let code = tokens::code(guest);
                 let start = Record::start(&code, mac(guest), &self.names[guest], at);
                 let cause = (status == StatusType::Stop).then_some(TerminateCause::USER_REQUEST);
                 let record =

@@ -33,7 +33,6 @@
 
 mod floors;
 mod guests;
-use guests as crowd;
 #[path = "../accounting/load.rs"]
 #[allow(dead_code, reason = "shared")]
 mod load;
@@ -49,6 +48,8 @@ mod server;
 #[path = "../accounting/table.rs"]
 #[allow(dead_code, reason = "shared")]
 mod table;
+#[path = "../accounting/tokens.rs"]
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::guests::code_of;
 pub use crate::of_accounting::missing;
 use crate::of_accounting::{self, Login, TUNED};
 use crate::server::Server;
+use crate::tokens::code;
 
 /// A server and what goes when it does.
 pub struct Peer {
@@ -46,7 +46,7 @@ pub fn null(on: &Path) -> Peer {
 pub fn files(on: &Path, guests: usize) -> Peer {
     let mut users = String::new();
     for guest in 0..guests {
-        let code = code_of(guest);
+        let code = code(guest);
         let _ = writeln!(users, "{code} Cleartext-Password := \"{code}\"\n\tSession-Timeout := 3600");
     }
     let modules = "files {\nfilename = ${localstatedir}/users\n}";

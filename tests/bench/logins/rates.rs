@@ -7,11 +7,11 @@ use spotgate::radius::attribute::code;
 use tempfile::TempDir;
 
 use crate::floors::Floor;
-use crate::guests::{self, Guests, Way};
+use crate::guests::{Guests, Way};
 use crate::load::{Class, Outcome};
 use crate::peers::{self, Peer};
 use crate::server::Server;
-use crate::{Sizes, load, table};
+use crate::{Sizes, load, table, tokens};
 
 /// What is asked of a subject.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Subject {
     pub async fn spotgate(name: &str, sizes: &Sizes, way: Way, logins: Logins) -> Self {
         let unused = if logins == Logins::First { sizes.unused } else { 0 };
         let folder = tempfile::tempdir_in(&sizes.folder).expect("a folder");
-        guests::store(folder.path(), sizes.guests + unused);
+        tokens::store(folder.path(), sizes.guests + unused, 3);
         let server = Server::spotgate(folder.path());
         let mut guests = Guests::new(way, sizes.guests, sizes.guests + unused);
         guests.until_known(server.auth);

@@ -16,8 +16,32 @@ pub(super) fn compares(chain: &Chain, daemon: usize) {
     }
 }
 
+impl Chain {
+    /// What the router says of a session of the first device that it calls 80000001: by our name for it, or without.
+    fn says(
+        &self,
+        daemon: usize,
+        token: &AccessToken,
+        ours: Option<SessionId>,
+        news: News,
+        seconds: u64,
+        now: i64,
+    ) -> Written {
+        let login = Login { nas_session: Some("80000001"), ..self.login(1) };
+        let question = Question { login: &login, nas: &self.nas, policy: &self.policy };
+        let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
+        let progress = Progress { session: ours.map(|id| (id, token.id)), news, report, unmeasured: false };
+        if let Some(reported) = self.daemons[daemon].report(token.id, &question, &progress, at(now)) {
+            return reported.written;
+        }
+        let began = Seconds(seconds).before(report.at);
+        let session = question.session(ours.unwrap_or_else(|| id(now, 71).met()), token, began);
+        self.daemons[daemon].find(token, &question, session, &progress, at(now)).written
+    }
+}
+
 /// What silence makes of a session while the database is away holds here alone; of an account that the database does not have
-/// yet it is handed on all the same, and the ended session with it is kept nowhere.
+/// Yet it is handed on all the same, and the ended session with it is kept nowhere.
 #[tokio::test]
 async fn what_silence_ended_here_of_a_new_account_is_looked_at_anew() {
     let mut chain = Chain::new();
@@ -154,29 +178,17 @@ fn a_stop_that_is_acknowledged_counts() {
 async fn a_session_of_our_own_name_is_not_taken_for_an_older_one_of_the_same_routers_name() {
     let mut chain = Chain::new();
     let token = limited(1, 1);
-    let said = |chain: &Chain, daemon: usize, id: SessionId, news: News, seconds: u64, now: i64| -> Written {
-        let login = Login { nas_session: Some("80000001"), ..chain.login(1) };
-        let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
-        let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
-        let progress = Progress { session: Some((id, token.id)), news, report, unmeasured: false };
-        if let Some(reported) = chain.daemons[daemon].report(token.id, &question, &progress, at(now)) {
-            return reported.written;
-        }
-        let began = Seconds(seconds).before(report.at);
-        let session = question.session(id, &token, began);
-        chain.daemons[daemon].find(&token, &question, session, &progress, at(now)).written
-    };
     let _ = chain.admit(1, &token, 1, 0);
     chain.exchange(1);
     let first = chain.live(1)[0];
-    let _ = said(&chain, 1, first, News::Stop, 600, 601);
+    let _ = chain.says(1, &token, Some(first), News::Stop, 600, 601);
     chain.settle();
     assert_eq!(chain.database.account(1).usage.0, 600);
     // Its router begins anew, and counts its sessions from 1 again. A third daemon, whose outbox comes later, lets the device in.
-    let second = id(1000, 99);
+    let second = id(1000, 99).let_in();
     chain.begins_alone(0).await;
-    said(&chain, 0, second, News::Interim, 300, 1300).settled().await.unwrap();
-    said(&chain, 0, second, News::Stop, 500, 1500).settled().await.unwrap();
+    chain.says(0, &token, Some(second), News::Interim, 300, 1300).settled().await.unwrap();
+    chain.says(0, &token, Some(second), News::Stop, 500, 1500).settled().await.unwrap();
     chain.daemons[0].join();
     compares(&chain, 0);
     chain.settle();
@@ -184,7 +196,7 @@ async fn a_session_of_our_own_name_is_not_taken_for_an_older_one_of_the_same_rou
 }
 
 /// The database is away for all; a router that echoes no Class logs a guest in at one daemon and reports to another, whose clock is
-/// two seconds behind (as far as is not corrected). Its session counts once.
+/// Two seconds behind (as far as is not corrected). Its session counts once.
 #[tokio::test]
 async fn a_session_that_two_daemons_know_by_its_routers_name_counts_once() {
     let mut wrong = Vec::new();
@@ -193,18 +205,6 @@ async fn a_session_that_two_daemons_know_by_its_routers_name_counts_once() {
         chain.begins(0);
         chain.begins(1);
         let token = limited(1, 2);
-        let nameless = |chain: &Chain, daemon: usize, news: News, seconds: u64, now: i64| -> Written {
-            let login = Login { nas_session: Some("80000001"), ..chain.login(1) };
-            let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
-            let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
-            let progress = Progress { session: None, news, report, unmeasured: false };
-            if let Some(reported) = chain.daemons[daemon].report(token.id, &question, &progress, at(now)) {
-                return reported.written;
-            }
-            let began = Seconds(seconds).before(report.at);
-            let session = question.session(id(now, 71), &token, began);
-            chain.daemons[daemon].find(&token, &question, session, &progress, at(now)).written
-        };
         for daemon in [0, 1] {
             chain.daemons[daemon].part("gone", &chain.policy).await;
         }
@@ -213,15 +213,15 @@ async fn a_session_that_two_daemons_know_by_its_routers_name_counts_once() {
         let (decision, written) = chain.daemons[1].admit(&token, &question, id(10, 2), at(10), &mut ());
         assert!(matches!(decision, Decision::Allow(_)));
         written.settled().await.unwrap();
-        nameless(&chain, 0, News::Start, 0, 11 - skew).settled().await.unwrap();
-        nameless(&chain, 0, News::Interim, 1500, 1511 - skew).settled().await.unwrap();
+        chain.says(0, &token, None, News::Start, 0, 11 - skew).settled().await.unwrap();
+        chain.says(0, &token, None, News::Interim, 1500, 1511 - skew).settled().await.unwrap();
         for daemon in [first, 1 - first] {
             chain.daemons[daemon].join();
             compares(&chain, daemon);
             chain.settle();
         }
         for (news, seconds) in [(News::Interim, 1800), (News::Stop, 2000)] {
-            let _ = nameless(&chain, 0, news, seconds, i64::try_from(seconds).unwrap() + 11 - skew);
+            let _ = chain.says(0, &token, None, news, seconds, i64::try_from(seconds).unwrap() + 11 - skew);
             chain.settle();
         }
         let account = chain.database.account(1);
@@ -233,7 +233,7 @@ async fn a_session_that_two_daemons_know_by_its_routers_name_counts_once() {
 }
 
 /// Within one deed a session may end (its device was let in again later) and go on (nobody is there any more): then it is live,
-/// and is not kept as ended as well.
+/// And is not kept as ended as well.
 #[tokio::test]
 async fn a_session_that_goes_on_is_not_kept_as_ended_too() {
     let mut chain = Chain::new();
@@ -330,10 +330,10 @@ fn what_this_release_cannot_read_stays_in_the_outbox_for_one_that_can() {
     }
 }
 
-/// as `what_was_acknowledged_counts_though_its_account_has_forgotten_the_session`, and another session of the account ends
-/// by what was kept before.
+/// As `what_was_acknowledged_counts_though_its_account_has_forgotten_the_session`, and another session of the account ends
+/// By what was kept before.
 #[tokio::test]
-async fn recalled_is_pushed_out_before_its_news_is_taken() {
+async fn a_recalled_session_is_not_pushed_out_before_its_news() {
     let mut chain = Chain::new();
     chain.begins(0);
     let token = limited(1, 1000);
@@ -366,9 +366,9 @@ async fn recalled_is_pushed_out_before_its_news_is_taken() {
     assert_eq!(chain.database.account(1).usage.0, 520 + 3200 + 3500);
 }
 
-/// a device that comes and goes: two of its sessions are reported to the daemon that is apart, and ten others elsewhere.
+/// A device that comes and goes: two of its sessions are reported to the daemon that is apart, and ten others elsewhere.
 #[tokio::test]
-async fn recalled_is_pushed_out_by_its_own_device() {
+async fn a_recalled_session_is_not_pushed_out_by_others_of_its_device() {
     let mut chain = Chain::new();
     chain.begins(0);
     let token = limited(1, 2);
@@ -400,10 +400,10 @@ async fn recalled_is_pushed_out_by_its_own_device() {
     assert_eq!(chain.database.account(1).usage.0, 9 + 900 + 100);
 }
 
-/// what an outbox refused makes a daemon forget the account while the answer of the database is awaited; should it go again
-/// then, the daemon decides alone on an empty account.
+/// What an outbox refused makes a daemon forget the account while the answer of the database is awaited; should it go again
+/// Then, the daemon decides alone on an empty account.
 #[tokio::test]
-async fn forgets_who_is_in_when_the_database_goes_again() {
+async fn who_is_in_is_not_forgotten_when_the_database_goes_again() {
     let mut chain = Chain::new();
     chain.begins(0);
     let token = limited(1, 1);
@@ -426,7 +426,7 @@ async fn forgets_who_is_in_when_the_database_goes_again() {
     assert!(matches!(decision, Decision::Deny(_)), "the only place is taken");
 }
 
-/// a disk that fails for hours fills no outbox.
+/// A disk that fails for hours fills no outbox.
 #[tokio::test]
 async fn an_outbox_that_cannot_be_written_is_not_full() {
     let mut chain = Chain::new();
@@ -452,9 +452,9 @@ async fn an_outbox_that_cannot_be_written_is_not_full() {
     assert!(outcome.is_ok(), "{count} records are in the file: {outcome:?}");
 }
 
-/// the same without any trouble of the disk: one guest of the token reports, another is silent.
+/// The same without any trouble of the disk: one guest of the token reports, another is silent.
 #[tokio::test]
-async fn forgets_who_is_in_after_silence_when_the_database_goes_again() {
+async fn who_is_in_is_not_forgotten_after_silence_when_the_database_goes_again() {
     let mut chain = Chain::new();
     chain.begins(0);
     let token = AccessToken { minutes_left: Some(60), minutes_included: Some(60), ..limited(1, 2) };
@@ -490,7 +490,7 @@ fn id_of(chain: &Chain, device: u8) -> SessionId {
     chain.sessions(0, 1).iter().find(|session| session.device == Some(mac(device))).unwrap().id
 }
 
-/// a router's restart is not acknowledged by a daemon whose outbox is full: it closes nothing.
+/// A router's restart is not acknowledged by a daemon whose outbox is full: it closes nothing.
 #[tokio::test]
 async fn a_restart_that_a_full_outbox_does_not_take_is_not_acknowledged() {
     let mut chain = Chain::new();
@@ -512,7 +512,7 @@ async fn a_restart_that_a_full_outbox_does_not_take_is_not_acknowledged() {
     assert!(outcome.is_err() || live == 0, "{closed} closed, acknowledged, and {live} live");
 }
 
-/// a router without Class and without Acct-Delay-Time says the Stop of a short session again, to another daemon; both are apart.
+/// A router without Class and without Acct-Delay-Time says the Stop of a short session again, to another daemon; both are apart.
 #[tokio::test]
 async fn a_stop_said_again_elsewhere_counts_once() {
     let mut chain = Chain::new();
@@ -526,17 +526,7 @@ async fn a_stop_said_again_elsewhere_counts_once() {
     let (_, written) = chain.daemons[0].admit(&token, &question, id(10, 2).let_in(), at(10), &mut ());
     written.settled().await.unwrap();
     for (daemon, now) in [(0, 40), (1, 71)] {
-        let report = Report { at: at(now), seconds: Seconds(30), input_octets: 0, output_octets: 0 };
-        let progress = Progress { session: None, news: News::Stop, report, unmeasured: false };
-        let written = match chain.daemons[daemon].report(token.id, &question, &progress, at(now)) {
-            Some(reported) => reported.written,
-            None => {
-                let began = Seconds(30).before(report.at);
-                let session = question.session(id(now, 71).met(), &token, began);
-                chain.daemons[daemon].find(&token, &question, session, &progress, at(now)).written
-            }
-        };
-        written.settled().await.unwrap();
+        chain.says(daemon, &token, None, News::Stop, 30, now).settled().await.unwrap();
     }
     for daemon in [0, 1] {
         chain.daemons[daemon].join();
@@ -546,9 +536,9 @@ async fn a_stop_said_again_elsewhere_counts_once() {
     assert_eq!(chain.database.account(1).usage.0, 30);
 }
 
-/// while a daemon asks how an account stands since late news of an ended session came, a Stop of another of its sessions comes.
+/// While a daemon asks how an account stands since late news of an ended session came, a Stop of another of its sessions comes.
 #[test]
-fn a_stop_that_comes_while_late_news_is_asked_for() {
+fn a_session_is_known_while_late_news_of_another_is_asked_for() {
     let mut chain = Chain::new();
     let token = limited(1, 4);
     let _ = chain.admit(1, &token, 1, 0);
