@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -124,6 +124,8 @@ pub struct Cluster {
     joined: Notify,
     /// Everything is to be compared.
     missed: Notify,
+    /// There is something new of a source, or another daemon to ask it.
+    of_sources: watch::Sender<()>,
     /// The daemon is done.
     pub ended: CancellationToken,
 }
@@ -157,6 +159,7 @@ impl Cluster {
             clock: clock.clone(),
             joined: Notify::new(),
             missed: Notify::new(),
+            of_sources: watch::Sender::new(()),
             ended: CancellationToken::new(),
         };
         let (runtime, looked_in) = (tokio::runtime::Handle::current(), cluster.database.clone());
@@ -203,7 +206,7 @@ impl Cluster {
     /// What its daemons share of a source.
     #[must_use]
     pub fn commons(&self) -> Commons {
-        Commons::new(self.database.clone(), Arc::clone(&self.ledger))
+        Commons::new(self.database.clone(), Arc::clone(&self.ledger), self.of_sources.subscribe())
     }
 
     async fn prepare(&self) -> Result<(), database::Error> {
@@ -402,6 +405,7 @@ impl Cluster {
                 Ok(Some(mut lease)) => {
                     tracing::info!("this daemon writes minutes upstream for all");
                     self.ledger.lead(true);
+                    self.of_sources.send_replace(());
                     tokio::select! {
                         () = lease.lost() => {}
                         () = self.forget(&live) => {}
@@ -494,7 +498,14 @@ impl Cluster {
     async fn take_in(&self, heard: Heard, live: &Current) -> Result<(), database::Error> {
         let (news, is_all) = match heard {
             Heard::Accounts(news) => (news, false),
-            Heard::All => (self.compare().await?, true),
+            Heard::Tokens => {
+                self.of_sources.send_replace(());
+                return Ok(());
+            }
+            Heard::All => {
+                self.of_sources.send_replace(());
+                (self.compare().await?, true)
+            }
         };
         for (token, _) in news.iter().filter(|(_, version)| *version == 0) {
             self.ledger.gone(*token, None);

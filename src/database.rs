@@ -202,6 +202,7 @@ impl Database {
         let versions: Vec<i64> = changes.iter().map(|change| number(change.version)).collect();
         let becomes: Vec<i64> = changes.iter().map(|change| number(change.becomes)).collect();
         let states: Vec<&str> = changes.iter().map(|change| text(&change.state)).collect();
+        let due: Vec<bool> = changes.iter().map(|change| change.is_due).collect();
         let closed = || changes.iter().flat_map(|change| &change.closed);
         let names: Vec<&str> = closed().map(|closed| closed.session.as_str()).collect();
         let of: Vec<i64> = closed().map(|closed| closed.token).collect();
@@ -214,7 +215,7 @@ impl Database {
             .on(async |mut connection| {
                 let client = connection.client()?;
                 let swap = client
-                    .prepare_cached("SELECT * FROM spotgate_swap_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+                    .prepare_cached("SELECT * FROM spotgate_swap_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
                     .await?;
                 let rows = client
                     .query(
@@ -224,6 +225,7 @@ impl Database {
                             &versions,
                             &becomes,
                             &states,
+                            &due,
                             &names,
                             &of,
                             &at,
@@ -246,9 +248,10 @@ impl Database {
                 version: version.unsigned_abs(),
                 state: state.into_bytes(),
             });
-            stale.insert(token, stands);
+            let swapped = if version == Some(0) { Swapped::Held } else { Swapped::Stale(stands) };
+            stale.insert(token, swapped);
         }
-        Ok(changes.iter().map(|change| stale.remove(&change.token.0).map_or(Swapped::Done, Swapped::Stale)).collect())
+        Ok(changes.iter().map(|change| stale.remove(&change.token.0).unwrap_or(Swapped::Done)).collect())
     }
 
     /// These accounts, as far as there are such.
@@ -351,7 +354,7 @@ impl Database {
         self.query(keep, &[&names, &of, &at, &payloads]).await.map(drop)
     }
 
-    /// Puts down tokens of a source, in JSON; none: it is gone there. One daemon does so at a time.
+    /// Puts down tokens of a source, in JSON, and tells all daemons; none: it is gone there. One daemon does so at a time.
     ///
     /// # Errors
     ///
@@ -359,8 +362,10 @@ impl Database {
     pub async fn publish(&self, source: &str, tokens: &[(i64, Option<String>)]) -> Result<(), Error> {
         let ids: Vec<i64> = tokens.iter().map(|(id, _)| *id).collect();
         let records: Vec<Option<&str>> = tokens.iter().map(|(_, record)| record.as_deref()).collect();
-        let put = "INSERT INTO spotgate_token AS t (source, id, sequence, record)
-            SELECT $1, g.id, nextval('spotgate_token_sequence'), g.record::json FROM unnest($2::bigint[], $3::text[]) AS g (id, record)
+        let put = "WITH told AS (SELECT pg_notify('spotgate_token', ''))
+            INSERT INTO spotgate_token AS t (source, id, sequence, record)
+            SELECT $1, g.id, nextval('spotgate_token_sequence'), g.record::json
+            FROM unnest($2::bigint[], $3::text[]) AS g (id, record), told
             ON CONFLICT (source, id) DO UPDATE SET sequence = excluded.sequence, record = excluded.record";
         self.query(put, &[&source, &ids, &records]).await.map(drop)
     }
@@ -381,7 +386,8 @@ impl Database {
         rows.iter().map(read).collect()
     }
 
-    /// Notes how far a location was seen, and when it was compared, in milliseconds since 1970; none: as before.
+    /// Notes how far a location was seen, and when it was compared, in milliseconds since 1970, and tells all daemons; none: as
+    /// before.
     ///
     /// # Errors
     ///
@@ -393,7 +399,8 @@ impl Database {
         seen_to: Option<i64>,
         compared: Option<i64>,
     ) -> Result<(), Error> {
-        let note = "INSERT INTO spotgate_location AS l (source, business, seen_to, compared) VALUES ($1, $2, $3, $4)
+        let note = "WITH told AS (SELECT pg_notify('spotgate_token', ''))
+            INSERT INTO spotgate_location AS l (source, business, seen_to, compared) SELECT $1, $2, $3, $4 FROM told
             ON CONFLICT (source, business) DO UPDATE
             SET seen_to = coalesce(excluded.seen_to, l.seen_to), compared = coalesce(excluded.compared, l.compared)";
         self.query(note, &[&source, &business, &seen_to, &compared]).await.map(drop)
@@ -532,7 +539,7 @@ impl Database {
         tokio::spawn(async move {
             while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notification(notification) = message {
-                    told.tell(notification.payload());
+                    told.tell(notification.channel(), notification.payload());
                 }
             }
             told.end();

@@ -235,7 +235,11 @@ impl Mirror {
         loop {
             if let Err(pause) = self.asks().await {
                 // Whoever hints here waits for the daemon that asks.
-                self.clock.sleep(pause).await;
+                let clock = self.clock.clone();
+                tokio::select! {
+                    () = clock.sleep(pause) => {}
+                    () = self.has_news() => {}
+                }
                 continue;
             }
             let outcome = self.step().await;

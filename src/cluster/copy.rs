@@ -128,6 +128,7 @@ pub async fn into_database(
                 version: 0,
                 becomes: 1,
                 state: row.state,
+                is_due: false,
                 doubted: Vec::new(),
                 closed: Vec::new(),
                 reopened: Vec::new(),

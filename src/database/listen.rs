@@ -15,13 +15,18 @@ use crate::core::ident::TokenId;
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Said once more it changes nothing: so that connection is asked whether it is there, and is told from others at the server.
-const LISTEN: &str = "LISTEN spotgate_account";
+const LISTEN: &str = "LISTEN spotgate_account; LISTEN spotgate_token";
+
+/// Where it is told that something was put down of a source.
+const OF_TOKENS: &str = "spotgate_token";
 
 /// What others changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// These accounts, which now stand at these versions or later ones; 0: it was forgotten.
     Accounts(Vec<(TokenId, u64)>),
+    /// Tokens, or how far they were seen.
+    Tokens,
     /// Perhaps all of them: nobody listened for a while.
     All,
 }
@@ -36,6 +41,8 @@ pub(super) struct News {
 #[derive(Debug, Default)]
 struct Told {
     accounts: HashMap<TokenId, Word>,
+    /// Something of a source.
+    are_tokens: bool,
     /// Something that cannot be read: everything is to be compared.
     is_unreadable: bool,
     /// The connection is gone.
@@ -57,9 +64,10 @@ impl News {
     }
 
     /// Takes in what a notification says.
-    pub(super) fn tell(&self, payload: &str) {
+    pub(super) fn tell(&self, channel: &str, payload: &str) {
         let mut told = self.told();
         match read(payload) {
+            _ if channel == OF_TOKENS => told.are_tokens = true,
             Some(news) => {
                 for (token, version) in news {
                     let word = told.accounts.entry(token).or_default();
@@ -85,7 +93,12 @@ impl News {
         let accounts = mem::take(&mut told.accounts);
         if mem::take(&mut told.is_unreadable) {
             // Whatever waits is in it.
+            told.are_tokens = false;
             return Ok(Some(Heard::All));
+        }
+        if mem::take(&mut told.are_tokens) {
+            told.accounts = accounts;
+            return Ok(Some(Heard::Tokens));
         }
         if accounts.is_empty() {
             let gone = || Error::Away("the connection that listens is gone".to_owned());

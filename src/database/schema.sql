@@ -36,10 +36,11 @@ CREATE TABLE spotgate_location (
 );
 
 -- Takes the changes whose accounts still stand at the version they build on, and gives the others as they stand (no version: it is
--- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. Each statement
--- here sees what others have committed before it.
+-- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. What is only due is
+-- due everywhere: where another is at the same account it is left to that, and not waited for (version 0). Each statement here sees
+-- what others have committed before it.
 CREATE FUNCTION spotgate_swap_1(
-    tokens bigint[], versions bigint[], become bigint[], states text[],
+    tokens bigint[], versions bigint[], become bigint[], states text[], due boolean[],
     closed text[], closed_of bigint[], closed_at bigint[], closed_payloads text[],
     reopened text[], reopened_of bigint[]
 ) RETURNS TABLE (token bigint, version bigint, state text)
@@ -47,9 +48,21 @@ LANGUAGE plpgsql AS $$
 DECLARE
     done bigint[];
     news text[];
+    only_due bigint[] := '{}';
+    held bigint[] := '{}';
 BEGIN
-    PERFORM 1 FROM spotgate_account a WHERE a.token = ANY (tokens) ORDER BY a.token FOR UPDATE;
-    WITH given AS (SELECT * FROM unnest(tokens, versions, become, states) AS g (token, version, becomes, state)),
+    IF true = ANY (due) THEN
+        only_due := ARRAY(SELECT g.token FROM unnest(tokens, due) AS g (token, is_due) WHERE g.is_due);
+    END IF;
+    PERFORM 1 FROM spotgate_account a WHERE a.token = ANY (tokens) AND a.token <> ALL (only_due) ORDER BY a.token FOR UPDATE;
+    IF only_due <> '{}' THEN
+        WITH claimed AS (SELECT a.token FROM spotgate_account a WHERE a.token = ANY (only_due) FOR UPDATE SKIP LOCKED)
+        SELECT coalesce(array_agg(a.token), '{}') INTO held
+        FROM spotgate_account a WHERE a.token = ANY (only_due) AND a.token NOT IN (SELECT c.token FROM claimed c);
+    END IF;
+    WITH given AS (
+        SELECT * FROM unnest(tokens, versions, become, states) AS g (token, version, becomes, state) WHERE g.token <> ALL (held)
+    ),
     changed AS (
         UPDATE spotgate_account a SET version = g.becomes, state = g.state::json
         FROM given g WHERE a.token = g.token AND a.version = g.version RETURNING a.token, a.version
@@ -72,7 +85,7 @@ BEGIN
     FOR i IN 0 .. (coalesce(array_length(news, 1), 0) - 1) / 150 LOOP
         PERFORM pg_notify('spotgate_account', array_to_string(news[i * 150 + 1 : i * 150 + 150], ','));
     END LOOP;
-    RETURN QUERY SELECT g.token, a.version, a.state::text
+    RETURN QUERY SELECT g.token, CASE WHEN g.token = ANY (held) THEN 0 ELSE a.version END, a.state::text
     FROM unnest(tokens) AS g (token) LEFT JOIN spotgate_account a ON a.token = g.token
     WHERE g.token <> ALL (done);
 END $$;

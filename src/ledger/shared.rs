@@ -68,6 +68,8 @@ pub struct Change {
     pub becomes: u64,
     /// As [`Row::state`].
     pub state: Vec<u8>,
+    /// It is only what the clock says, which every daemon does: if another is at the account, it is left to that one.
+    pub is_due: bool,
     /// Sessions that may have ended, and that their account may have forgotten: those that it lets in though they may have been
     /// before, since they were kept, or became known by a report; and those of which what was kept speaks, and that the account does
     /// not know. If they did, it must not be taken: [`Ledger::are_over`].
@@ -85,6 +87,8 @@ pub enum Swapped {
     Done,
     /// Another daemon was faster: the account as it stands now; none: it was forgotten.
     Stale(Option<Row>),
+    /// What is due was not waited for: another daemon is at the account, as will be heard.
+    Held,
     /// The database does not take it, and will not.
     Refused,
 }
@@ -339,6 +343,7 @@ impl Ledger {
                 version: busy.version,
                 becomes: *becomes,
                 state: Vec::new(),
+                is_due: busy.pending.iter().take(*deeds).all(|deed| deed.rests == Rests::Time),
                 doubted: Vec::new(),
                 closed: Vec::new(),
                 reopened: Vec::new(),
@@ -372,6 +377,7 @@ impl Ledger {
                 Ok((version, fresh)) => self.rebase(&mut shard, token, busy, version, fresh, policy),
                 Err(()) => is_stuck = true,
             },
+            Swapped::Held => busy.gives_way(),
             Swapped::Refused => is_stuck = true,
         }
         if is_stuck {

@@ -65,7 +65,7 @@ pub trait Teller: Send + Sync + 'static {
 impl Ledger {
     /// Does what is due at `now`, and gives the routers to be told. A session for which there is no `room` is put off for a
     /// second; nothing else waits for it. Where accounts are shared, every daemon does what is due: all but one find out that
-    /// another was faster.
+    /// another is at it, or was faster.
     pub fn due(&self, policy: &Policy, now: Timestamp, room: &mut impl FnMut(&Session) -> Room) -> Vec<Tell> {
         let mut tells = Vec::new();
         for mut shard in self.shards.each() {

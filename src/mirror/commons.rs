@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{Kept, Mirror, put_back};
 use crate::core::ident::{BusinessId, Code, Mac, TokenId};
@@ -14,8 +15,11 @@ use crate::database::{self, Database, Published};
 use crate::ledger::Ledger;
 use crate::source::Version;
 
-/// How often it is looked for what another daemon found, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked for what another daemon found, where nothing is heard of it.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How soon it is looked again where that failed.
+const TRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Tokens taken over at once.
 const AT_ONCE: usize = 1000;
@@ -25,6 +29,8 @@ const AT_ONCE: usize = 1000;
 pub struct Commons {
     database: Database,
     ledger: Arc<Ledger>,
+    /// Another daemon found something, or which of them asks has changed.
+    news: watch::Receiver<()>,
     /// Whose tokens these are.
     source: String,
     /// How much of what was put down is known here.
@@ -36,10 +42,10 @@ pub struct Commons {
 }
 
 impl Commons {
-    /// What is shared by those who ask the same source for the same.
+    /// What is shared by those who ask the same source for the same; there is `news` when it changes, or who asks.
     #[must_use]
-    pub fn new(database: Database, ledger: Arc<Ledger>) -> Self {
-        Self { database, ledger, source: String::new(), known: 0, compared: HashMap::new(), asks: false }
+    pub fn new(database: Database, ledger: Arc<Ledger>, news: watch::Receiver<()>) -> Self {
+        Self { database, ledger, news, source: String::new(), known: 0, compared: HashMap::new(), asks: false }
     }
 
     pub(super) fn of(self, source: &str) -> Self {
@@ -73,12 +79,13 @@ impl Mirror {
     /// Whether it is for this daemon to ask. Where another does, what that found is taken over; then there is nothing to do for so
     /// long.
     pub(super) async fn asks(&mut self) -> Result<(), Duration> {
-        let Some(commons) = &self.commons else { return Ok(()) };
+        let Some(commons) = &mut self.commons else { return Ok(()) };
         let (leads, asked) = (commons.ledger.leads(), commons.asks);
         // Without the database, whoever asked last goes on.
         if asked && (leads || commons.ledger.is_away()) {
             return Ok(());
         }
+        commons.news.mark_unchanged();
         let outcome = self.follow().await;
         if let Some(commons) = &mut self.commons {
             // Who begins to ask knows what was found before.
@@ -89,8 +96,19 @@ impl Mirror {
             Ok(()) => Err(LOOK_EVERY.min(self.nexudus.config.mirror_interval)),
             Err(error) => {
                 tracing::debug!(%error, "what another daemon found cannot be taken over");
-                Err(LOOK_EVERY)
+                Err(TRY_EVERY)
             }
+        }
+    }
+
+    /// Resolves when another daemon found something, or another one is to ask.
+    pub(super) async fn has_news(&mut self) {
+        let is_there = match &mut self.commons {
+            Some(commons) => commons.news.changed().await.is_ok(),
+            None => false,
+        };
+        if !is_there {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -22,6 +22,7 @@ fn change(token: i64, version: u64, what: &str) -> Change {
         version,
         becomes: version + 1,
         state,
+        is_due: false,
         doubted: Vec::new(),
         closed: Vec::new(),
         reopened: Vec::new(),
@@ -138,13 +139,33 @@ async fn of_three_that_change_an_account_one_does_and_nobody_waits_for_ever() {
                         assert_eq!((row.token, row.version), (change.token, change.version + 1));
                         assert_ne!(row.state, change.state);
                     }
-                    Swapped::Stale(None) | Swapped::Refused => panic!("it is there, and can be read"),
+                    Swapped::Stale(None) | Swapped::Held | Swapped::Refused => panic!("it is there, and can be read"),
                 }
             }
         }
         assert_eq!(won.len(), known.len());
         known.iter_mut().for_each(|version| *version += 1);
     }
+}
+
+#[tokio::test]
+async fn what_is_due_waits_for_nobody_who_is_at_the_account() {
+    let server = Postgres::start();
+    let database = server.database();
+    database.migrate().await.unwrap();
+    let all: Vec<Change> = (1..=4).map(|token| change(token, 0, "a")).collect();
+    database.swap(&all).await.unwrap();
+    let (mut other, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let at_it = other.transaction().await.unwrap();
+    at_it.execute("SELECT FROM spotgate_account WHERE token IN (2, 4) FOR UPDATE", &[]).await.unwrap();
+    let due = |token, version| Change { is_due: true, ..change(token, version, "due") };
+    let stale = Swapped::Stale(Some(row(3, 1, "a")));
+    let swapped = database.swap(&[change(1, 1, "b"), due(2, 1), due(3, 7), due(9, 4)]).await.unwrap();
+    assert_eq!(swapped, [Swapped::Done, Swapped::Held, stale, Swapped::Stale(None)]);
+    assert!(database.swap(&[change(4, 1, "b")]).await.unwrap_err().is_away(), "what somebody did is waited for");
+    at_it.rollback().await.unwrap();
+    assert_eq!(database.swap(&[due(2, 1), due(1, 2)]).await.unwrap(), [Swapped::Done, Swapped::Done]);
 }
 
 #[tokio::test]
@@ -164,6 +185,10 @@ async fn others_hear_of_changes() {
     }
     // Those of one moment come in any order.
     assert!(heard.iter().all(|(_, version)| *version == 1) && heard.contains(&(TokenId(1), 1)));
+    database.publish("nexudus", &[(1, Some("{}".to_owned())), (2, None)]).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::Tokens);
+    database.see("nexudus", 0, Some(1), None).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::Tokens);
     server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
     assert!(listener.next().await.unwrap_err().is_away());
 }

@@ -22,7 +22,8 @@ pub(super) struct Busy {
     /// What became of that is not known yet. If not so, it never will be: the same is handed on once more.
     pub(super) is_awaited: bool,
     pub(super) is_queued: bool,
-    /// The database does not take what is left: it is tried again with what happens next, and now and then.
+    /// The database does not take what is left, or another daemon is at the account: it is tried again with what happens next, and
+    /// now and then.
     pub(super) is_refused: bool,
     /// Sessions of it that have ended, which it may have forgotten though there is news of them.
     pub(super) recalled: Vec<Ended>,
@@ -129,6 +130,19 @@ impl Busy {
             mem::take(&mut self.pending).into_iter().partition(|deed| deed.is_kept);
         self.pending = kept;
         waited_for.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Unreadable)));
+    }
+
+    /// Another daemon is at the account, perhaps at the same: how it stands then is heard, or asked for now and then.
+    pub(super) fn gives_way(&mut self) {
+        let deeds = self.handed_on.as_ref().map_or(0, |handed_on| handed_on.deeds);
+        for deed in self.pending.drain(..deeds.min(self.pending.len())) {
+            deed.becomes(Err(Unwritten::Raced));
+        }
+        self.unlearn();
+        if self.pending.is_empty() {
+            self.pending.push_back(Deed::nothing(None));
+            self.is_refused = true;
+        }
     }
 
     /// Whether the account stands as it does by what was handed on last: its answer was lost.

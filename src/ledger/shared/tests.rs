@@ -382,6 +382,41 @@ fn a_router_is_told_by_one_daemon_and_by_another_once_that_one_is_gone() {
 }
 
 #[test]
+fn what_is_due_is_left_to_the_daemon_that_is_at_it() {
+    for is_done_by_that_one in [true, false] {
+        let mut chain = Chain::new();
+        let _ = chain.admit(0, &limited(1, 1), 1, 0);
+        chain.settle();
+        let session = chain.sessions(0, 1)[0].id;
+        let _ = chain.daemons[0].order(session, crate::core::ending::Cause::Operator, &chain.policy, at(10)).unwrap();
+        chain.settle();
+        let [one, other] =
+            [0, 1].map(|daemon: usize| chain.daemons[daemon].due(&chain.policy, at(10), &mut |_| Room::Free).remove(0));
+        let [claim, held] = [0, 1].map(|daemon: usize| chain.taken(daemon, 9).remove(0));
+        assert!(held.is_due);
+        chain.daemons[1].swapped(TokenId(1), Swapped::Held, &chain.policy);
+        assert!(matches!(outcome(other.claimed), Some(Err(Unwritten::Raced))), "it tells nobody");
+        assert!(chain.taken(1, 9).is_empty(), "it asks for nothing while the other is at it");
+        if is_done_by_that_one {
+            let swapped = chain.database.swap(claim);
+            chain.daemons[0].swapped(TokenId(1), swapped, &chain.policy);
+            assert!(counts(one.claimed));
+            chain.hear(1);
+        } else {
+            // Which will not be heard.
+            chain.daemons[0] = Ledger::shared();
+            chain.daemons[1].try_refused();
+            chain.exchange(1);
+            assert_eq!(chain.daemons[1].due(&chain.policy, at(10), &mut |_| Room::Free).len(), 1);
+            chain.exchange(1);
+        }
+        let told = |account: Account| account.sessions()[0].ending.as_ref().map(|ending| ending.tries);
+        assert_eq!(told(chain.daemons[1].account(TokenId(1)).unwrap()), Some(1));
+        assert_eq!(told(chain.database.account(1)), Some(1));
+    }
+}
+
+#[test]
 fn who_has_no_such_router_leaves_it_to_others() {
     let mut chain = Chain::new();
     let _ = chain.admit(0, &limited(1, 1), 1, 0);

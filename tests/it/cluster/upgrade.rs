@@ -29,7 +29,8 @@ const NEXT: &str = "
     LANGUAGE plpgsql AS $$
     BEGIN
         RETURN QUERY SELECT * FROM spotgate_swap_1(
-            tokens, versions, ARRAY(SELECT v + 1 FROM unnest(versions) v), states, closed, closed_of, closed_at, closed_payloads, reopened, reopened_of);
+            tokens, versions, ARRAY(SELECT v + 1 FROM unnest(versions) v), states,
+            ARRAY(SELECT false FROM unnest(versions)), closed, closed_of, closed_at, closed_payloads, reopened, reopened_of);
         WITH done AS (
             UPDATE spotgate_account a SET changed_by = by FROM unnest(tokens, versions) AS g (token, version)
             WHERE a.token = g.token AND a.version = g.version + 1 RETURNING a.token, a.version

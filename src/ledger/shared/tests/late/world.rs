@@ -10,7 +10,8 @@ enum Do {
     Report { daemon: usize, which: usize, stops: bool, less: i64 },
     Due { daemon: usize },
     Take { daemon: usize },
-    Arrives { daemon: usize, is_lost: bool },
+    Arrives { daemon: usize, is_lost: bool, is_held: bool },
+    Retries { daemon: usize },
     Lost { daemon: usize },
     Hears { daemon: usize },
     Compares { daemon: usize },
@@ -29,7 +30,9 @@ fn step() -> impl Strategy<Value = Do> {
             |(daemon, which, stops, less)| Do::Report { daemon, which, stops, less }),
         3 => daemon().prop_map(|daemon| Do::Due { daemon }),
         5 => daemon().prop_map(|daemon| Do::Take { daemon }),
-        5 => (daemon(), prop::bool::weighted(0.15)).prop_map(|(daemon, is_lost)| Do::Arrives { daemon, is_lost }),
+        5 => (daemon(), prop::bool::weighted(0.15), prop::bool::weighted(0.3)).prop_map(
+            |(daemon, is_lost, is_held)| Do::Arrives { daemon, is_lost, is_held }),
+        1 => daemon().prop_map(|daemon| Do::Retries { daemon }),
         1 => daemon().prop_map(|daemon| Do::Lost { daemon }),
         4 => daemon().prop_map(|daemon| Do::Hears { daemon }),
         1 => daemon().prop_map(|daemon| Do::Compares { daemon }),
@@ -153,10 +156,12 @@ proptest! {
                     let changes = chain.taken(daemon, 9);
                     on_their_way[daemon].extend(changes);
                 }
-                Do::Arrives { daemon, is_lost } => {
+                Do::Retries { daemon } => chain.daemons[daemon].try_refused(),
+                Do::Arrives { daemon, is_lost, is_held } => {
                     for change in mem::take(&mut on_their_way[daemon]) {
                         let token = change.token;
-                        let swapped = chain.database.swap(change);
+                        let is_held = is_held && change.is_due;
+                        let swapped = if is_held { Swapped::Held } else { chain.database.swap(change) };
                         if is_lost {
                             chain.daemons[daemon].not_swapped(token);
                         } else {
@@ -186,6 +191,7 @@ proptest! {
         }
         for daemon in 0..3 {
             chain.daemons[daemon].join();
+            chain.daemons[daemon].try_refused();
             compares(&chain, daemon);
         }
         chain.settle();
