@@ -312,8 +312,8 @@ impl Cluster {
         guard.known();
         let is_of_them = |change: &Change| change.doubted.iter().any(|id| over.contains_key(id));
         let (theirs, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_them);
-        theirs.iter().for_each(|change| self.ledger.are_over(change.token, &over));
-        Ok(others)
+        let still = theirs.into_iter().filter(|change| self.ledger.are_over(change.token, &over));
+        Ok(others.into_iter().chain(still).collect())
     }
 
     async fn hand_on_these(&self, changes: Vec<Change>, policy: &Policy) {

@@ -558,7 +558,7 @@ impl Ledger {
         }
         let was_due = shard.is_due(token, now);
         // What is refused while the database is away has not happened; with it, the database says what has.
-        let before = self.is_away().then(|| shard.account(token));
+        let before = self.is_shared().then(|| shard.account(token));
         let ends = shard.apply(token, &mut account, policy, now, events);
         if shard.is_due(token, now) && !was_due {
             self.sooner.notify_one();
@@ -566,7 +566,7 @@ impl Ledger {
         match &self.book {
             Book::Shared(shared) => {
                 let written = shared.push(token, now, events, ends, rests);
-                if let (Written::Never(_), Some(before)) = (&written, before) {
+                if let (Written::Never(_) | Written::NotYet, Some(before)) = (&written, before) {
                     shard.put_back(token, before.as_ref(), policy);
                 }
                 written

@@ -1,7 +1,7 @@
 //! One token's sessions and usage: an aggregate that changes only by applying an [`Event`], so that whatever stores
 //! events stores the account.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -80,6 +80,16 @@ impl Account {
     /// Changes the account by what happened at `at`; gives the sessions that ended by it, and those of which it corrects
     /// what they count for. An event that bears on a session no longer known changes nothing.
     pub fn apply(&mut self, at: Timestamp, event: &Event) -> Vec<SessionId> {
+        let ended = self.apply_one_of_many(at, event);
+        if !ended.is_empty() {
+            self.forget_surplus();
+        }
+        ended
+    }
+
+    /// The same where more comes, which may speak of a session that ends by this: nothing is forgotten before
+    /// [`Account::forget_surplus`].
+    pub fn apply_one_of_many(&mut self, at: Timestamp, event: &Event) -> Vec<SessionId> {
         match event {
             Event::Admitted(session) => return self.admit(session),
             Event::Renewed { session, granted } => {
@@ -113,6 +123,8 @@ impl Account {
                 self.end(ended, at, counts, true);
                 return vec![*session];
             }
+            // Its router has spoken of it since.
+            Event::Lapsed { session, .. } if self.has_spoken_since(*session, at) => {}
             Event::Lapsed { session, counts } => {
                 if let Some(ended) = self.take(*session) {
                     // Another daemon may have heard more of it than who says so.
@@ -245,13 +257,6 @@ impl Account {
     fn end(&mut self, session: Session, at: Timestamp, counts: Seconds, stopped: bool) {
         self.usage = self.usage.plus(counts);
         self.forget_ended(at);
-        let of_device = |ended: &&Ended| session.device.is_some() && ended.session.device == session.device;
-        if self.ended.iter().filter(of_device).count() >= ENDED_KEPT_OF_A_DEVICE {
-            let oldest = self.ended.iter().position(|ended| of_device(&ended));
-            oldest.and_then(|oldest| self.ended.remove(oldest));
-        } else if self.ended.len() >= ENDED_KEPT {
-            self.ended.pop_front();
-        }
         self.ended.push_back(Ended { session, at, counts, stopped });
     }
 
@@ -265,11 +270,35 @@ impl Account {
         }
     }
 
+    /// Forgets ended sessions beyond the latest of each device, and of all.
+    pub fn forget_surplus(&mut self) {
+        if self.ended.len() <= ENDED_KEPT_OF_A_DEVICE {
+            return;
+        }
+        let mut of_devices = HashMap::new();
+        let mut is_kept = |ended: &Ended| {
+            let Some(device) = ended.session.device else { return true };
+            let count: &mut usize = of_devices.entry(device).or_default();
+            *count += 1;
+            *count <= ENDED_KEPT_OF_A_DEVICE
+        };
+        // Of each device the latest: from the back.
+        let mut kept: Vec<bool> = self.ended.iter().rev().map(&mut is_kept).collect();
+        self.ended.retain(|_| kept.pop().unwrap_or(true));
+        self.ended.drain(..self.ended.len().saturating_sub(ENDED_KEPT));
+    }
+
     /// Remembers a session again that has ended, and counts: there is news of it.
     pub fn recall(&mut self, ended: Ended) {
         if !self.knows(ended.session.id) {
             self.ended.push_front(ended);
         }
+    }
+
+    /// Forgets a session that has ended, as it is by now.
+    pub fn forget(&mut self, id: SessionId) -> Option<Ended> {
+        let position = self.ended.iter().position(|ended| ended.session.id == id)?;
+        self.ended.remove(position)
     }
 
     /// News of a session that ended. One that was given up for gone is live again, unless its device has another session by
@@ -315,6 +344,11 @@ impl Account {
             Some(ending) if cause.gives_up_place() => ending.cause = cause,
             Some(_) => {}
         }
+    }
+
+    fn has_spoken_since(&self, id: SessionId, at: Timestamp) -> bool {
+        let spoken = |live: &Session| live.id == id && live.reported.is_some_and(|report| report.at > at);
+        self.sessions.iter().any(spoken)
     }
 
     fn live_mut(&mut self, id: SessionId) -> Option<&mut Session> {

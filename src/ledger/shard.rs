@@ -153,7 +153,11 @@ impl Shard {
         now: Timestamp,
         events: &[Event],
     ) -> Ends {
+        let remembered = account.ended().len();
         let ends = applied(token, account, policy, now, events);
+        if account.ended().len() > remembered {
+            account.forget_surplus();
+        }
         self.put(token, account);
         self.due_at(token, account.next_deadline(policy));
         ends
@@ -273,7 +277,7 @@ impl Shard {
 }
 
 /// Applies events that happened at `now` to an account, and what follows from them at once; gives the sessions that ended by
-/// them, and those that go on after all.
+/// them, and those that go on after all. What ended is remembered whole.
 pub(super) fn applied(
     token: TokenId,
     account: &mut Account,
@@ -284,7 +288,7 @@ pub(super) fn applied(
     let mut ends = Ends::default();
     for event in events {
         let (ended, mut by_it) = (account.ended().len(), Ends::default());
-        for id in account.apply(now, event) {
+        for id in account.apply_one_of_many(now, event) {
             let ended = account.ended().iter().rfind(|ended| ended.session.id == id);
             by_it.closed.extend(ended.map(|ended| kept(token, ended)));
         }

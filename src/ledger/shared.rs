@@ -37,6 +37,9 @@ use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::journal::Closed;
 
+/// Bits of a version that are drawn by lot, since clocks differ and one says the same for a millisecond.
+const LOT_BITS: u32 = 12;
+
 /// An account as it stands in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -63,16 +66,18 @@ pub struct Change {
     pub token: TokenId,
     /// The version that the change builds on; 0: there is no such account yet.
     pub version: u64,
-    /// The version that it makes: a moment, in milliseconds since 1970, or the next one, if that is later. So no version comes again:
-    /// neither of an account that was forgotten before, nor of one whose latest changes a database lost that took another's place.
+    /// The version that it makes: a moment, in milliseconds since 1970, or the next one, if that is later, and below it twelve bits by
+    /// lot. So no version comes again: neither of an account that was forgotten before, nor of one whose latest changes a database
+    /// lost that took another's place.
     pub becomes: u64,
     /// As [`Row::state`].
     pub state: Vec<u8>,
     /// It is only what the clock says, which every daemon does: if another is at the account, it is left to that one.
     pub is_due: bool,
     /// Sessions that may have ended, and that their account may have forgotten: those that it lets in though they may have been
-    /// before, since they were kept, or became known by a report; and those of which what was kept speaks, and that the account does
-    /// not know. If they did, it must not be taken: [`Ledger::are_over`].
+    /// before, since they were kept, or became known by a report; those of which what was kept speaks, and that the account does
+    /// not know; and those of which that is known, but perhaps not the latest. [`Ledger::are_over`] says whether it may be taken if
+    /// they did.
     pub doubted: Vec<SessionId>,
     /// Sessions that ended by it.
     pub closed: Vec<Closed>,
@@ -211,7 +216,7 @@ impl Shared {
             is_queued: false,
             is_refused: false,
             is_unlearnt: false,
-            recalled: Vec::new(),
+            recalled: HashMap::new(),
         });
         busy.is_refused = false;
         if let Some(former) = busy.superseded_by(&deed) {
@@ -324,37 +329,39 @@ impl Ledger {
                 continue;
             }
             // What it is here goes on until the database says how it stands: it may go away before.
-            let anew = busy.is_unlearnt.then(|| busy.rebase(token, 0, Account::default(), policy));
+            let anew = busy.is_unlearnt.then(|| busy.asks(token, policy));
             if busy.pending.is_empty() {
                 busy.pending.push_back(Deed::nothing(None));
             }
             busy.is_awaited = true;
-            let latest = busy.pending.iter().map(|deed| deed.at.as_millisecond()).max().unwrap_or_default();
-            let all = || HandedOn {
-                deeds: busy.pending.len(),
-                is_anew: anew.is_some(),
-                account: Packed::of(&anew.or_else(|| shard.account(token)).unwrap_or_default()),
-                mark: shared.next_mark.fetch_add(1, Ordering::Relaxed),
-                becomes: latest.max(1).unsigned_abs().max(busy.version + 1),
+            let all = || {
+                let mark = shared.next_mark.fetch_add(1, Ordering::Relaxed);
+                let latest = busy.pending.iter().map(|deed| deed.at.as_millisecond()).max().unwrap_or_default();
+                let (is_anew, waiting) = (anew.is_some(), busy.pending.len());
+                let (account, deeds) = anew.unwrap_or_else(|| (shard.account(token).unwrap_or_default(), waiting));
+                let moment = latest.max(1).unsigned_abs() << LOT_BITS;
+                let becomes = moment.max(busy.version + 1) + mark % (1 << LOT_BITS);
+                HandedOn { deeds, is_anew, account: Packed::of(&account), mark, becomes }
             };
-            let HandedOn { deeds, account, mark, becomes, .. } = busy.handed_on.get_or_insert_with(all);
-            let mut change = Change {
+            let handed_on = busy.handed_on.get_or_insert_with(all);
+            let (account, deeds, is_anew) = (handed_on.account.unpack(), handed_on.deeds, handed_on.is_anew);
+            let (mark, becomes) = (handed_on.mark, handed_on.becomes);
+            let of_it = || busy.pending.iter().take(deeds);
+            let mut doubted: Vec<SessionId> = of_it().flat_map(|deed| deed.doubted(&account)).collect();
+            if !is_anew {
+                doubted.extend(busy.recalled_by(deeds));
+            }
+            let Ends { closed, reopened } = of_it().map(|deed| deed.ends.clone()).fold(Ends::default(), Ends::and);
+            changes.push(Change {
                 token,
                 version: busy.version,
-                becomes: *becomes,
-                state: Vec::new(),
-                is_due: busy.pending.iter().take(*deeds).all(|deed| deed.rests == Rests::Time),
-                doubted: Vec::new(),
-                closed: Vec::new(),
-                reopened: Vec::new(),
-            };
-            let handed_on = account.unpack();
-            change.state = written::shared(&handed_on, *mark);
-            change.doubted = busy.pending.iter().take(*deeds).flat_map(|deed| deed.doubted(&handed_on)).collect();
-            let ends = busy.pending.iter().take(*deeds).map(|deed| deed.ends.clone());
-            let ends = ends.fold(Ends::default(), Ends::and);
-            (change.closed, change.reopened) = (ends.closed, ends.reopened);
-            changes.push(change);
+                becomes,
+                state: written::shared(&account, mark),
+                is_due: deeds > 0 && of_it().all(|deed| deed.rests == Rests::Time),
+                doubted,
+                closed,
+                reopened,
+            });
         }
         if !lock(&shared.queue).is_empty() {
             shared.work.notify_one();

@@ -339,8 +339,10 @@ async fn daemons_go_by_the_databases_clock() {
     let server = Postgres::start();
     let records = [record(1, "abc-123")];
     let ahead = folder(&records);
-    let mut command = std::process::Command::new("faketime");
-    command.args(["-f", "+120s", env!("CARGO_BIN_EXE_spotgate")]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    // As `faketime` does, which would stay between the daemon and its end.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spotgate"));
+    command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
+    command.envs([("FAKETIME", "+120s"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
     let first = Spotgate::start_by(command, ahead, &settings(&server, ""));
     let second = daemon(&server, &records);
     assert!(first.log().contains("off by so much from the database's"), "{}", first.log());

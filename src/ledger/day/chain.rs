@@ -95,8 +95,7 @@ impl Day {
             for change in changes {
                 let token = change.token;
                 let over = chain.database.over(&change);
-                if !over.is_empty() {
-                    self.ledger.are_over(token, &over);
+                if !over.is_empty() && !self.ledger.are_over(token, &over) {
                     continue;
                 }
                 let swapped = chain.database.swap(change);

@@ -2,10 +2,13 @@
 //! database is back, each account's in the order in which it happened.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::Future as _;
 use std::mem;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -39,6 +42,8 @@ pub(super) struct Outbox {
     unreadable: usize,
     /// How many it takes.
     room: usize,
+    /// So many records are being written down once more.
+    mending: Option<(usize, journal::Ack)>,
 }
 
 impl Outbox {
@@ -81,16 +86,36 @@ impl Shared {
         }
     }
 
-    /// Writes everything down again that the database does not have of a token; so many records.
-    fn keep_whole(&self, token: TokenId) -> Option<(usize, Written)> {
+    /// Writes everything down again that the database does not have of a token.
+    fn keep_whole(&self, token: TokenId) -> Result<(), journal::Error> {
         let place = self.place(token);
         let pending = place.busy.get(&token).into_iter().flat_map(|busy| &busy.pending).filter(|deed| deed.is_kept);
         let records: Vec<_> = pending.flat_map(|deed| deed.records(token)).collect();
         let mut outbox = lock(&self.outbox);
-        let outbox = outbox.as_mut()?;
+        let Some(outbox) = &mut *outbox else { return Ok(()) };
         let count = records.len();
+        let ack = outbox.journal.append_whole(token.0, records)?;
         outbox.records += count;
-        Some((count, outbox.journal.append_whole(token.0, records).map_or_else(Written::Never, Written::Soon)))
+        // They come to the disk in their order.
+        let before = outbox.mending.take().map_or(0, |(count, _)| count);
+        outbox.mending = Some((before + count, ack));
+        Ok(())
+    }
+
+    /// Resolves once that is on disk, or is not; whoever gives up waiting may wait again.
+    async fn is_whole(&self) -> Result<(), journal::Error> {
+        std::future::poll_fn(|context| {
+            let mut outbox = lock(&self.outbox);
+            let Some(outbox) = &mut *outbox else { return Poll::Ready(Ok(())) };
+            let Some((count, ack)) = &mut outbox.mending else { return Poll::Ready(Ok(())) };
+            let Poll::Ready(outcome) = Pin::new(ack).poll(context) else { return Poll::Pending };
+            if outcome.is_err() {
+                outbox.records = outbox.records.saturating_sub(*count);
+            }
+            outbox.mending = None;
+            Poll::Ready(outcome)
+        })
+        .await
     }
 
     /// The database has a deed that was kept.
@@ -150,8 +175,14 @@ impl Ledger {
         })?;
         let shared = Shared::default();
         let (journal, unreadable) = (opened.journal, owed.unreadable);
-        *lock(&shared.outbox) =
-            Some(Outbox { journal, owed: 0, records: owed.events.len(), unreadable, room: RECORDS_AT_MOST });
+        *lock(&shared.outbox) = Some(Outbox {
+            journal,
+            owed: 0,
+            records: owed.events.len(),
+            unreadable,
+            room: RECORDS_AT_MOST,
+            mending: None,
+        });
         owed.is_damaged = opened.damaged.is_some();
         owed.unreadable += usize::from(owed.is_damaged);
         Ok((Self::new(Book::Shared(Box::new(shared))), owed))
@@ -169,6 +200,7 @@ impl Ledger {
             let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true, is_late: false };
             deed.call_by(&mut names, &account);
             deed.apply_anew(token, &mut account, policy);
+            account.forget_surplus();
             if let Some(outbox) = &mut *lock(&shared.outbox) {
                 outbox.owed += 1;
             }
@@ -177,7 +209,7 @@ impl Ledger {
         }
         // What was read stands in no file any more.
         for token in tokens.into_iter().filter(|_| is_damaged) {
-            drop(shared.keep_whole(token));
+            let _ = shared.keep_whole(token);
         }
     }
 
@@ -213,7 +245,12 @@ impl Ledger {
                 if decided_anew {
                     withdrawn.extend(deed.withdrawn());
                 }
-                let written = shared.keep(token, deed);
+                let written = match (deed.events.is_empty(), is_refused) {
+                    (false, _) => shared.keep(token, deed),
+                    // It waits for those before it.
+                    (true, false) => shared.all_kept(),
+                    (true, true) => Written::NotYet,
+                };
                 if matches!(written, Written::Never(_)) {
                     deed.events.clear();
                     is_refused = true;
@@ -223,6 +260,7 @@ impl Ledger {
             let mut account = shard.account(token).unwrap_or_default();
             for mut deed in withdrawn {
                 deed.apply_anew(token, &mut account, policy);
+                account.forget_surplus();
                 let _ = shared.keep(token, &mut deed);
                 busy.pending.push_back(deed);
             }
@@ -282,13 +320,17 @@ impl Ledger {
     /// Keeps once more what the disk had not taken: no later word on the same tokens is acknowledged before.
     pub async fn mend_outbox(&self) {
         let Book::Shared(shared) = &self.book else { return };
+        // What an earlier try has queued, first: a disk that hangs is not asked for the same again and again.
+        let _ = shared.is_whole().await;
         let missing = lock(&shared.outbox).as_ref().map(|outbox| outbox.journal.missing()).unwrap_or_default();
         for token in missing.into_iter().map(TokenId) {
-            let Some((records, written)) = shared.keep_whole(token) else { continue };
-            if let Err(error) = written.settled().await {
-                if let Some(outbox) = &mut *lock(&shared.outbox) {
-                    outbox.records = outbox.records.saturating_sub(records);
-                }
+            let kept = shared.keep_whole(token);
+            if let Err(error) = async {
+                kept?;
+                shared.is_whole().await
+            }
+            .await
+            {
                 // The disk does no better yet.
                 return tracing::debug!(%error, "what was not kept cannot be kept yet");
             }
@@ -321,34 +363,56 @@ impl Ledger {
 
     /// Of a change that was taken, these sessions of the [`doubted`](super::Change::doubted) have ended, as the database keeps them:
     /// they are not let in once more, and what else is said of them is news of sessions that ended. The change is given again.
-    pub fn are_over(&self, token: TokenId, over: &HashMap<SessionId, Closed>) {
-        let Book::Shared(shared) = &self.book else { return };
+    /// Whether the change builds on that already, and is to be handed on.
+    pub fn are_over(&self, token: TokenId, over: &HashMap<SessionId, Closed>) -> bool {
+        let Book::Shared(shared) = &self.book else { return false };
         let mut place = shared.place(token);
-        let Some(busy) = place.busy.get_mut(&token) else { return };
+        let Some(busy) = place.busy.get_mut(&token) else { return false };
+        let said: Vec<_> = busy.pending.iter().flat_map(Deed::sessions).collect();
+        let read = |id: SessionId| Some((id, written::read_ended(&over.get(&id)?.payload).ok()));
+        let known: HashMap<_, _> = said.into_iter().filter_map(read).collect();
+        if busy.builds_on(&known) {
+            return true;
+        }
         busy.is_awaited = false;
+        if known.values().any(Option::is_none) {
+            busy.is_stuck();
+            busy.unlearn();
+            if busy.pending.is_empty() {
+                busy.pending.push_back(Deed::nothing(None));
+            } else {
+                busy.is_refused = true;
+            }
+            settle(shared, &mut place, token);
+            return false;
+        }
         for mut deed in mem::take(&mut busy.pending) {
-            let of_them: Vec<_> = deed.sessions().filter_map(|id| over.get(&id)).collect();
-            if of_them.is_empty() {
+            if !deed.sessions().any(|id| over.contains_key(&id)) {
                 busy.pending.push_back(deed);
                 continue;
             }
-            busy.recalled.extend(of_them.into_iter().filter_map(|closed| written::read_ended(&closed.payload).ok()));
+            let before = deed.events.len();
             deed.events.retain(|event| !matches!(event, Event::Admitted(session) if over.contains_key(&session.id)));
             if !deed.events.is_empty() {
-                // Nothing else was decided by it.
-                (deed.is_late, deed.rests) = (true, Rests::Names);
+                if deed.events.len() < before {
+                    // Nothing else was decided by it.
+                    deed.rests = Rests::Names;
+                }
+                deed.is_late |= deed.rests == Rests::Names;
                 busy.pending.push_back(deed);
                 continue;
             }
             shared.paid(&deed);
             deed.becomes(Ok(()));
         }
+        busy.recalled.extend(known.into_iter().filter_map(|(id, ended)| Some((id, ended?))));
         // It is applied to what the database says.
         busy.unlearn();
         if busy.pending.is_empty() {
             busy.pending.push_back(Deed::nothing(None));
         }
         settle(shared, &mut place, token);
+        false
     }
 
     /// Forgets what was kept, once the database has all of it.

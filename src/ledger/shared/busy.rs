@@ -6,7 +6,7 @@ use std::mem;
 use super::deed::Deed;
 use super::{Rests, Row, Shared};
 use crate::core::account::{Account, Ended};
-use crate::core::ident::TokenId;
+use crate::core::ident::{SessionId, TokenId};
 use crate::core::policy::Policy;
 use crate::ledger::packed::Packed;
 use crate::ledger::{Unwritten, written};
@@ -26,7 +26,7 @@ pub(super) struct Busy {
     /// now and then.
     pub(super) is_refused: bool,
     /// Sessions of it that have ended, which it may have forgotten though there is news of them.
-    pub(super) recalled: Vec<Ended>,
+    pub(super) recalled: HashMap<SessionId, Ended>,
     /// What it is here holds here alone: it is made anew of what is pending before that is handed on.
     pub(super) is_unlearnt: bool,
 }
@@ -50,7 +50,7 @@ impl Busy {
     pub(super) fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
         (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
         let mut account = fresh;
-        let mut recalled = if version > 0 { self.recalled.clone() } else { Vec::new() };
+        let mut recalled = if version > 0 { self.recalled.clone() } else { HashMap::new() };
         let mut names = HashMap::new();
         for mut deed in mem::take(&mut self.pending) {
             deed.call_by(&mut names, &account);
@@ -58,9 +58,10 @@ impl Busy {
                 continue;
             }
             // Just before the news of it: what ends meanwhile would push it out again.
-            let of_it: Vec<_> = deed.sessions().collect();
-            let of_it = |ended: &Ended| of_it.contains(&ended.session.id);
-            recalled.iter().filter(|ended| of_it(ended)).for_each(|ended| account.recall(ended.clone()));
+            let of_it: Vec<_> = deed.sessions().filter(|id| recalled.contains_key(id) && !account.knows(*id)).collect();
+            for ended in of_it.iter().filter_map(|id| recalled.remove(id)) {
+                account.recall(ended);
+            }
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
             if is_of_none && deed.is_late {
@@ -71,24 +72,64 @@ impl Busy {
                 }
                 continue;
             }
-            if deed.rests != Rests::Names || is_of_none {
+            if is_of_none {
+                // Of others it may say something, too.
+                deed.says_nothing_of_those_unknown_to(&account);
+            }
+            if deed.rests != Rests::Names || is_of_none && deed.sessions().next().is_none() {
                 deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
             deed.apply_anew(token, &mut account, policy);
-            recalled.retain_mut(|known| {
-                match account.ended().iter().find(|ended| ended.session.id == known.session.id) {
-                    Some(ended) => {
-                        known.clone_from(ended);
-                        true
-                    }
-                    // It goes on, or has been pushed out; else nothing was said of it yet.
-                    None => !of_it(known),
-                }
-            });
+            // The database keeps it, as it is now: the account grows by none of them. One that goes on stays.
+            for id in of_it {
+                recalled.extend(account.forget(id).map(|ended| (id, ended)));
+            }
             self.pending.push_back(deed);
         }
+        account.forget_surplus();
         account
+    }
+
+    /// As if there were no such account, by which the database is asked how it stands: what can be done to such a one, and how
+    /// many deeds that are. The others wait for the answer.
+    pub(super) fn asks(&mut self, token: TokenId, policy: &Policy) -> (Account, usize) {
+        (self.version, self.handed_on, self.is_unlearnt) = (0, None, false);
+        let (mut account, mut names) = (Account::default(), HashMap::new());
+        let mut left = mem::take(&mut self.pending);
+        while let Some(mut deed) = left.pop_front() {
+            deed.call_by(&mut names, &account);
+            if deed.is_nothing() {
+                continue;
+            }
+            let rests = deed.rests != Rests::Names || deed.is_of_none_in(&account);
+            if deed.is_late || deed.done.is_some() && rests {
+                left.push_front(deed);
+                break;
+            }
+            deed.apply_anew(token, &mut account, policy);
+            self.pending.push_back(deed);
+        }
+        account.forget_surplus();
+        let deeds = self.pending.len();
+        self.pending.append(&mut left);
+        (account, deeds)
+    }
+
+    /// The sessions of which the first `deeds` speak and that were recalled: the database may have heard more of them since.
+    pub(super) fn recalled_by(&self, deeds: usize) -> Vec<SessionId> {
+        let said = self.pending.iter().take(deeds).flat_map(Deed::sessions);
+        said.filter(|id| self.recalled.contains_key(id)).collect()
+    }
+
+    /// Whether what was handed on already builds on that these are over, as they are.
+    pub(super) fn builds_on(&self, over: &HashMap<SessionId, Option<Ended>>) -> bool {
+        let Some(handed_on) = self.handed_on.as_ref().filter(|handed_on| !handed_on.is_anew) else { return false };
+        let account = handed_on.account.unpack();
+        let of_them = |deed: &Deed| deed.doubted(&account).any(|id| over.contains_key(&id));
+        let said = self.recalled_by(handed_on.deeds);
+        !self.pending.iter().take(handed_on.deeds).any(of_them)
+            && said.iter().all(|id| over.get(id).is_none_or(|ended| ended.as_ref() == self.recalled.get(id)))
     }
 
     /// An earlier report of how long a session has run that nobody waits for and that says nothing once this one is known:

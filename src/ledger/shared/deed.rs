@@ -52,12 +52,23 @@ impl Deed {
         self.events.is_empty() && self.done.is_none() && !self.is_kept
     }
 
+    /// The sessions that it lets in.
+    fn let_in(&self) -> Vec<SessionId> {
+        let let_in = |event: &Event| if let Event::Admitted(session) = event { Some(session.id) } else { None };
+        self.events.iter().filter_map(let_in).collect()
+    }
+
     /// Whether it says something of a session that this account does not know.
     pub(super) fn is_of_none_in(&self, account: &Account) -> bool {
-        let is_let_in = |event: &&Event| matches!(event, Event::Admitted(_));
-        let said = self.events.iter().filter(|event| !is_let_in(event)).filter_map(Event::session);
-        let let_in = |id| self.events.iter().filter(is_let_in).any(|event| event.session() == Some(id));
-        said.into_iter().any(|id| !account.knows(id) && !let_in(id))
+        let let_in = self.let_in();
+        self.sessions().any(|id| !account.knows(id) && !let_in.contains(&id))
+    }
+
+    /// Leaves out what it says of such sessions.
+    pub(super) fn says_nothing_of_those_unknown_to(&mut self, account: &Account) {
+        let let_in = self.let_in();
+        let is_known = |id| account.knows(id) || let_in.contains(&id);
+        self.events.retain(|event| event.session().is_none_or(is_known));
     }
 
     /// A session that a daemon met by a report while it knew of no other may be one that others know: by the name that its router

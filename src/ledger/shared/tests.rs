@@ -195,10 +195,7 @@ impl Chain {
         let mut changes = self.daemons[daemon].take_changes(at_most, &self.policy);
         changes.retain(|change| {
             let over = self.database.over(change);
-            if !over.is_empty() {
-                self.daemons[daemon].are_over(change.token, &over);
-            }
-            over.is_empty()
+            over.is_empty() || self.daemons[daemon].are_over(change.token, &over)
         });
         changes
     }

@@ -18,7 +18,7 @@ pub(super) fn compares(chain: &Chain, daemon: usize) {
 
 impl Chain {
     /// What the router says of a session of the first device that it calls 80000001: by our name for it, or without.
-    fn says(
+    pub(super) fn says(
         &self,
         daemon: usize,
         token: &AccessToken,
