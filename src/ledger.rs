@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
 use crate::core::account::Account;
@@ -50,6 +51,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long what another daemon did may take to be heard of; mostly milliseconds.
 const HEARD_WITHIN: Seconds = Seconds(60);
+
+/// What happens to an account at once: mostly so little that it needs no room of its own.
+type Events = SmallVec<[Event; 2]>;
 
 /// Accounts by token, and the codes that devices logged in with.
 #[derive(Debug)]
@@ -205,7 +209,7 @@ impl Ledger {
         // A token that was never used has no account yet, and gets one only when somebody is let in.
         let account = self.settled(&mut shard, token.id, policy, now).unwrap_or_default();
         let decision = decide(token, &account, question, now, trail);
-        let mut events = Vec::with_capacity(2);
+        let mut events = Events::new();
         events.extend(seen(&account, token, policy));
         let mut written = Written::Already;
         if let Decision::Allow(grant) = &decision {
@@ -248,7 +252,7 @@ impl Ledger {
             Some(Report { at: session.admitted_at, seconds: Seconds::ZERO, input_octets: 0, output_octets: 0 });
         let mut shard = self.shards.of(token.id);
         let account = shard.account(token.id).unwrap_or_default();
-        let mut events: Vec<Event> = seen(&account, token, question.policy).into_iter().collect();
+        let mut events: Events = seen(&account, token, question.policy).into_iter().collect();
         let id = session.id;
         events.push(Event::Admitted(Box::new(session)));
         events.push(reported(id, progress));
@@ -314,7 +318,7 @@ impl Ledger {
             let began = if is_live { session.admitted_at } else { now };
             progress.report.seconds = Seconds::between(began, now);
         }
-        let mut events = Vec::with_capacity(2);
+        let mut events = Events::new();
         let contact = session.contact.updated(&question.contact(&session.code));
         if contact != session.contact {
             events.push(Event::Contacted { session: session.id, contact: Box::new(contact) });

@@ -8,7 +8,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 packages=(
   build-essential busybox ca-certificates chromium chromium-driver curl duktape faketime freeradius freeradius-postgresql freeradius-rest freeradius-utils
   groff hostapd iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck
-  sqlite3 systemd tshark wget wpasupplicant
+  sqlite3 systemd tshark valgrind wget wpasupplicant
 )
 services=(freeradius hostapd nftables ocserv opennds postgresql prometheus radsecproxy wpa_supplicant)
 missing=()
@@ -68,6 +68,8 @@ cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo doc --quiet --locked --no-deps
 cargo test --locked --doc
 cargo test --locked --bench login
+cargo test --locked --bench counted
+cargo test --locked --bench growth
 cargo test --locked --bench logins
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting

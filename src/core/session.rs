@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::budget::Seconds;
 use super::ending::{Ending, Told};
@@ -61,7 +62,7 @@ pub struct Contact {
     /// The address that router sends RADIUS from. None: it was admitted over HTTP, and no RADIUS came since.
     pub router: Option<IpAddr>,
     /// The router's name for it (Acct-Session-Id).
-    pub nas_session: Option<Box<str>>,
+    pub nas_session: Option<SmolStr>,
     /// The User-Name it has at the router, where that is not the code. It may be a code in another spelling, so it is as
     /// silent as one.
     pub user_name: Option<Code>,

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::core::account::{Account, Ended};
 use crate::core::budget::{Pool, Seconds, moment};
@@ -95,8 +96,8 @@ fn fill(room: &mut [u8], octets: &[u8]) -> bool {
     true
 }
 
-fn packed(account: &Account) -> Vec<u8> {
-    let mut packer = Packer { octets: Vec::with_capacity(256), ms: 0 };
+fn packed(account: &Account) -> Octets {
+    let mut packer = Packer { octets: Octets::new(), ms: 0 };
     packer.octets.push(FORM);
     packer.account(account);
     packer.octets
@@ -112,8 +113,11 @@ const STAGES: [Stage; 4] = [Stage::Open, Stage::Written, Stage::Past, Stage::Giv
 /// A User-Name that is the session's code, as it mostly is: it is not written twice.
 const NAMED_BY_CODE: u8 = 2;
 
+/// Most accounts, with those that ended, in place.
+type Octets = SmallVec<[u8; 512]>;
+
 struct Packer {
-    octets: Vec<u8>,
+    octets: Octets,
     /// The latest moment, in milliseconds since 1970.
     ms: i64,
 }
@@ -128,7 +132,7 @@ impl Packer {
         self.number(written.0);
         self.count(devices.len());
         for device in devices {
-            self.octets.extend(device.octets());
+            self.octets.extend_from_slice(&device.octets());
         }
         self.device(*first_device, devices);
         self.option(running_since.as_ref(), |packer, at| packer.moment(*at));
@@ -181,7 +185,7 @@ impl Packer {
         self.octets.push(flags.iter().rev().fold(0, |octet, flag| octet << 1 | u8::from(*flag)));
         let [a, b, c, d, e, g, random @ ..] = id.octets();
         self.ms(i64::from_be_bytes([0, 0, a, b, c, d, e, g]));
-        self.octets.extend(random);
+        self.octets.extend_from_slice(&random);
         self.device(*device, &of.devices);
         if let Some(code) = code {
             self.text(code.reveal());
@@ -239,7 +243,7 @@ impl Packer {
             (None, _) => self.number(0),
             (Some(device), None) => {
                 self.number(1);
-                self.octets.extend(device.octets());
+                self.octets.extend_from_slice(&device.octets());
             }
             (Some(_), Some(place)) => self.count(place.saturating_add(2)),
         }
@@ -250,11 +254,11 @@ impl Packer {
             None => self.octets.push(0),
             Some(IpAddr::V4(address)) => {
                 self.octets.push(4);
-                self.octets.extend(address.octets());
+                self.octets.extend_from_slice(&address.octets());
             }
             Some(IpAddr::V6(address)) => {
                 self.octets.push(16);
-                self.octets.extend(address.octets());
+                self.octets.extend_from_slice(&address.octets());
             }
         }
     }
@@ -279,7 +283,7 @@ impl Packer {
 
     fn text(&mut self, text: &str) {
         self.count(text.len());
-        self.octets.extend(text.as_bytes());
+        self.octets.extend_from_slice(text.as_bytes());
     }
 
     fn count(&mut self, count: usize) {
@@ -528,7 +532,8 @@ mod tests {
         fn one_takes_the_place_of_another(one in any::account(), other in any::account_being_told()) {
             let mut packed = Packed::of(&one);
             packed.put(&other);
-            prop_assert_eq!(packed.as_octets(), super::packed(&other));
+            let anew = super::packed(&other);
+            prop_assert_eq!(packed.as_octets(), anew.as_slice());
             prop_assert!(packed.0.len() <= room_for(packed.as_octets().len()) + 2 * STEP, "too much to spare");
         }
 

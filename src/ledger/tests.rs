@@ -513,7 +513,7 @@ fn a_start_of_nobody_known_is_that_of_the_login_that_waits_for_one() {
     assert!(starts(&nameless(Some(first), Some("vpn-1")), News::Start, "2026-11-23T12:00:03Z"));
     assert!(starts(&named, News::Start, "2026-11-23T12:00:04Z"), "told again");
     let names: Vec<_> = world.sessions(1).iter().map(|session| session.contact.nas_session.clone().unwrap()).collect();
-    assert_eq!(names, ["vpn-1".into(), "vpn-2".into()], "each its own by address, else the first");
+    assert_eq!(names, ["vpn-1", "vpn-2"], "each its own by address, else the first");
     assert!(!starts(&nameless(None, Some("vpn-3")), News::Start, "2026-11-23T12:00:05Z"), "nobody waits");
 }
 

@@ -292,7 +292,7 @@ const fn is_none(number: &u64) -> bool {
 
 /// Writing plain values into memory cannot fail.
 fn bytes(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
+    let mut bytes = Vec::with_capacity(448);
     let _ = serde_json::to_writer(&mut bytes, value);
     bytes
 }

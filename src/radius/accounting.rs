@@ -20,6 +20,7 @@ const MAX_DELAY: u32 = 86_400;
 
 /// What an Accounting-Request says.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every one is of a session, and lives as long as its packet")]
 pub enum Record<'a> {
     /// Accounting-On or -Off: every session that this router had is over.
     Restart {
@@ -29,7 +30,7 @@ pub enum Record<'a> {
     /// News of a session; the login is what it would have been admitted by.
     Session {
         /// Who, and where.
-        login: Box<Login<'a>>,
+        login: Login<'a>,
         /// How far it is.
         progress: Progress,
     },
@@ -95,10 +96,7 @@ impl<'a> Said<'a> {
             router,
             nas_session: Some(self.nas_session?),
         };
-        Some(Record::Session {
-            login: Box::new(login),
-            progress: Progress { session: self.session, news, report, unmeasured: false },
-        })
+        Some(Record::Session { login, progress: Progress { session: self.session, news, report, unmeasured: false } })
     }
 }
 

@@ -28,38 +28,32 @@
 //! (Parts were measured with the parsing that they need; it is taken off here.)
 
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench")]
+#![allow(unreachable_pub, reason = "a binary")]
+
+#[path = "login/world.rs"]
+#[allow(dead_code, reason = "shared")]
+mod world;
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use spotgate::catalogue::Catalogue;
-use spotgate::clock::Clock;
-use spotgate::config;
-use spotgate::core::ident::{Mac, SessionId};
-use spotgate::core::login::Proof;
+use spotgate::core::ident::SessionId;
 use spotgate::core::policy::Policy;
-use spotgate::core::token::AccessToken;
-use spotgate::gate::{Gate, Step, Supply, Via};
-use spotgate::live::Live;
+use spotgate::gate::{Step, Via};
+use spotgate::ledger::Ledger;
 use spotgate::radius::attribute as a;
 use spotgate::radius::auth;
-use spotgate::radius::clients::{Client, Learnt};
-use spotgate::radius::handle::{Arrival, Handled, Handler, OnLearnt, Port};
-use spotgate::radius::packet::{Packet, Reply};
+use spotgate::radius::clients::Client;
+use spotgate::radius::handle::{Arrival, Handled, Port};
+use spotgate::radius::packet::Packet;
 use spotgate::radius::recent::Recent;
-use spotgate::radius::secret::{MAX_PASSWORD, MessageAuthenticator};
-use spotgate::sandbox::hotspot::{Hotspot, Password};
-use spotgate::source::file;
-use spotgate::telemetry::metrics::Metrics;
+use spotgate::radius::secret::MAX_PASSWORD;
 
-const SECRET: &str = "correct horse battery";
-
-/// Where requests come from.
-const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+use world::{Kind, ROUTER, World, signed_echo};
 
 /// Requests of each kind: more than fall into the duplicate window, so that none is taken for a repetition.
 const REQUESTS: usize = 20_000;
@@ -67,127 +61,12 @@ const REQUESTS: usize = 20_000;
 /// Tokens known, each with its own device.
 const TOKENS: usize = 10_000;
 
-const CONFIGURATION: &str = r#"
-[source]
-kind = "file"
-path = "none.json"
-[[nas]]
-name = "front-desk"
-address = "127.0.0.1"
-secret = "correct horse battery"
-"#;
-
-#[derive(Debug)]
-struct Forget;
-
-impl OnLearnt for Forget {
-    fn learnt(&self, _: &Arc<Learnt>) {}
-}
-
-struct World {
-    live: Live,
-    gate: Arc<Gate>,
-    handler: Handler,
-    recent: Mutex<Recent>,
-    clock: Clock,
-}
-
-fn mac(number: usize) -> Mac {
-    let [.., a, b, c] = number.to_be_bytes();
-    Mac::new([0x3C, 6, 0x30, a, b, c])
-}
-
-fn code(number: usize) -> String {
-    format!("kx7q-{number:05}")
-}
-
 fn world() -> World {
-    let start: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a date");
-    let clock = Clock::manual(start);
-    let loaded = config::from_str(CONFIGURATION, "spotgate.toml".as_ref(), &|_| None).expect("a configuration");
-    let live = Live::new(loaded.settings).expect("no certificate");
-    let catalogue = Arc::new(Catalogue::new(&live.settings.cache, None, false, clock.clone()));
-    catalogue.replace(tokens());
-    let supply = Arc::new(Supply {
-        catalogue,
-        health: Arc::default(),
-        mirror: None,
-        write_back: Arc::default(),
-        hint: Arc::default(),
-    });
-    let gate = Arc::new(Gate::new(supply, Arc::default(), Arc::new(Metrics::default()), clock.clone()));
-    let handler = Handler::new(Arc::clone(&gate), Arc::default(), Box::new(Forget));
-    let recent = Mutex::new(Recent::new(Duration::from_secs(10), 65_536));
-    World { live, gate, handler, recent, clock }
+    world::world(TOKENS, 1, Ledger::default())
 }
 
-fn tokens() -> Vec<Arc<AccessToken>> {
-    let records: Vec<_> = (0..TOKENS)
-        .map(|number| {
-            serde_json::json!({
-                "Id": number, "BusinessId": 1, "AccessCode": code(number), "MinutesIncluded": 100_000_000,
-                "MinutesLeft": 100_000_000, "ValidFrom": null, "ValidTo": null, "UserLimit": 3,
-                "MacAddress": mac(number).to_string()
-            })
-        })
-        .collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("tokens.json");
-    std::fs::write(&path, serde_json::Value::from(records).to_string()).expect("a file");
-    let source = config::File { path, time_zone: jiff::tz::TimeZone::UTC, business_ids: Vec::new() };
-    file::load(&source).expect("tokens").0
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Pap,
-    Chap,
-    Mac,
-}
-
-/// RouterOS-shaped Access-Requests, each from a port and with an authenticator of its own.
 fn requests(kind: Kind) -> Vec<(SocketAddr, Vec<u8>)> {
-    let hotspot = Hotspot::new(([127, 0, 0, 1], 1812).into(), SECRET.as_bytes(), "front-desk");
-    (0..REQUESTS)
-        .map(|number| {
-            let token = number * 7 % TOKENS;
-            let (code, device) = (code(token), mac(token));
-            let address = device.to_string();
-            let request = match kind {
-                Kind::Pap => hotspot.access_request(&code, Password::Pap(&code), device),
-                Kind::Chap => hotspot.access_request(&code, Password::Chap(&code), device),
-                Kind::Mac => hotspot.access_request(&address, Password::Chap(""), device),
-            };
-            let port = u16::try_from(20_000 + number).expect("a port");
-            (([127, 0, 0, 1], port).into(), request.expect("a request"))
-        })
-        .collect()
-}
-
-/// The least a legal server does.
-fn signed_echo<'b>(client: &Client, datagram: &[u8], buffer: &'b mut [u8; Packet::MAX]) -> Option<&'b [u8]> {
-    let packet = Packet::parse(datagram).ok()?;
-    if client.secret.check_message_authenticator(&packet) != MessageAuthenticator::Good {
-        return None;
-    }
-    let mut password = [0; MAX_PASSWORD];
-    match packet.first(a::USER_PASSWORD) {
-        Some(hidden) => {
-            black_box(client.secret.unhide(hidden, packet.authenticator(), &mut password)?);
-        }
-        None => {
-            let (ident, digest) = packet.first(a::CHAP_PASSWORD)?.split_first()?;
-            let challenge = packet.first(a::CHAP_CHALLENGE)?;
-            let proof = Proof::Chap { ident: *ident, digest: digest.try_into().ok()?, challenge };
-            black_box(proof.shows(packet.first(a::USER_NAME)?));
-        }
-    }
-    let mut reply = Reply::new(buffer, a::code::ACCESS_ACCEPT, packet.identifier());
-    reply.integer(a::SESSION_TIMEOUT, 3600).ok()?;
-    reply.integer(a::ACCT_INTERIM_INTERVAL, 300).ok()?;
-    reply.integer(a::PORT_LIMIT, 4).ok()?;
-    reply.attribute(a::CLASS, &[7; 20]).ok()?;
-    Some(reply.sign(&client.secret, packet.authenticator()))
+    world::requests(kind, REQUESTS, TOKENS)
 }
 
 fn whole(criterion: &mut Criterion) {

@@ -36,6 +36,7 @@ pub struct Peer {
 pub fn missing() -> Vec<&'static str> {
     let needed = [
         ("freeradius", "/usr/lib/freeradius/rlm_sql_sqlite.so"),
+        ("freeradius-rest", "/usr/lib/freeradius/rlm_rest.so"),
         ("freeradius-postgresql", "/usr/lib/freeradius/rlm_sql_postgresql.so"),
     ];
     let mut missing: Vec<_> =

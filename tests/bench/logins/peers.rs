@@ -1,10 +1,12 @@
 //! Debian's FreeRADIUS, each doing more of the job than the one before: nothing (`null`), a password from a file that it keeps in
-//! memory (`files`), and the job itself: `rlm_sql` with `Simultaneous-Use` and a counter of all that was ever used (`rlm_sqlcounter`), on
+//! memory (`files`), one that a server of this bench tells over HTTP, and that it keeps from then on (`cache and rest`), and the job itself: `rlm_sql` with `Simultaneous-Use` and a counter of all that was ever used (`rlm_sqlcounter`), on
 //! SQLite and on PostgreSQL, with its schema and queries as they are shipped. Threads: as many as cores; on PostgreSQL sixteen, which
 //! commit together. None of them writes a login down; their accounting, which is not measured here, does.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -52,6 +54,42 @@ pub fn files(on: &Path, guests: usize) -> Peer {
     let modules = "files {\nfilename = ${localstatedir}/users\n}";
     let login = Login { modules, authorize: "files\npap", session: "", post_auth: "ok" };
     in_memory(on, &login, &users)
+}
+
+/// What is asked is in the cache by the time that anything is measured.
+pub fn cache_and_rest(on: &Path, guests: usize) -> Peer {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            std::thread::spawn(move || tells_passwords(&connection));
+        }
+    });
+    let modules = format!(
+        "rest {{\nconnect_uri = \"http://{address}\"\nauthorize {{\nuri = \"${{..connect_uri}}/%{{User-Name}}\"\n\
+         method = 'get'\ntls = ${{..tls}}\n}}\ntls {{\n}}\npool {{\nstart = 1\nmin = 1\nmax = 16\nspare = 1\n}}\n}}\n\
+         cache {{\ndriver = \"rlm_cache_rbtree\"\nkey = \"%{{User-Name}}\"\nttl = 86400\nmax_entries = {}\n\
+         update {{\n&control:Cleartext-Password := &control:Cleartext-Password\n}}\n}}",
+        guests * 2
+    );
+    let authorize =
+        "update control {\n&Cache-Status-Only := 'yes'\n}\ncache\nif (ok) {\ncache\n}\nelse {\nrest\ncache\n}\npap";
+    in_memory(on, &Login { modules: &modules, authorize, session: "", post_auth: "ok" }, "")
+}
+
+/// Answers requests on a connection, one after another: a guest's password is the name that is asked for.
+fn tells_passwords(connection: &TcpStream) {
+    let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+    while let Some(request) = lines.next() {
+        let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+        let _ = lines.find(String::is_empty);
+        let body = format!("{{\"control:Cleartext-Password\":\"{name}\"}}");
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        if (&mut &*connection).write_all((head + &body).as_bytes()).is_err() {
+            return;
+        }
+    }
 }
 
 fn in_memory(on: &Path, login: &Login<'_>, users: &str) -> Peer {

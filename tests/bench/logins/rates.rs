@@ -33,9 +33,10 @@ pub struct Subject {
 
 /// Each starts one.
 type Start = fn(&Path, usize) -> Peer;
-const PEERS: [(&str, Start); 4] = [
+const PEERS: [(&str, Start); 5] = [
     ("FreeRADIUS, null", |on, _| peers::null(on)),
     ("FreeRADIUS, files", peers::files),
+    ("FreeRADIUS, cache and rest", peers::cache_and_rest),
     ("FreeRADIUS, SQLite", peers::sqlite),
     ("FreeRADIUS, PostgreSQL", peers::postgresql),
 ];
