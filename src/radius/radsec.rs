@@ -3,7 +3,7 @@
 //! sightings are those of the same `[[nas]]`. It is told by its connection too.
 
 mod connection;
-mod frame;
+pub mod frame;
 mod links;
 mod places;
 mod tls;

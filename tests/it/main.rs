@@ -20,6 +20,7 @@ mod docs;
 mod doctor;
 mod foreign;
 mod freeradius;
+mod fuzz;
 mod guest;
 mod ironwifi;
 mod mikrotik;

@@ -151,7 +151,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send>(
         known,
         look_again: Instant::now() + LOOK_AGAIN,
         reading,
-        inbox: Inbox::new(),
+        inbox: Inbox::default(),
         places: Arc::new(Semaphore::new(IN_FLIGHT)),
         recent: &recent,
         out,

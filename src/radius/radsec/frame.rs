@@ -13,23 +13,33 @@ const LENGTHS: RangeInclusive<usize> = 20..=Packet::MAX;
 /// The header claims a length that no packet has: where the next one begins will never be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a packet claims to be {0} octets long")]
-pub(super) struct BadLength(pub(super) usize);
+pub struct BadLength(
+    /// So many octets.
+    pub usize,
+);
 
 /// What has come and is not taken yet: at most a packet, and what came along with it.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub struct Inbox {
     room: Box<[u8]>,
     begin: usize,
     end: usize,
 }
 
-impl Inbox {
-    pub(super) fn new() -> Self {
+impl Default for Inbox {
+    /// Nothing has come.
+    fn default() -> Self {
         Self { room: vec![0; 2 * Packet::MAX].into_boxed_slice(), begin: 0, end: 0 }
     }
+}
 
+impl Inbox {
     /// Takes the next packet out, if the whole of it is here.
-    pub(super) fn take(&mut self) -> Result<Option<&[u8]>, BadLength> {
+    ///
+    /// # Errors
+    ///
+    /// The stream is of no use any more.
+    pub fn take(&mut self) -> Result<Option<&[u8]>, BadLength> {
         let waiting = self.room.get(self.begin..self.end).unwrap_or_default();
         let Some([_, _, high, low]) = waiting.first_chunk::<HEAD>() else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -45,19 +55,20 @@ impl Inbox {
     }
 
     /// Whether a packet has begun that is not whole.
-    pub(super) const fn is_begun(&self) -> bool {
+    #[must_use]
+    pub const fn is_begun(&self) -> bool {
         self.begin < self.end
     }
 
     /// Where what comes next is to be put; never empty once every whole packet is taken.
-    pub(super) fn free(&mut self) -> &mut [u8] {
+    pub fn free(&mut self) -> &mut [u8] {
         self.room.copy_within(self.begin..self.end, 0);
         (self.begin, self.end) = (0, self.end - self.begin);
         self.room.get_mut(self.end..).unwrap_or_default()
     }
 
     /// Notes that so many octets were put there.
-    pub(super) fn put(&mut self, octets: usize) {
+    pub fn put(&mut self, octets: usize) {
         self.end = (self.end + octets).min(self.room.len());
     }
 }
@@ -85,7 +96,7 @@ mod tests {
     #[test]
     fn a_length_that_no_packet_has_ends_it() {
         for (length, is_good) in [(0, false), (4, false), (19, false), (20, true), (4096, true), (4097, false)] {
-            let mut inbox = Inbox::new();
+            let mut inbox = Inbox::default();
             pour(&mut inbox, &packet(1, length.max(4)).into_iter().collect::<Vec<_>>());
             inbox.room[2..4].copy_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
             match inbox.take() {
@@ -97,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_begun_from_its_first_octet_to_its_last() {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         assert!(!inbox.is_begun());
         for octet in packet(7, 20).iter().take(19) {
             pour(&mut inbox, &[*octet]);
@@ -117,7 +128,7 @@ mod tests {
             let packets: Vec<_> = lengths.iter().enumerate()
                 .map(|(mark, length)| packet(u8::try_from(mark).unwrap(), *length)).collect();
             let stream = packets.concat();
-            let (mut inbox, mut rest, mut cuts) = (Inbox::new(), &*stream, cuts.into_iter().cycle());
+            let (mut inbox, mut rest, mut cuts) = (Inbox::default(), &*stream, cuts.into_iter().cycle());
             let mut taken = Vec::new();
             while !rest.is_empty() {
                 let most = cuts.next().unwrap().min(rest.len());
