@@ -37,6 +37,9 @@ pub const DAEMON: &str = "spotgate ";
 /// How long some of very many rows may take. No guest waits for them, and a disk that has to fetch them is not away.
 const SOME_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often changes may clash with others' before the database counts as away.
+const CLASHES: usize = 3;
+
 /// Sessions forgotten at once.
 const FORGOTTEN_AT_ONCE: i64 = 5000;
 
@@ -49,6 +52,9 @@ pub enum Error {
     /// Try again: it is not reachable, not ready, or cannot be written now.
     #[error("{0}")]
     Away(String),
+    /// Try again at once: it clashed with what others did at the same moment, and nothing was done.
+    #[error("{0}")]
+    Clashed(String),
     /// Go on without: it does not take this, whoever asks and however often.
     #[error("{0}")]
     Refused(String),
@@ -61,7 +67,7 @@ impl Error {
     /// Whether waiting may mend it.
     #[must_use]
     pub const fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::Clashed(_))
     }
 
     fn late(within: Duration) -> Self {
@@ -77,7 +83,9 @@ impl From<tokio_postgres::Error> for Error {
         };
         // PostgreSQL, Appendix A.
         let is_of = |classes: &[&str]| classes.iter().any(|class| code.code().starts_with(class));
-        if is_of(&["08", "25", "40", "53", "55", "57", "58"]) && *code != SqlState::DATABASE_DROPPED {
+        if is_of(&["40"]) {
+            Self::Clashed(words)
+        } else if is_of(&["08", "25", "53", "55", "57", "58"]) && *code != SqlState::DATABASE_DROPPED {
             Self::Away(words)
         } else if is_of(&["21", "22", "23", "54"]) {
             Self::Refused(words)
@@ -198,6 +206,16 @@ impl Database {
     ///
     /// None was taken; or, where the database went away, it is not known.
     pub async fn swap(&self, changes: &[Change]) -> Result<Vec<Swapped>, Error> {
+        for _ in 0..CLASHES {
+            match self.swap_once(changes).await {
+                Err(Error::Clashed(why)) => tracing::debug!(why, "changes clashed with others', and are given again"),
+                outcome => return outcome,
+            }
+        }
+        self.swap_once(changes).await
+    }
+
+    async fn swap_once(&self, changes: &[Change]) -> Result<Vec<Swapped>, Error> {
         let tokens: Vec<i64> = changes.iter().map(|change| change.token.0).collect();
         let versions: Vec<i64> = changes.iter().map(|change| number(change.version)).collect();
         let becomes: Vec<i64> = changes.iter().map(|change| number(change.becomes)).collect();
@@ -386,8 +404,8 @@ impl Database {
         rows.iter().map(read).collect()
     }
 
-    /// Notes how far a location was seen, and when it was compared, in milliseconds since 1970, and tells all daemons; none: as
-    /// before.
+    /// Notes how far a location was seen, and when it was compared, in milliseconds since 1970; none: as before. Of the latter all
+    /// daemons are told.
     ///
     /// # Errors
     ///
@@ -399,8 +417,9 @@ impl Database {
         seen_to: Option<i64>,
         compared: Option<i64>,
     ) -> Result<(), Error> {
-        let note = "WITH told AS (SELECT pg_notify('spotgate_token', ''))
-            INSERT INTO spotgate_location AS l (source, business, seen_to, compared) SELECT $1, $2, $3, $4 FROM told
+        let note = "WITH told AS (SELECT pg_notify('spotgate_token', '') WHERE $4::bigint IS NOT NULL)
+            INSERT INTO spotgate_location AS l (source, business, seen_to, compared)
+            SELECT $1, $2, $3::bigint, $4 WHERE (SELECT count(*) FROM told) >= 0
             ON CONFLICT (source, business) DO UPDATE
             SET seen_to = coalesce(excluded.seen_to, l.seen_to), compared = coalesce(excluded.compared, l.compared)";
         self.query(note, &[&source, &business, &seen_to, &compared]).await.map(drop)

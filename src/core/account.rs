@@ -123,8 +123,6 @@ impl Account {
                 self.end(ended, at, counts, true);
                 return vec![*session];
             }
-            // Its router has spoken of it since.
-            Event::Lapsed { session, .. } if self.has_spoken_since(*session, at) => {}
             Event::Lapsed { session, counts } => {
                 if let Some(ended) = self.take(*session) {
                     // Another daemon may have heard more of it than who says so.
@@ -346,9 +344,20 @@ impl Account {
         }
     }
 
-    fn has_spoken_since(&self, id: SessionId, at: Timestamp) -> bool {
-        let spoken = |live: &Session| live.id == id && live.reported.is_some_and(|report| report.at > at);
-        self.sessions.iter().any(spoken)
+    /// Whether what was decided at `at`, by less than is known here, holds no more: its router has spoken of a session since, or it was
+    /// ordered to go.
+    #[must_use]
+    pub fn has_overtaken(&self, at: Timestamp, event: &Event) -> bool {
+        let live = |id: &SessionId| self.sessions.iter().find(|live| live.id == *id);
+        match event {
+            Event::Lapsed { session, .. } => {
+                live(session).and_then(|live| live.reported).is_some_and(|report| report.at > at)
+            }
+            Event::Renewed { session, .. } => {
+                live(session).and_then(|live| live.ending.as_ref()).is_some_and(|ending| ending.since > at)
+            }
+            _ => false,
+        }
     }
 
     fn live_mut(&mut self, id: SessionId) -> Option<&mut Session> {

@@ -149,10 +149,6 @@ impl Session {
 
     /// It authenticated again at `at`, and may last for `granted` from its begin.
     pub(super) fn renew(&mut self, granted: Seconds, at: Timestamp) {
-        if self.ending.as_ref().is_some_and(|ending| ending.since > at) {
-            // That was before.
-            return;
-        }
         self.granted = granted;
         self.ending = None;
         self.extension = None;

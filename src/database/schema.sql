@@ -36,9 +36,9 @@ CREATE TABLE spotgate_location (
 );
 
 -- Takes the changes whose accounts still stand at the version they build on, and gives the others as they stand (no version: it is
--- not there). Rows are locked, and made, in the order of tokens, so that two daemons never wait for each other. What is only due is
--- due everywhere: where another is at the same account it is left to that, and not waited for (version 0). Each statement here sees
--- what others have committed before it.
+-- not there). Rows are made, and then locked, in the order of tokens, so that two daemons hardly ever wait for each other. What is
+-- only due is due everywhere: where another is at the same account it is left to that, and mostly not waited for (version 0). Each
+-- statement here sees what others have committed before it.
 CREATE FUNCTION spotgate_swap_1(
     tokens bigint[], versions bigint[], become bigint[], states text[], due boolean[],
     closed text[], closed_of bigint[], closed_at bigint[], closed_payloads text[],
@@ -51,6 +51,14 @@ DECLARE
     only_due bigint[] := '{}';
     held bigint[] := '{}';
 BEGIN
+    -- What is to be made first: who waits here for another holds no row that others lock.
+    WITH made AS (
+        INSERT INTO spotgate_account AS a (token, version, state)
+        SELECT g.token, g.becomes, g.state::json FROM unnest(tokens, versions, become, states) AS g (token, version, becomes, state)
+        WHERE g.version = 0 ORDER BY g.token
+        ON CONFLICT DO NOTHING RETURNING a.token, a.version
+    )
+    SELECT coalesce(array_agg(t.token), '{}'), coalesce(array_agg(t.token || ':' || t.version), '{}') INTO done, news FROM made t;
     IF true = ANY (due) THEN
         only_due := ARRAY(SELECT g.token FROM unnest(tokens, due) AS g (token, is_due) WHERE g.is_due);
     END IF;
@@ -66,14 +74,8 @@ BEGIN
     changed AS (
         UPDATE spotgate_account a SET version = g.becomes, state = g.state::json
         FROM given g WHERE a.token = g.token AND a.version = g.version RETURNING a.token, a.version
-    ),
-    made AS (
-        INSERT INTO spotgate_account AS a (token, version, state)
-        SELECT g.token, g.becomes, g.state::json FROM given g WHERE g.version = 0 ORDER BY g.token
-        ON CONFLICT DO NOTHING RETURNING a.token, a.version
-    ),
-    taken AS (SELECT * FROM changed UNION ALL SELECT * FROM made)
-    SELECT coalesce(array_agg(t.token), '{}'), coalesce(array_agg(t.token || ':' || t.version), '{}') INTO done, news FROM taken t;
+    )
+    SELECT done || coalesce(array_agg(t.token), '{}'), news || coalesce(array_agg(t.token || ':' || t.version), '{}') INTO done, news FROM changed t;
     INSERT INTO spotgate_session (session, token, ended_at, payload)
     SELECT DISTINCT ON (c.session) c.session, c.token, c.ended_at, c.payload::json
     FROM unnest(closed, closed_of, closed_at, closed_payloads) AS c (session, token, ended_at, payload)

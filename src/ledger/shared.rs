@@ -217,8 +217,10 @@ impl Shared {
             is_refused: false,
             is_unlearnt: false,
             recalled: HashMap::new(),
+            is_of_alone: false,
         });
         busy.is_refused = false;
+        busy.is_of_alone |= deed.is_kept || deed.finds() && busy.pending.iter().any(|former| former.is_kept);
         if let Some(former) = busy.superseded_by(&deed) {
             self.paid(&deed);
             deed.ends = former.ends.and(deed.ends);
@@ -329,6 +331,9 @@ impl Ledger {
                 continue;
             }
             // What it is here goes on until the database says how it stands: it may go away before.
+            if busy.is_of_alone && busy.handed_on.is_none() {
+                busy.unlearn();
+            }
             let anew = busy.is_unlearnt.then(|| busy.asks(token, policy));
             if busy.pending.is_empty() {
                 busy.pending.push_back(Deed::nothing(None));
@@ -341,7 +346,8 @@ impl Ledger {
                 let (account, deeds) = anew.unwrap_or_else(|| (shard.account(token).unwrap_or_default(), waiting));
                 let moment = latest.max(1).unsigned_abs() << LOT_BITS;
                 let becomes = moment.max(busy.version + 1) + mark % (1 << LOT_BITS);
-                HandedOn { deeds, is_anew, account: Packed::of(&account), mark, becomes }
+                let is_due = deeds > 0 && busy.pending.iter().take(deeds).all(|deed| deed.rests == Rests::Time);
+                HandedOn { deeds, is_anew, account: Packed::of(&account), mark, becomes, is_due }
             };
             let handed_on = busy.handed_on.get_or_insert_with(all);
             let (account, deeds, is_anew) = (handed_on.account.unpack(), handed_on.deeds, handed_on.is_anew);

@@ -535,3 +535,54 @@ fn a_session_that_began_with_its_start_is_known_by_its_device_too() {
     says(&world, &limited(1, 1), "80a00001", News::Start, 0, NOON);
     assert_eq!(world.ledger.tokens_of(mac(1)), [TokenId(1)]);
 }
+
+/// The clock is set back by an hour while a guest is online. Its router says that there is no such session; or its device has
+/// begun a session on another token there.
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_in() {
+    let world = World::new();
+    let (first, second) = (limited(1, 1), limited(2, 1));
+    let device = mac(1);
+    world.admit(&first, device, "2026-11-23T12:00:00Z").unwrap();
+    let login = by(device);
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = Report { at: at("2026-11-23T12:10:00Z"), seconds: Seconds(600), input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: Some((id(1), TokenId(1))), news: News::Interim, report, unmeasured: false };
+    let _ = world.ledger.report(TokenId(1), &question, &progress, at("2026-11-23T12:10:00Z")).unwrap();
+    // Set back by an hour.
+    let _ = world.ledger.order(id(1), Cause::Operator, &world.policy, at("2026-11-23T11:11:00Z")).unwrap();
+    let tells = world.ledger.due(&world.policy, at("2026-11-23T11:11:00Z"), &mut |_| Room::Free);
+    assert_eq!(tells.len(), 1);
+    let gone = crate::core::ending::Told::Refused(503);
+    let proven = world.ledger.told(TokenId(1), id(1), gone, &world.policy, at("2026-11-23T11:11:01Z"));
+    let left = world.sessions(1).len();
+    // The other way.
+    let world = World::new();
+    world.admit(&first, device, "2026-11-23T12:00:00Z").unwrap();
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let _ = world.ledger.report(TokenId(1), &question, &progress, at("2026-11-23T12:10:00Z")).unwrap();
+    let now = at("2026-11-23T12:09:59Z");
+    world.admit(&second, device, "2026-11-23T12:09:59Z").unwrap();
+    world.ledger.moved_on(TokenId(2), &question, now);
+    let moved = world.sessions(1).len();
+    println!("503: proven {}, {left} left; moved on: {moved} left", proven.is_some());
+    assert!(left == 0 || proven.is_none(), "it is proven gone, and live");
+    assert_eq!((left, moved), (0, 0));
+}
+
+/// The clock is set back after a session was to go; its device authenticates again, and is let in.
+#[test]
+fn who_is_let_in_again_after_the_clock_was_set_back_need_not_go() {
+    let world = World::new();
+    let token = limited(1, 1);
+    let login = Login { nas_session: Some("80000001"), ..by(mac(1)) };
+    world.admit_login(&token, &login, "2026-11-23T12:00:00Z").unwrap();
+    let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+    let report = Report { at: at("2026-11-23T12:10:00Z"), seconds: Seconds(600), input_octets: 0, output_octets: 0 };
+    let progress = Progress { session: Some((id(1), TokenId(1))), news: News::Interim, report, unmeasured: false };
+    let _ = world.ledger.report(TokenId(1), &question, &progress, at("2026-11-23T12:10:00Z")).unwrap();
+    let _ = world.ledger.order(id(1), Cause::Operator, &world.policy, at("2026-11-23T12:10:00Z")).unwrap();
+    assert!(world.admit_login(&token, &login, "2026-11-23T11:11:00Z").unwrap().renews.is_some());
+    let sessions = world.sessions(1);
+    assert!(sessions.iter().any(|session| session.ending.is_none()), "it was let in, and is told to go");
+}

@@ -188,6 +188,7 @@ async fn others_hear_of_changes() {
     database.publish("nexudus", &[(1, Some("{}".to_owned())), (2, None)]).await.unwrap();
     assert_eq!(listener.next().await.unwrap(), Heard::Tokens);
     database.see("nexudus", 0, Some(1), None).await.unwrap();
+    database.see("nexudus", 0, None, Some(1)).await.unwrap();
     assert_eq!(listener.next().await.unwrap(), Heard::Tokens);
     server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
     assert!(listener.next().await.unwrap_err().is_away());

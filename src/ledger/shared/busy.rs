@@ -29,6 +29,9 @@ pub(super) struct Busy {
     pub(super) recalled: HashMap<SessionId, Ended>,
     /// What it is here holds here alone: it is made anew of what is pending before that is handed on.
     pub(super) is_unlearnt: bool,
+    /// Something was kept since, which this daemon did to a copy that forgets: the same is done to the account as it stands there, which
+    /// forgets nothing before all is done.
+    pub(super) is_of_alone: bool,
 }
 
 /// What was handed on last.
@@ -41,6 +44,8 @@ pub(super) struct HandedOn {
     pub(super) mark: u64,
     /// As [`Change::becomes`](super::Change::becomes).
     pub(super) becomes: u64,
+    /// As [`Change::is_due`](super::Change::is_due): it may come back without saying how the account stands.
+    pub(super) is_due: bool,
     /// What the account is here is something else, until the database has this.
     pub(super) is_anew: bool,
 }
@@ -48,13 +53,19 @@ pub(super) struct HandedOn {
 impl Busy {
     /// The account is `fresh` at `version`: applies what is pending to it anew, but for what rests on the account as it stood.
     pub(super) fn rebase(&mut self, token: TokenId, version: u64, fresh: Account, policy: &Policy) -> Account {
-        (self.version, self.handed_on, self.is_unlearnt) = (version, None, false);
+        (self.version, self.handed_on, self.is_unlearnt, self.is_of_alone) = (version, None, false, false);
         let mut account = fresh;
         let mut recalled = if version > 0 { self.recalled.clone() } else { HashMap::new() };
-        let mut names = HashMap::new();
+        let (mut names, mut is_of_time) = (HashMap::new(), false);
         for mut deed in mem::take(&mut self.pending) {
             deed.call_by(&mut names, &account);
             if deed.is_nothing() {
+                continue;
+            }
+            // Whoever waits for all of it found nothing to do, by what silence had ended here.
+            is_of_time |= deed.rests == Rests::Time;
+            if is_of_time && deed.events.is_empty() && deed.done.is_some() {
+                deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
             // Just before the news of it: what ends meanwhile would push it out again.
@@ -94,7 +105,7 @@ impl Busy {
     /// As if there were no such account, by which the database is asked how it stands: what can be done to such a one, and how
     /// many deeds that are. The others wait for the answer.
     pub(super) fn asks(&mut self, token: TokenId, policy: &Policy) -> (Account, usize) {
-        (self.version, self.handed_on, self.is_unlearnt) = (0, None, false);
+        (self.version, self.handed_on, self.is_unlearnt, self.is_of_alone) = (0, None, false, false);
         let (mut account, mut names) = (Account::default(), HashMap::new());
         let mut left = mem::take(&mut self.pending);
         while let Some(mut deed) = left.pop_front() {
@@ -146,7 +157,8 @@ impl Busy {
 
     /// The version of which nothing needs to be heard any more. What is on its way becomes the next one, or comes back with it.
     pub(super) fn known(&self) -> Option<u64> {
-        let asked = self.handed_on.as_ref().map_or(self.version, |handed_on| handed_on.becomes);
+        let says = self.handed_on.as_ref().filter(|handed_on| !handed_on.is_due);
+        let asked = says.map_or(self.version, |handed_on| handed_on.becomes);
         Some(self.news.as_ref().map_or(asked, |news| news.version.max(asked)))
     }
 
@@ -179,6 +191,11 @@ impl Busy {
         for deed in self.pending.drain(..deeds.min(self.pending.len())) {
             deed.becomes(Err(Unwritten::Raced));
         }
+        let is_waiting = |deed: &Deed| deed.events.is_empty() && deed.done.is_some();
+        let (waiting, left): (VecDeque<_>, VecDeque<_>) =
+            mem::take(&mut self.pending).into_iter().partition(is_waiting);
+        self.pending = left;
+        waiting.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Raced)));
         self.unlearn();
         if self.pending.is_empty() {
             self.pending.push_back(Deed::nothing(None));

@@ -58,6 +58,11 @@ impl Deed {
         self.events.iter().filter_map(let_in).collect()
     }
 
+    /// Whether it lets a session in by what its router says: it may have ended by what is pending, and be forgotten since.
+    pub(super) fn finds(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Admitted(session) if session.reported.is_some()))
+    }
+
     /// Whether it says something of a session that this account does not know.
     pub(super) fn is_of_none_in(&self, account: &Account) -> bool {
         let let_in = self.let_in();
@@ -87,6 +92,9 @@ impl Deed {
             return;
         }
         let events = mem::take(&mut self.events).into_iter();
+        let is_withdrawn = |event: &Event| matches!(event, Event::Lapsed { session, counts: Seconds::ZERO } if names.contains_key(session));
+        // Who is told to ask again is in: its router has spoken of it.
+        let events = events.filter(|event| !is_withdrawn(event));
         let called = events.filter_map(|event| match event {
             Event::Admitted(session) => match names.get(&session.id) {
                 Some(_) if session.reported.is_some() => None,
@@ -104,6 +112,8 @@ impl Deed {
         if self.is_kept && account.terms().is_some() {
             self.events.retain(|event| !matches!(event, Event::Seen(_)));
         }
+        let at = self.at;
+        self.events.retain(|event| !account.has_overtaken(at, event));
         for event in &mut self.events {
             if let Event::Admitted(session) = event
                 && account.followed(session).is_some()

@@ -152,7 +152,7 @@ impl Chain {
     }
 
     fn admit(&mut self, daemon: usize, token: &AccessToken, device: u8, now: i64) -> (Decision, Written) {
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         let login = self.login(device);
         let question = Question { login: &login, nas: &self.nas, policy: &self.policy };
         let id = SessionId::new(at(now), [self.next; 10]).let_in();

@@ -1,5 +1,7 @@
 //! News of sessions that have ended and are forgotten, and what was handed on, refused or displaced meanwhile.
 
+mod pending;
+
 use super::apart::compares;
 use super::*;
 

@@ -21,13 +21,14 @@ enum Do {
     Joins { daemon: usize },
     RouterRestarts { daemon: usize },
     Waits { long: i64 },
+    ComesAndGoes { daemon: usize, token: i64, device: u8, count: i64 },
 }
 
 fn step() -> impl Strategy<Value = Do> {
     let daemon = || 0usize..3;
     prop_oneof![
         3 => (daemon(), 1i64..3, 0u8..3).prop_map(|(daemon, token, device)| Do::Login { daemon, token, device }),
-        6 => (daemon(), 0usize..6, prop::bool::weighted(0.3), 0i64..30).prop_map(
+        6 => (daemon(), 0usize..20, prop::bool::weighted(0.3), 0i64..30).prop_map(
             |(daemon, which, stops, less)| Do::Report { daemon, which, stops, less }),
         3 => daemon().prop_map(|daemon| Do::Due { daemon }),
         5 => daemon().prop_map(|daemon| Do::Take { daemon }),
@@ -41,6 +42,7 @@ fn step() -> impl Strategy<Value = Do> {
         2 => daemon().prop_map(|daemon| Do::Parts { daemon }),
         1 => daemon().prop_map(|daemon| Do::Joins { daemon }),
         1 => daemon().prop_map(|daemon| Do::RouterRestarts { daemon }),
+        1 => (daemon(), 1i64..3, 0u8..3, 1i64..11).prop_map(|(daemon, token, device, count)| Do::ComesAndGoes { daemon, token, device, count }),
         3 => (100i64..1500).prop_map(|long| Do::Waits { long }),
     ]
 }
@@ -117,7 +119,7 @@ proptest! {
                     guest.sent = guest.sent.max(seconds);
                     let login = chain.login(guest.device);
                     let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
-                    let report = Report { at: at(now), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
+                    let report = Report { at: at(now - less), seconds: Seconds(seconds), input_octets: 0, output_octets: 0 };
                     let news = if stops { News::Stop } else { News::Interim };
                     let progress = Progress { session: Some((guest.id, TokenId(guest.token))), news, report, unmeasured: false };
                     let written = match chain.daemons[daemon].report(TokenId(guest.token), &question, &progress, at(now)) {
@@ -131,6 +133,26 @@ proptest! {
                     };
                     guest.reports.push((seconds, stops, written));
                 }
+                Do::ComesAndGoes { daemon, token: of, device, count } => for _ in 0..count {
+                    now += 3;
+                    let (decision, written) = chain.admit(daemon, &token(of), device, now);
+                    let Decision::Allow(_) = decision else { continue };
+                    let id = SessionId::new(at(now), [chain.next; 10]).let_in();
+                    let mut guest = Guest { token: of, device, id, began: now, sent: 0, admitted: Some(written), is_in: None, reports: Vec::new() };
+                    if !chain.daemons[daemon].is_away() { chain.exchange(daemon); }
+                    if guest.is_in(&runtime) == Some(true) {
+                        guest.sent = 1;
+                        let login = chain.login(device);
+                        let question = Question { login: &login, nas: &chain.nas, policy: &chain.policy };
+                        let report = Report { at: at(now + 1), seconds: Seconds(1), input_octets: 0, output_octets: 0 };
+                        let progress = Progress { session: Some((id, TokenId(of))), news: News::Stop, report, unmeasured: false };
+                        if let Some(reported) = chain.daemons[daemon].report(TokenId(of), &question, &progress, at(now + 1)) {
+                            guest.reports.push((1, true, reported.written));
+                        }
+                        if !chain.daemons[daemon].is_away() { chain.exchange(daemon); }
+                    }
+                    guests.push(guest);
+                },
                 Do::Due { daemon } => drop(chain.daemons[daemon].due(&chain.policy, at(now), &mut |_| Room::Free)),
                 Do::RouterRestarts { daemon } => {
                     let router = Some([192, 0, 2, 1].into());
