@@ -70,6 +70,7 @@ cargo test --locked --doc
 cargo test --locked --bench login
 cargo test --locked --bench counted
 cargo test --locked --bench growth
+cargo test --locked --bench hostile
 cargo test --locked --bench logins
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting

@@ -344,6 +344,37 @@ fn every_link_leads_somewhere() {
 }
 
 /// Every name of a metric in a text.
+/// Every file of this kind below a folder.
+fn below(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            below(&entry, end, found);
+        } else if entry.extension().is_some_and(|kind| kind == end) {
+            found.push(entry);
+        }
+    }
+}
+
+#[test]
+fn every_test_that_stands_for_a_promise_exists() {
+    let mut sources = Vec::new();
+    for folder in ["src", "tests"] {
+        below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "rs", &mut sources);
+    }
+    let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let page = fs::read_to_string(folder().join("threats.md")).unwrap();
+    let words = page.split('`').skip(1).step_by(2);
+    let is_test = |word: &&str| {
+        word.matches('_').count() > 2
+            && word.bytes().all(|octet| octet == b'_' || octet.is_ascii_lowercase() || octet.is_ascii_digit())
+    };
+    let named: Vec<&str> = words.filter(is_test).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named.iter().filter(|name| !name.starts_with("spotgate_")) {
+        assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}
+
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let after = text.split("spotgate_").skip(1).filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
