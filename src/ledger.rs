@@ -361,8 +361,11 @@ impl Ledger {
         for mut shard in self.shards.each() {
             for token in shard.tokens() {
                 let Some(account) = shard.account(token) else { continue };
-                let events = account.router_restarted(nas, address, since, now);
+                let mut events = account.router_restarted(nas, address, since, now);
                 closed += events.len();
+                if self.is_unsure_of(token) {
+                    events.extend(account.router_restarted_of_ended(nas, address, since, now));
+                }
                 if let Written::Never(why) = self.change(&mut shard, token, account, policy, now, &events) {
                     refused = Some(why);
                 }

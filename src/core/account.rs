@@ -413,6 +413,19 @@ impl Account {
         self.sessions.iter().filter(of_router).map(close).collect()
     }
 
+    /// The same of those that have ended here without their router's word: elsewhere they may be live.
+    #[must_use]
+    pub fn router_restarted_of_ended(
+        &self,
+        nas: &NasName,
+        address: Option<IpAddr>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let ended = self.ended.iter().filter(|ended| !ended.stopped).map(|ended| ended.session.clone());
+        Self { sessions: ended.collect(), ..Self::default() }.router_restarted(nas, address, since, now)
+    }
+
     /// The events that close the sessions that `device` had at `nas` before `since`, when it began one on another token
     /// there.
     #[must_use]

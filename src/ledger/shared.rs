@@ -288,6 +288,11 @@ impl Ledger {
         }
     }
 
+    /// Whether an account may stand here as the database does not have it.
+    pub(super) fn is_unsure_of(&self, token: TokenId) -> bool {
+        matches!(&self.book, Book::Shared(shared) if !shared.place(token).versions.contains_key(&token))
+    }
+
     /// Everything was compared with the database just now.
     pub fn is_compared(&self) {
         if let Book::Shared(shared) = &self.book {

@@ -199,7 +199,8 @@ impl Ledger {
             let (ends, rests) = (Ends::default(), Rests::Names);
             let mut deed = Deed { at, events: vec![event], ends, rests, done: None, is_kept: true, is_late: false };
             deed.call_by(&mut names, &account);
-            deed.apply_anew(token, &mut account, policy);
+            let stood = account.clone();
+            deed.apply_anew(token, &mut account, (0, &stood), policy);
             account.forget_surplus();
             if let Some(outbox) = &mut *lock(&shared.outbox) {
                 outbox.owed += 1;
@@ -259,7 +260,8 @@ impl Ledger {
             }
             let mut account = shard.account(token).unwrap_or_default();
             for mut deed in withdrawn {
-                deed.apply_anew(token, &mut account, policy);
+                let stood = account.clone();
+                deed.apply_anew(token, &mut account, (0, &stood), policy);
                 account.forget_surplus();
                 let _ = shared.keep(token, &mut deed);
                 busy.pending.push_back(deed);

@@ -56,16 +56,10 @@ impl Busy {
         (self.version, self.handed_on, self.is_unlearnt, self.is_of_alone) = (version, None, false, false);
         let mut account = fresh;
         let mut recalled = if version > 0 { self.recalled.clone() } else { HashMap::new() };
-        let (mut names, mut is_of_time) = (HashMap::new(), false);
+        let (mut names, stood) = (HashMap::new(), account.clone());
         for mut deed in mem::take(&mut self.pending) {
             deed.call_by(&mut names, &account);
             if deed.is_nothing() {
-                continue;
-            }
-            // Whoever waits for all of it found nothing to do, by what silence had ended here.
-            is_of_time |= deed.rests == Rests::Time;
-            if is_of_time && deed.events.is_empty() && deed.done.is_some() {
-                deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
             // Just before the news of it: what ends meanwhile would push it out again.
@@ -91,10 +85,16 @@ impl Busy {
                 deed.becomes(Err(Unwritten::Raced));
                 continue;
             }
-            deed.apply_anew(token, &mut account, policy);
+            let says_something = deed.sessions().next().is_some();
+            deed.apply_anew(token, &mut account, (version, &stood), policy);
             // The database keeps it, as it is now: the account grows by none of them. One that goes on stays.
             for id in of_it {
                 recalled.extend(account.forget(id).map(|ended| (id, ended)));
+            }
+            // What others know overtook all of it: whoever waits decides anew.
+            if says_something && deed.events.is_empty() && deed.done.is_some() {
+                deed.becomes(Err(Unwritten::Raced));
+                continue;
             }
             self.pending.push_back(deed);
         }
@@ -118,7 +118,7 @@ impl Busy {
                 left.push_front(deed);
                 break;
             }
-            deed.apply_anew(token, &mut account, policy);
+            deed.apply_anew(token, &mut account, (0, &Account::default()), policy);
             self.pending.push_back(deed);
         }
         account.forget_surplus();
@@ -191,11 +191,6 @@ impl Busy {
         for deed in self.pending.drain(..deeds.min(self.pending.len())) {
             deed.becomes(Err(Unwritten::Raced));
         }
-        let is_waiting = |deed: &Deed| deed.events.is_empty() && deed.done.is_some();
-        let (waiting, left): (VecDeque<_>, VecDeque<_>) =
-            mem::take(&mut self.pending).into_iter().partition(is_waiting);
-        self.pending = left;
-        waiting.into_iter().for_each(|deed| deed.becomes(Err(Unwritten::Raced)));
         self.unlearn();
         if self.pending.is_empty() {
             self.pending.push_back(Deed::nothing(None));

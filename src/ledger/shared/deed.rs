@@ -6,7 +6,7 @@ use std::mem;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::Rests;
+use super::{LOT_BITS, Rests};
 use crate::core::account::Account;
 use crate::core::budget::Seconds;
 use crate::core::event::Event;
@@ -92,7 +92,9 @@ impl Deed {
             return;
         }
         let events = mem::take(&mut self.events).into_iter();
-        let is_withdrawn = |event: &Event| matches!(event, Event::Lapsed { session, counts: Seconds::ZERO } if names.contains_key(session));
+        // At the moment at which it was let in; later its router began anew.
+        let at_ms = self.at.as_millisecond();
+        let is_withdrawn = |event: &Event| matches!(event, Event::Lapsed { session, counts: Seconds::ZERO } if names.contains_key(session) && session.time().as_millisecond() >= at_ms);
         // Who is told to ask again is in: its router has spoken of it.
         let events = events.filter(|event| !is_withdrawn(event));
         let called = events.filter_map(|event| match event {
@@ -107,13 +109,22 @@ impl Deed {
     }
 
     /// Does it to the account as others have changed it: who was let in ends no later session of the same device, and what the
-    /// token gave then is not what it gives now.
-    pub(super) fn apply_anew(&mut self, token: TokenId, account: &mut Account, policy: &Policy) {
-        if self.is_kept && account.terms().is_some() {
+    /// token gave then is not what it gives now. What others did is judged by the account as it `stood`: what was done here before
+    /// was known.
+    pub(super) fn apply_anew(
+        &mut self,
+        token: TokenId,
+        account: &mut Account,
+        (version, stood): (u64, &Account),
+        policy: &Policy,
+    ) {
+        // What was seen before others last changed the account, they may know better.
+        let is_older = version >> LOT_BITS > self.at.as_millisecond().unsigned_abs();
+        if self.is_kept && is_older && account.terms().is_some() {
             self.events.retain(|event| !matches!(event, Event::Seen(_)));
         }
         let at = self.at;
-        self.events.retain(|event| !account.has_overtaken(at, event));
+        self.events.retain(|event| !stood.has_overtaken(at, event));
         for event in &mut self.events {
             if let Event::Admitted(session) = event
                 && account.followed(session).is_some()

@@ -2,6 +2,7 @@
 
 mod apart;
 mod recalled;
+mod restarted;
 mod world;
 
 use super::*;

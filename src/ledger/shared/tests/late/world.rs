@@ -96,8 +96,16 @@ proptest! {
         // With those of the doubted that were over when that was asked.
         let mut on_their_way: [Vec<(Change, HashMap<SessionId, Closed>)>; 3] = std::array::from_fn(|_| Vec::new());
         let mut guests: Vec<Guest> = Vec::new();
+        // Sessions that each daemon has known; and restarts: since when, what was live there and known, and what it was told.
+        let mut met: [std::collections::HashSet<SessionId>; 3] = Default::default();
+        let mut restarts: Vec<(i64, Vec<SessionId>, Written)> = Vec::new();
         for step in steps {
             now += 1;
+            for (daemon, met) in chain.daemons.iter().zip(&mut met) {
+                for token in 1..5 {
+                    met.extend(daemon.account(TokenId(token)).unwrap_or_default().sessions().iter().map(|session| session.id));
+                }
+            }
             match step {
                 Do::Waits { long } => now += long,
                 Do::Login { daemon, token: of, device } => {
@@ -156,7 +164,17 @@ proptest! {
                 Do::Due { daemon } => drop(chain.daemons[daemon].due(&chain.policy, at(now), &mut |_| Room::Free)),
                 Do::RouterRestarts { daemon } => {
                     let router = Some([192, 0, 2, 1].into());
-                    let _ = chain.daemons[daemon].restarted(&chain.nas.name, router, at(now - 5), &chain.policy, at(now));
+                    let mut known = Vec::new();
+                    for token in 1..5 {
+                        for session in chain.database.account(token).sessions() {
+                            let latest = session.reported.map_or(session.admitted_at, |report| report.at);
+                            if met[daemon].contains(&session.id) && latest <= at(now - 5) && session.contact.router == router {
+                                known.push(session.id);
+                            }
+                        }
+                    }
+                    let (_, written) = chain.daemons[daemon].restarted(&chain.nas.name, router, at(now - 5), &chain.policy, at(now));
+                    restarts.push((now - 5, known, written));
                 }
                 Do::Parts { daemon } => {
                     for (change, over) in mem::take(&mut on_their_way[daemon]) {
@@ -205,6 +223,7 @@ proptest! {
                 Do::Hears { daemon } => chain.hear(daemon),
                 Do::Restarts { daemon, alone } => {
                     on_their_way[daemon].clear();
+                    met[daemon].clear();
                     if alone {
                         runtime.block_on(chain.begins_alone(daemon));
                         has_parted = true;
@@ -229,6 +248,15 @@ proptest! {
         chain.settle();
         for daemon in &chain.daemons {
             prop_assert_eq!(daemon.owed(), 0);
+        }
+        for (since, known, written) in restarts {
+            if !matches!(runtime.block_on(resolved(written)), Some(Ok(()))) { continue }
+            for token in 1..5 {
+                for session in chain.database.account(token).sessions() {
+                    let latest = session.reported.map_or(session.admitted_at, |report| report.at);
+                    prop_assert!(!known.contains(&session.id) || latest > at(since), "{} lives on after a restart at {} that was acknowledged", session.id, since);
+                }
+            }
         }
         let mut counted: BTreeMap<String, (u64, bool, &'static str)> = BTreeMap::new();
         for token in 1..5 {

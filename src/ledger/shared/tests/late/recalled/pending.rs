@@ -131,7 +131,7 @@ async fn a_restart_that_is_acknowledged_apart_closes_what_silence_ended_here_alo
     chain.settle();
     chain.daemons[1].part("gone", &chain.policy).await;
     let _ = chain.report_at(0, 1, session, News::Interim, 1900, 1900);
-    chain.settle();
+    chain.exchange(0);
     let _ = chain.daemons[1].due(&chain.policy, at(2000), &mut |_| Room::Free);
     let router = Some([192, 0, 2, 1].into());
     let (_, written) = chain.daemons[1].restarted(&chain.nas.name, router, at(2001), &chain.policy, at(2001));
