@@ -564,7 +564,7 @@ impl Ledger {
             return Written::Already;
         }
         let was_due = shard.is_due(token, now);
-        // What is refused while the database is away has not happened; with it, the database says what has.
+        // What is refused since the database is away, or goes just now, has not happened.
         let before = self.is_shared().then(|| shard.account(token));
         let ends = shard.apply(token, &mut account, policy, now, events);
         if shard.is_due(token, now) && !was_due {

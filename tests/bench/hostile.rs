@@ -15,6 +15,8 @@
 #[path = "accounting/load.rs"]
 #[allow(dead_code, reason = "shared")]
 mod load;
+#[path = "../fuzz/lots.rs"]
+mod lots;
 #[path = "accounting/server.rs"]
 #[allow(dead_code, reason = "shared")]
 mod server;
@@ -36,6 +38,7 @@ use spotgate::radius::secret::{MessageAuthenticator, Secret};
 use spotgate::sandbox::hotspot::{Hotspot, Password, Record};
 
 use load::SECRET;
+use lots::Lots;
 use server::{Server, pause};
 use tokens::{mac, wall};
 
@@ -47,43 +50,31 @@ const AT_ONCE: usize = 64;
 /// How much more the daemon may hold at the end than when a fifth had been sent.
 const GROWTH: u64 = 8 << 20;
 
-/// Numbers that are the same each time (xorshift64*).
-struct Lots(u64);
-
-impl Lots {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).expect("31 bits") % bound.max(1)
-    }
-
-    /// A request, changed in a few places.
-    fn mutated(&mut self, requests: &[Vec<u8>]) -> Vec<u8> {
-        let mut octets = requests[self.below(requests.len())].clone();
-        for _ in 0..=self.below(4) {
-            let place = self.below(octets.len().max(1));
-            let end = (place + self.below(12)).min(octets.len());
-            match self.below(6) {
-                0 if !octets.is_empty() => octets[place] ^= 1 << self.below(8),
-                1 if !octets.is_empty() => octets[place] = u8::try_from(self.below(256)).expect("an octet"),
-                2 => drop(octets.drain(place.min(end)..end)),
-                3 => {
-                    let other = &requests[self.below(requests.len())];
-                    let from = self.below(other.len());
-                    let to = (from + self.below(40)).min(other.len());
-                    octets.splice(place.min(octets.len())..place.min(octets.len()), other[from..to].iter().copied());
-                }
-                // A header that says how long it is, after all.
-                4 if octets.len() >= 4 => {
-                    let length = u16::try_from(octets.len()).expect("a packet").to_be_bytes();
-                    octets[2..4].copy_from_slice(&length);
-                }
-                _ => octets.truncate(end),
+/// A request, changed in a few places.
+fn mutated(lots: &mut Lots, requests: &[Vec<u8>]) -> Vec<u8> {
+    let mut octets = requests[lots.below(requests.len())].clone();
+    for _ in 0..=lots.below(4) {
+        let place = lots.below(octets.len().max(1));
+        let end = (place + lots.below(12)).min(octets.len());
+        match lots.below(6) {
+            0 if !octets.is_empty() => octets[place] ^= 1 << lots.below(8),
+            1 if !octets.is_empty() => octets[place] = u8::try_from(lots.below(256)).expect("an octet"),
+            2 => drop(octets.drain(place.min(end)..end)),
+            3 => {
+                let other = &requests[lots.below(requests.len())];
+                let from = lots.below(other.len());
+                let to = (from + lots.below(40)).min(other.len());
+                octets.splice(place.min(octets.len())..place.min(octets.len()), other[from..to].iter().copied());
             }
+            // A header that says how long it is, after all.
+            4 if octets.len() >= 4 => {
+                let length = u16::try_from(octets.len()).expect("a packet").to_be_bytes();
+                octets[2..4].copy_from_slice(&length);
+            }
+            _ => octets.truncate(end),
         }
-        octets
     }
+    octets
 }
 
 /// Whether a router has sent this, as it is.
@@ -113,7 +104,7 @@ impl Front {
     }
 
     fn fire(&mut self, lots: &mut Lots) {
-        let octets = lots.mutated(&self.requests);
+        let octets = mutated(lots, &self.requests);
         let _ = self.socket.send(&octets);
         if let Some(identifier) = octets.get(1) {
             let latest = &mut self.sent[usize::from(*identifier)];
@@ -185,7 +176,7 @@ fn run(packets: usize) {
     server.first_answer(server.auth, &good(0), code::ACCESS_ACCEPT, Duration::from_millis(200));
     let [logins, records] = requests(&hotspot);
     let mut fronts = [Front::new(server.auth, logins), Front::new(server.accounting, records)];
-    let (secret, mut lots) = (Secret::new(SECRET.as_bytes()), Lots(0x9E37_79B9_7F4A_7C15));
+    let (secret, mut lots) = (Secret::new(SECRET.as_bytes()), Lots::default());
     let (begun, mut memory) = (load::now(), Vec::new());
     for number in 0..packets {
         fronts[number % 2].fire(&mut lots);

@@ -1,25 +1,17 @@
 //! The fuzz targets, on mutations of their seeds: the same each time. cargo-fuzz looks further: `tests/fuzz/README.md`.
 
+#[path = "../fuzz/lots.rs"]
+mod lots;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
 use std::fs;
 use std::path::Path;
 
+use lots::Lots;
+
 /// Inputs of each target.
 const MUTATIONS: u64 = 300;
-
-/// Numbers that are the same each time (xorshift64*).
-struct Lots(u64);
-
-impl Lots {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound.max(1)
-    }
-}
 
 /// Changes a few octets, takes some out, or puts some of another in.
 fn mutated(lots: &mut Lots, seeds: &[Vec<u8>]) -> Vec<u8> {
@@ -55,7 +47,7 @@ fn no_target_falls_over_its_seeds_or_what_is_like_them() {
         let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
         assert!(!seeds.is_empty(), "{name} has no seeds");
         seeds.iter().for_each(|seed| target(seed));
-        let mut lots = Lots(0x9E37_79B9_7F4A_7C15);
+        let mut lots = Lots::default();
         for _ in 0..MUTATIONS {
             target(&mutated(&mut lots, &seeds));
         }
