@@ -117,6 +117,15 @@ impl Clock {
         }
     }
 
+    /// Reads the clock that never falls, alone.
+    #[must_use]
+    pub fn mono(&self) -> Duration {
+        match &self.kind {
+            Kind::System { start } => start.elapsed(),
+            Kind::Manual(_) | Kind::Fast { .. } => self.uncorrected().mono,
+        }
+    }
+
     /// What is added to the wall clock because it is known to be wrong; none: it counts as right.
     #[must_use]
     pub fn correction(&self) -> Option<SignedDuration> {

@@ -415,13 +415,13 @@ impl Gate {
         SessionId::new(now, self.random.octets().unwrap_or_else(of_time))
     }
 
-    /// Takes news of a session in.
-    pub fn account(&self, visit: &Visit<'_>, progress: &Progress) -> Accounted {
-        let (question, now) = (&visit.question, self.clock.now().wall);
+    /// Takes news of a session in, at `now`.
+    pub fn account(&self, visit: &Visit<'_>, progress: &Progress, now: Timestamp) -> Accounted {
+        let question = &visit.question;
         let report = |token, progress: &Progress| self.ledger.report(token, question, progress, now);
         let ours = progress.session.map(|(_, token)| token);
         if let Some(reported) = ours.and_then(|token| report(token, progress)) {
-            return self.accounted(ours, "recorded", reported, visit, progress);
+            return self.accounted(ours, "recorded", reported, visit, progress, now);
         }
         let claim = &question.login.claim;
         let at_hand = match self.supply().catalogue.find(claim) {
@@ -432,7 +432,7 @@ impl Gate {
         let tokens = at_hand.iter().map(|token| token.id).chain(of_device);
         for token in tokens {
             if let Some(reported) = report(token, progress) {
-                return self.accounted(Some(token), "recorded", reported, visit, progress);
+                return self.accounted(Some(token), "recorded", reported, visit, progress, now);
             }
         }
         // Where accounts are not written down, it may be one that another daemon, or this one later, knows.
@@ -454,7 +454,7 @@ impl Gate {
         let session = question.session(id, token, began);
         let progress = &Progress { session: ours.map(|id| (id, token.id)), ..*progress };
         let reported = self.ledger.find(token, question, session, progress, now);
-        self.accounted(Some(token.id), "found", reported, visit, progress)
+        self.accounted(Some(token.id), "found", reported, visit, progress, now)
     }
 
     fn accounted(
@@ -464,13 +464,14 @@ impl Gate {
         reported: Reported,
         visit: &Visit<'_>,
         progress: &Progress,
+        now: Timestamp,
     ) -> Accounted {
         if let Some(session) = &reported.proven {
             self.metrics.disconnect(session.contact.nas.as_str(), "proven");
             tracing::info!(nas = %session.contact.nas, session = %session.id, "disconnected: its Stop has come");
         }
         if let (News::Start, Some(token)) = (progress.news, token) {
-            self.ledger.moved_on(token, &visit.question, self.clock.now().wall);
+            self.ledger.moved_on(token, &visit.question, now);
         }
         Accounted { result, written: reported.written }
     }

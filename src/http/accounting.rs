@@ -99,7 +99,8 @@ pub(super) async fn accounting(
         seen.hear(news, None, now.wall);
     }
     let visit = caller.live.visit(&login, nas, Via::Http, now.mono);
-    let Accounted { result, written } = app.gate.account(&visit, &Progress { session: None, news, report, unmeasured });
+    let progress = Progress { session: None, news, report, unmeasured };
+    let Accounted { result, written } = app.gate.account(&visit, &progress, now.wall);
     app.gate.metrics.accounting(result);
     if result == "unknown_session" {
         return Err(Problem::unknown_session());

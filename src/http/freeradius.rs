@@ -267,7 +267,7 @@ pub(super) async fn accounting(
     let Accounted { result, written } = match &record {
         Record::Restart { at } => app.gate.restarted(nas.name(), router, *at, &live.settings.policy),
         Record::Session { login, progress } => {
-            app.gate.account(&live.visit(login, &nas.rules, Via::Freeradius, now.mono), progress)
+            app.gate.account(&live.visit(login, &nas.rules, Via::Freeradius, now.mono), progress, now.wall)
         }
         Record::Other => return Ok(StatusCode::NO_CONTENT),
     };

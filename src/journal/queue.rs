@@ -89,6 +89,31 @@ impl State {
             *latest = Position(position).max(*latest);
         }
     }
+
+    /// This is on disk; whether it may be acknowledged.
+    fn succeeded(&mut self, queued: &Queued) -> bool {
+        match &queued.work {
+            Work::Append(records, ..) if records.is_empty() => return self.missing.is_empty(),
+            Work::Append(records, ..) => {
+                let after = |token| self.missing.get(token).is_some_and(|missing| *missing < queued.first);
+                return !records.iter().any(|record| after(&record.token));
+            }
+            Work::Whole(token, _) if self.missing.get(token).is_some_and(|missing| *missing < queued.first) => {
+                self.missing.remove(token);
+            }
+            Work::Rows(rows) => {
+                for row in rows {
+                    if self.missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
+                        self.missing.remove(&row.token);
+                    }
+                }
+            }
+            // What is not among the rows is of no account.
+            Work::Cut(covers) => self.missing.retain(|_, missing| *missing > *covers),
+            _ => {}
+        }
+        true
+    }
 }
 
 /// Something to write, its place, and who waits for it, if anybody does.
@@ -162,30 +187,14 @@ impl Queue {
         }
     }
 
-    /// This is on disk; whether it may be acknowledged.
-    pub(super) fn succeeded(&self, queued: &Queued) -> bool {
+    /// A batch is on disk: who waits for it, and whether it may be acknowledged.
+    pub(super) fn succeeded(&self, batch: Vec<Queued>) -> Vec<(Waiter, bool)> {
         let mut state = self.lock();
-        match &queued.work {
-            Work::Append(records, ..) if records.is_empty() => return state.missing.is_empty(),
-            Work::Append(records, ..) => {
-                let after = |token| state.missing.get(token).is_some_and(|missing| *missing < queued.first);
-                return !records.iter().any(|record| after(&record.token));
-            }
-            Work::Whole(token, _) if state.missing.get(token).is_some_and(|missing| *missing < queued.first) => {
-                state.missing.remove(token);
-            }
-            Work::Rows(rows) => {
-                for row in rows {
-                    if state.missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
-                        state.missing.remove(&row.token);
-                    }
-                }
-            }
-            // What is not among the rows is of no account.
-            Work::Cut(covers) => state.missing.retain(|_, missing| *missing > *covers),
-            _ => {}
-        }
-        true
+        let told = batch.into_iter().filter_map(|queued| {
+            let may = state.succeeded(&queued);
+            queued.waiter.map(|waiter| (waiter, may))
+        });
+        told.collect()
     }
 
     /// Takes nothing more, for the reason given unless there was one before.

@@ -56,36 +56,32 @@ pub(super) fn run(mut file: File, shared: &Shared) {
 /// Commits a batch and wakes whoever waits for it.
 fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fault> {
     let outcome = file.write(&batch);
-    let told = match &outcome {
+    let error = match &outcome {
         Ok(records) => {
             shared.commits.fetch_add(1, Ordering::Relaxed);
             shared.records.fetch_add(*records, Ordering::Relaxed);
             if batch.iter().any(|queued| queued.work.proves_the_disk()) {
                 fare(shared, Health::Good);
             }
-            Ok(())
+            for (waiter, may) in shared.queue.succeeded(batch) {
+                let told = if may { Ok(()) } else { Err(Error::Disk("an earlier record is not on disk yet".into())) };
+                // Nobody waits any more: nobody minds.
+                let _ = waiter.send(told);
+            }
+            return Ok(());
         }
         Err(Fault::Disk(why)) => {
             shared.queue.failed(&batch);
             fare(shared, Health::Failing(why.clone()));
-            Err(Error::Disk(why.clone()))
+            Error::Disk(why.clone())
         }
         Err(Fault::Stop(why)) => {
             fare(shared, Health::Stopped(why.clone()));
-            Err(Error::Stop(why.clone()))
+            Error::Stop(why.clone())
         }
     };
-    for queued in batch {
-        let told = match &told {
-            Ok(()) if !shared.queue.succeeded(&queued) => {
-                Err(Error::Disk("an earlier record is not on disk yet".into()))
-            }
-            told => told.clone(),
-        };
-        if let Some(waiter) = queued.waiter {
-            // Nobody waits any more: nobody minds.
-            let _ = waiter.send(told);
-        }
+    for waiter in batch.into_iter().filter_map(|queued| queued.waiter) {
+        let _ = waiter.send(Err(error.clone()));
     }
     outcome.map(drop)
 }

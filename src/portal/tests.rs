@@ -330,7 +330,7 @@ async fn what_is_reported_of_a_device_that_is_forgotten_still_counts_for_its_ses
     let visit = live.visit(&login, live.nas("front-desk").unwrap(), Via::Http, world.clock.now().mono);
     let report = Report { at: world.clock.now().wall, seconds: Seconds(0), input_octets: 0, output_octets: 0 };
     let stop = Progress { session: None, news: News::Stop, report, unmeasured: false };
-    assert_eq!(world.gate.account(&visit, &stop).result, "recorded");
+    assert_eq!(world.gate.account(&visit, &stop, report.at).result, "recorded");
     assert_eq!(world.gate.ledger.sessions().len(), 0);
 }
 

@@ -66,8 +66,6 @@ pub enum Handled<'b> {
     Owed {
         /// The answer.
         reply: &'b [u8],
-        /// To which router.
-        nas: NasName,
         /// To which request.
         identity: Identity,
         /// What must be on disk.
@@ -221,7 +219,7 @@ impl Handler {
                 match (accounting::response(buffer, &packet, client), accounted) {
                     (Err(Full), _) => Err(TOO_LONG),
                     (Ok(reply), Written::Already) => Ok((reply, "response")),
-                    (Ok(reply), written) => return Handled::Owed { reply, nas: nas.clone(), identity, written },
+                    (Ok(reply), written) => return Handled::Owed { reply, identity, written },
                 }
             }
         };
@@ -277,7 +275,7 @@ impl Handler {
     /// there, the router's repetition is taken in anew.
     pub async fn acknowledge(
         &self,
-        nas: &NasName,
+        client: &Client,
         identity: &Identity,
         written: Written,
         recent: &Mutex<Recent>,
@@ -285,10 +283,10 @@ impl Handler {
     ) -> bool {
         let undecided = Undecided { recent, identity: *identity };
         let outcome = written.settled().await;
-        let (now, kind) = (self.gate.clock.now().mono, kind(identity.code));
+        let (now, kind, nas) = (self.gate.clock.mono(), kind(identity.code), client.nas.name());
         match outcome {
             Ok(()) => {
-                self.gate.metrics.packet(nas, kind, "response");
+                self.gate.metrics.packet_of(&client.seen.packets, nas, kind, "response");
                 lock(recent).answered(&undecided.identity, reply, now)
             }
             Err(error) => {
@@ -442,7 +440,7 @@ impl Handler {
             }
             Record::Session { login, progress } => {
                 let visit = live.visit(login, &client.nas.rules, Via::Radius, Duration::ZERO);
-                self.gate.account(&visit, progress)
+                self.gate.account(&visit, progress, now)
             }
             Record::Other => Accounted { result: "ignored", written: Written::Already },
         };

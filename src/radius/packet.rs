@@ -11,11 +11,13 @@ pub(super) const HEADER: usize = 20;
 
 /// A packet whose every length has been checked. What a datagram holds beyond the length in the header is
 /// padding and not part of it (RFC 2865 §3).
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Packet<'a> {
     bytes: &'a [u8],
     header: &'a [u8; HEADER],
     message_authenticator: Option<usize>,
+    /// Where the first attribute of each kind begins in [`Packet::bytes`]; 0: there is none. A record is asked for some twenty.
+    firsts: [u16; 256],
 }
 
 /// One attribute of a packet. It does not print its value, which may be a code or a password.
@@ -80,10 +82,17 @@ impl<'a> Packet<'a> {
             return Err(Drop::BadLength);
         }
         let bytes = datagram.get(..length).ok_or(Drop::Truncated)?;
-        let mut packet = Self { bytes, header, message_authenticator: None };
+        let mut packet = Self { bytes, header, message_authenticator: None, firsts: [0; 256] };
 
         let mut attributes = packet.attributes();
-        for attribute in attributes.by_ref().filter(|attribute| attribute.kind == MESSAGE_AUTHENTICATOR) {
+        for attribute in attributes.by_ref() {
+            if let Some(first @ 0) = packet.firsts.get_mut(usize::from(attribute.kind)) {
+                // It is below 4096.
+                *first = u16::try_from(attribute.offset - 2).unwrap_or_default();
+            }
+            if attribute.kind != MESSAGE_AUTHENTICATOR {
+                continue;
+            }
             if attribute.value.len() != 16 {
                 return Err(Drop::MessageAuthenticatorLength);
             }
@@ -130,12 +139,20 @@ impl<'a> Packet<'a> {
     /// The value of the first attribute of this kind.
     #[must_use]
     pub fn first(&self, kind: u8) -> Option<&'a [u8]> {
-        self.all(kind).next()
+        self.since_first(kind).next().map(|attribute| attribute.value)
     }
 
     /// The values of all attributes of this kind, in their order.
     pub fn all(&self, kind: u8) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.attributes().filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
+        self.since_first(kind).filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
+    }
+
+    /// The attributes from the first of this kind on.
+    fn since_first(&self, kind: u8) -> Attributes<'a> {
+        let first = usize::from(self.firsts.get(usize::from(kind)).copied().unwrap_or_default());
+        // Where there is none, nothing is left.
+        let rest = if first == 0 { None } else { self.bytes.get(first..) };
+        Attributes { rest: rest.unwrap_or_default(), offset: first }
     }
 
     /// How many attributes of this kind there are.

@@ -14,9 +14,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::core::ident::NasName;
 use crate::ledger::Written;
 use crate::live::{Current, Live};
+use crate::radius::clients::Client;
 use crate::radius::handle::{Arrival, Handled, Handler, Port};
 use crate::radius::packet::Packet;
 use crate::radius::recent::{Identity, Recent};
@@ -178,8 +178,8 @@ impl Worker {
         match self.handler.handle(live, &Arrival { client, port, from, octets: datagram }, &self.recent, buffer) {
             Handled::Reply(reply) => self.socket.send(reply, from, to).await,
             Handled::Silence | Handled::Close => {}
-            Handled::Owed { reply, nas, identity, written } => {
-                let owed = Owed { nas, identity, reply: reply.into(), to, written };
+            Handled::Owed { reply, identity, written } => {
+                let owed = Owed { client: Arc::clone(client), identity, reply: reply.into(), to, written };
                 // As many may wait here as in the journal, which says so when it is full.
                 if self.owed.try_send(owed).is_err() {
                     self.handler.give_up(datagram, from, &self.recent);
@@ -207,7 +207,7 @@ impl Worker {
 
 /// An answer that goes out once what it acknowledges is on disk.
 struct Owed {
-    nas: NasName,
+    client: Arc<Client>,
     identity: Identity,
     reply: Box<[u8]>,
     /// The address that was asked.
@@ -218,8 +218,8 @@ struct Owed {
 /// Sends what is owed, in the order in which it was asked for, which is that of the journal. It ends when nobody can ask any
 /// more and everybody was answered.
 async fn pay(mut owed: mpsc::Receiver<Owed>, socket: Arc<Socket>, handler: Arc<Handler>, recent: Arc<Mutex<Recent>>) {
-    while let Some(Owed { nas, identity, reply, to, written }) = owed.recv().await {
-        if handler.acknowledge(&nas, &identity, written, &recent, &reply).await {
+    while let Some(Owed { client, identity, reply, to, written }) = owed.recv().await {
+        if handler.acknowledge(&client, &identity, written, &recent, &reply).await {
             socket.send(&reply, identity.from, to).await;
         }
     }

@@ -174,6 +174,8 @@ pub struct Metrics {
     /// `spotgate_usage_unwritten_seconds`: WiFi used that the tokens' `MinutesLeft` do not show.
     pub usage_unwritten: Gauge,
     accounting: Family<ResultLabel, Counter>,
+    /// That of nearly every record.
+    recorded: OnceLock<Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
     extensions: Family<DisconnectLabels, Counter>,
     malformed_records: Counter,
@@ -216,6 +218,7 @@ impl Default for Metrics {
             sessions: Family::default(),
             usage_unwritten: Gauge::default(),
             accounting: Family::default(),
+            recorded: OnceLock::new(),
             disconnects: Family::default(),
             extensions: Family::default(),
             malformed_records: Counter::default(),
@@ -409,7 +412,12 @@ impl Metrics {
 
     /// Counts an accounting record.
     pub fn accounting(&self, result: &'static str) {
-        self.accounting.get_or_create(&ResultLabel { result }).inc();
+        let look_up = || self.accounting.get_or_create(&ResultLabel { result }).clone();
+        if result == "recorded" {
+            self.recorded.get_or_init(look_up).inc()
+        } else {
+            look_up().inc()
+        };
     }
 
     /// Counts what came of telling a router to end a session: `acked`, `refused`, `unanswered`, `unsendable`; or that the

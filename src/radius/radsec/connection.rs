@@ -19,11 +19,10 @@ use super::links::{Link, ORDERS, Outgoing};
 use super::places::Place;
 use super::tls::Certificate;
 use super::{Shared, Stranger};
-use crate::core::ident::NasName;
 use crate::ledger::Written;
 use crate::live::{Current, Live};
 use crate::radius::attribute::code;
-use crate::radius::clients::Known;
+use crate::radius::clients::{Client, Known};
 use crate::radius::handle::{Arrival, Handled, Port};
 use crate::radius::packet::Packet;
 use crate::radius::recent::{Identity, Recent};
@@ -352,8 +351,10 @@ impl Speaker<'_> {
             Handled::Reply(reply) => {
                 self.out.try_send(Outgoing { octets: reply.into(), _place: Some(place) }).map_err(|_| End::Unread)
             }
-            Handled::Owed { reply, nas, identity, written } => {
-                self.owed.try_send(Owed { nas, identity, reply: reply.into(), written, place }).map_err(|_| End::Unread)
+            Handled::Owed { reply, identity, written } => {
+                let client = Arc::clone(&self.known.client);
+                let owed = Owed { client, identity, reply: reply.into(), written, place };
+                self.owed.try_send(owed).map_err(|_| End::Unread)
             }
             Handled::Silence => Ok(()),
             Handled::Close => Err(End::Foul),
@@ -384,7 +385,7 @@ impl Speaker<'_> {
 
 /// An answer that goes out once what it acknowledges is on disk.
 struct Owed {
-    nas: NasName,
+    client: Arc<Client>,
     identity: Identity,
     reply: Box<[u8]>,
     written: Written,
@@ -393,8 +394,8 @@ struct Owed {
 
 /// Sends what is owed, in the order of the journal. It ends when nobody can ask any more and everybody was answered.
 async fn pay(mut owing: mpsc::Receiver<Owed>, out: mpsc::Sender<Outgoing>, shared: &Shared, recent: &Mutex<Recent>) {
-    while let Some(Owed { nas, identity, reply, written, place }) = owing.recv().await {
-        if shared.handler.acknowledge(&nas, &identity, written, recent, &reply).await {
+    while let Some(Owed { client, identity, reply, written, place }) = owing.recv().await {
+        if shared.handler.acknowledge(&client, &identity, written, recent, &reply).await {
             let _ = out.send(Outgoing { octets: reply, _place: Some(place) }).await;
         }
     }

@@ -101,16 +101,12 @@ impl Shared {
             None => (Reaction::Bad, None),
         };
         state.incoming.count(reaction, answer.as_deref());
-        let id = packet.and_then(|packet| packet.first(attr::ACCT_SESSION_ID));
+        let id = packet.as_ref().and_then(|packet| packet.first(attr::ACCT_SESSION_ID));
         state.note_heard(Heard {
             at: self.clock.now().wall,
             from,
-            code: packet.map(|packet| packet.code()),
-            kinds: packet
-                .into_iter()
-                .flat_map(|packet| packet.attributes())
-                .map(|Attribute { kind, .. }| kind)
-                .collect(),
+            code: packet.as_ref().map(Packet::code),
+            kinds: packet.iter().flat_map(Packet::attributes).map(|Attribute { kind, .. }| kind).collect(),
             session_id: id.map(|id| String::from_utf8_lossy(id).into_owned()),
             reaction,
         });
