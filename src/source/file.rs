@@ -4,22 +4,32 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::value::RawValue;
 
 use super::Error;
 use super::alarm::Alarm;
 use super::nexudus::wire::{List, Malformed, Record, as_text};
 use crate::clock::Clock;
 use crate::config;
-use crate::core::ident::TokenId;
+use crate::core::ident::{BusinessId, TokenId};
 use crate::core::token::AccessToken;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
+
+/// Records that are worth a thread of their own.
+const SHARE: usize = 2_000;
+
+/// Threads that read a file.
+const MOST_THREADS: usize = 4;
 
 /// A file changed this lately may change again within one tick of its time stamp.
 const TICK: Duration = Duration::from_secs(2);
@@ -107,35 +117,56 @@ fn read(list: &List<'_>, file: &config::File) -> Contents {
     let (mut warnings, mut tokens) = (Vec::new(), Vec::with_capacity(list.records.len()));
     let mut seen = HashSet::with_capacity(list.records.len());
     // From the end: of two records with one id the later counts.
-    for (place, json) in list.records.iter().enumerate().rev() {
-        let number = place + 1;
-        let record = match Record::parse(json.get()) {
-            Ok(record) => record,
-            Err(error) => {
-                warnings.push(Warning { record: number, id: None, what: Oddity::Malformed(error) });
-                continue;
-            }
-        };
-        let id = record.id().ok();
-        let mut warn = |what| warnings.push(Warning { record: number, id, what });
-        match record.read(&file.time_zone) {
-            Ok(reading) => {
-                if reading.odd_devices {
-                    warn(Oddity::Devices);
+    for (place, record) in each(list, &file.time_zone).into_iter().enumerate().rev() {
+        let mut warn = |id, what| warnings.push(Warning { record: place + 1, id, what });
+        match record {
+            Ok((token, odd_devices)) => {
+                if odd_devices {
+                    warn(Some(token.id), Oddity::Devices);
                 }
-                if !seen.insert(reading.token.id) {
-                    warn(Oddity::Doubled);
-                } else if file.business_ids.is_empty() || reading.token.business.is_some_and(ours) {
-                    tokens.push(Arc::new(reading.token));
+                if !seen.insert(token.id) {
+                    warn(Some(token.id), Oddity::Doubled);
+                } else if file.business_ids.is_empty() || token.business.is_some_and(ours) {
+                    tokens.push(token);
                 }
             }
-            Err(_) if record.business().is_ok_and(|business| business.is_some_and(|business| !ours(business))) => {}
-            Err(error) => warn(Oddity::Malformed(error)),
+            Err(Broken { business: Some(business), .. }) if !ours(business) => {}
+            Err(Broken { id, error, .. }) => warn(id, Oddity::Malformed(error)),
         }
     }
     tokens.reverse();
     warnings.sort_by_key(|warning| warning.record);
     (tokens, warnings)
+}
+
+/// A record that cannot be read, and what of it can.
+struct Broken {
+    id: Option<TokenId>,
+    business: Option<BusinessId>,
+    error: Malformed,
+}
+
+/// Each record as a token, and whether its `MacAddress` is odd. Of many, several threads read some each: a start waits for it.
+fn each(list: &List<'_>, zone: &TimeZone) -> Vec<Result<(Arc<AccessToken>, bool), Broken>> {
+    let one = |json: &&RawValue| -> Result<(Arc<AccessToken>, bool), Broken> {
+        let record = Record::parse(json.get()).map_err(|error| Broken { id: None, business: None, error })?;
+        let broken = |error| Broken { id: record.id().ok(), business: record.business().ok().flatten(), error };
+        let reading = record.read(zone).map_err(broken)?;
+        Ok((Arc::new(reading.token), reading.odd_devices))
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let share = list.records.len().div_ceil(threads).max(SHARE);
+    thread::scope(|scope| {
+        let shares: Vec<_> = list.records.chunks(share).collect();
+        let [first, others @ ..] = shares.as_slice() else { return Vec::new() };
+        let others: Vec<_> =
+            others.iter().map(|some| scope.spawn(|| some.iter().map(one).collect::<Vec<_>>())).collect();
+        let mut read: Vec<_> = first.iter().map(one).collect();
+        for other in others {
+            read.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        read
+    })
 }
 
 /// Reads the file now and after every change, and reports each reading; it never ends. A bad file is reported once

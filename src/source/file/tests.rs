@@ -69,6 +69,27 @@ fn odd_records_are_named_without_their_code() {
 }
 
 #[test]
+fn a_file_that_several_read_is_read_as_by_one() {
+    let mut records: Vec<_> = (1..=2 * SHARE).map(|id| format!(r#"{{"Id": {id}, "AccessCode": "c{id}"}}"#)).collect();
+    // In the second share: one that doubles the first of all, and one that is broken.
+    records[SHARE + 9] = r#"{"Id": 1, "AccessCode": "later"}"#.to_owned();
+    records[SHARE + 19] = "3".to_owned();
+    let (_folder, file) = file(format!("[{}]", records.join(",")).as_bytes());
+    let (tokens, warnings) = load(&file).unwrap();
+    let id = |place: usize| if place == SHARE + 9 { 1 } else { i64::try_from(place + 1).unwrap() };
+    let expected: Vec<_> = (1..2 * SHARE).filter(|place| *place != SHARE + 19).map(id).collect();
+    assert_eq!(ids(&tokens), expected);
+    assert_eq!(tokens[SHARE + 8].code.reveal(), "later");
+    assert_eq!(
+        shown(&warnings),
+        [
+            "record 1 (Id 1) is left out: a later record has the same Id".to_owned(),
+            format!("record {} is left out: the record is not an object with each key once", SHARE + 20),
+        ]
+    );
+}
+
+#[test]
 fn files_that_cannot_be_used() {
     for (content, words) in [
         (b"".as_slice(), "not JSON, or cut off, at line 1 column 0"),
