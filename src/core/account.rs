@@ -94,7 +94,7 @@ impl Account {
             Event::Admitted(session) => return self.admit(session),
             Event::Renewed { session, granted } => {
                 self.last_used = self.last_used.max(Some(at));
-                if let Some(session) = self.live_mut(*session) {
+                if let Some(session) = self.unstopped_mut(*session) {
                     session.renew(*granted, at);
                 }
             }
@@ -130,6 +130,7 @@ impl Account {
                     self.end(ended, at, counts, false);
                     return vec![*session];
                 }
+                return self.still_over(*session, at);
             }
             Event::Ending { session, cause } => self.must_go(*session, *cause, at),
             Event::Extending { session, to } => {
@@ -138,7 +139,7 @@ impl Account {
                 }
             }
             Event::Granted { session, granted } => {
-                if let Some(session) = self.live_mut(*session) {
+                if let Some(session) = self.unstopped_mut(*session) {
                     session.granted = *granted;
                     session.extension = None;
                 }
@@ -330,8 +331,16 @@ impl Account {
         Vec::new()
     }
 
+    /// One that was given up for gone is over by `at`, too: news from before does not bring it back.
+    fn still_over(&mut self, id: SessionId, at: Timestamp) -> Vec<SessionId> {
+        let is_it = |ended: &&mut Ended| ended.session.id == id && !ended.stopped && ended.at < at;
+        let Some(ended) = self.ended.iter_mut().rev().find(is_it) else { return Vec::new() };
+        ended.at = at;
+        vec![id]
+    }
+
     fn must_go(&mut self, id: SessionId, cause: Cause, at: Timestamp) {
-        let Some(session) = self.live_mut(id) else { return };
+        let Some(session) = self.unstopped_mut(id) else { return };
         let tellable = session.contact.can_disconnect;
         match &mut session.ending {
             None => {
@@ -354,7 +363,8 @@ impl Account {
                 live(session).and_then(|live| live.reported).is_some_and(|report| report.at > at)
             }
             Event::Renewed { session, .. } => {
-                live(session).and_then(|live| live.ending.as_ref()).is_some_and(|ending| ending.since > at)
+                let known = self.known().find(|known| known.id == *session);
+                known.and_then(|known| known.ending.as_ref()).is_some_and(|ending| ending.since > at)
             }
             _ => false,
         }
@@ -362,6 +372,12 @@ impl Account {
 
     fn live_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.iter_mut().find(|live| live.id == id)
+    }
+
+    /// A live session, or one that was given up for gone: news may bring it back, and it is to be then what was decided of it.
+    fn unstopped_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        let gone = self.ended.iter_mut().rev().filter(|ended| !ended.stopped).map(|ended| &mut ended.session);
+        self.sessions.iter_mut().chain(gone).find(|known| known.id == id)
     }
 
     fn take(&mut self, id: SessionId) -> Option<Session> {

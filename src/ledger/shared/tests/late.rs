@@ -1,6 +1,7 @@
 //! What comes too late, or to an account that others have changed by then.
 
 mod apart;
+mod forgone;
 mod recalled;
 mod restarted;
 mod world;
