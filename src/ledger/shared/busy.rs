@@ -69,12 +69,8 @@ impl Busy {
             }
             // What is said of a session that is not there after all is to be said again.
             let is_of_none = deed.done.is_some() && deed.is_of_none_in(&account);
-            if is_of_none && deed.is_late {
-                if version == 0 {
-                    self.pending.push_back(deed);
-                } else {
-                    deed.becomes(Ok(()));
-                }
+            if is_of_none && deed.is_late && version == 0 {
+                self.pending.push_back(deed);
                 continue;
             }
             if is_of_none {
@@ -82,7 +78,8 @@ impl Busy {
                 deed.says_nothing_of_those_unknown_to(&account);
             }
             if deed.rests != Rests::Names || is_of_none && deed.sessions().next().is_none() {
-                deed.becomes(Err(Unwritten::Raced));
+                let outcome = if deed.is_late { Ok(()) } else { Err(Unwritten::Raced) };
+                deed.becomes(outcome);
                 continue;
             }
             let says_something = deed.sessions().next().is_some();

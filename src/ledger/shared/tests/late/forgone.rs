@@ -159,3 +159,38 @@ async fn no_report_from_before_a_restart_brings_a_session_back() {
     assert_eq!(chain.database.account(1).usage.0, 150);
     chain.agrees();
 }
+
+/// A router begins anew just after a daemon is back: of three sessions there one has ended elsewhere, one was let in and raced.
+#[tokio::test]
+async fn a_restart_closes_the_others_though_one_is_over_and_one_never_was() {
+    let mut chain = Chain::new();
+    chain.begins(1);
+    let token = limited(1, 5);
+    let _ = chain.admit(0, &token, 2, 0);
+    chain.settle();
+    let there = chain.live(1)[0];
+    chain.daemons[1].part("gone", &chain.policy).await;
+    chain.authenticates(1, &token, 10).settled().await.unwrap();
+    let over = chain.live(1).into_iter().find(|live| *live != there).unwrap();
+    for (seconds, news) in [(10, News::Interim), (20, News::Stop)] {
+        let _ = chain.says(2, &token, Some(over), news, seconds, 10 + i64::try_from(seconds).unwrap());
+        chain.exchange(2);
+    }
+    chain.daemons[1].join();
+    // It races with what the other did.
+    let (_, raced) = chain.admit(1, &token, 3, 50);
+    let (closed, written) = chain.restarts(1, 60);
+    assert_eq!(closed, 3);
+    for _ in 0..3 {
+        chain.exchange(1);
+    }
+    compares(&chain, 1);
+    chain.settle();
+    assert!(!counts(raced));
+    let outcome = outcome(written);
+    assert!(
+        !matches!(outcome, Some(Ok(()))) || chain.live(0).is_empty(),
+        "{:?} is acknowledged, and live",
+        chain.live(0)
+    );
+}

@@ -16,7 +16,7 @@ impl Chain {
         session
     }
 
-    fn restarts(&self, daemon: usize, now: i64) -> (usize, Written) {
+    pub(super) fn restarts(&self, daemon: usize, now: i64) -> (usize, Written) {
         self.daemons[daemon].restarted(&self.nas.name, ROUTER, at(now), &self.policy, at(now))
     }
 
