@@ -289,7 +289,11 @@ impl Gate {
         trail: &mut impl Trail,
     ) -> Result<Settling, Claim> {
         let login = visit.question.login;
-        let throttled = self.throttle.refuses(&visit.who(), visit.limits, now.mono);
+        let is_known = || match visit.who() {
+            Who::Device { device: Some(device), .. } => !self.ledger.tokens_of(device).is_empty(),
+            Who::Device { device: None, .. } | Who::Browser { .. } => false,
+        };
+        let throttled = self.throttle.refuses(&visit.who(), is_known, visit.limits, now.mono);
         trail.note("throttle", !throttled, || {
             if throttled { "too many failed codes from this device or NAS" } else { "not too many failed codes" }
                 .to_owned()

@@ -160,9 +160,17 @@ impl Throttle {
         }
     }
 
-    /// Whether logins of this device, or at this NAS, are refused for now; of a browser, its pages.
+    /// Whether logins of this device, or at this NAS, are refused for now; of a browser, its pages. A device that was let in before
+    /// (`is_known`, asked only if it matters) is not shut out by what others get wrong: else whoever makes up devices could keep
+    /// everybody out.
     #[must_use]
-    pub fn refuses(&self, who: &Who<'_>, limits: &config::Throttle, now: Duration) -> bool {
+    pub fn refuses(
+        &self,
+        who: &Who<'_>,
+        is_known: impl FnOnce() -> bool,
+        limits: &config::Throttle,
+        now: Duration,
+    ) -> bool {
         if self.is_quiet(limits, now) {
             return false;
         }
@@ -170,6 +178,7 @@ impl Throttle {
         let by_place = || who.place().and_then(|place| self.of(&place).get(&place));
         by_itself.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
             || by_place().is_some_and(|failures| failures.exceed(self.most(who, limits, now), NAS_WINDOW, now))
+                && !is_known()
     }
 
     /// Whether no code has failed for so long that none counts any more.
@@ -250,15 +259,24 @@ mod tests {
         let (guesser, guest) = (Some(Mac::new([2; 6])), Some(Mac::new([4; 6])));
         let at = Duration::from_secs;
         for second in 0..10 {
-            assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(second)), "{second}");
+            assert!(
+                !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(second)),
+                "{second}"
+            );
             throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(second));
         }
-        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(10)));
-        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(599)));
-        assert!(!throttle.refuses(&Who::Device { device: guest, nas: &nas }, &limits, at(10)), "others go on");
-        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(600)));
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(10)));
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(599)));
+        assert!(
+            !throttle.refuses(&Who::Device { device: guest, nas: &nas }, || false, &limits, at(10)),
+            "others go on"
+        );
+        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(600)));
         throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(600));
-        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(600)), "a new window began");
+        assert!(
+            !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(600)),
+            "a new window began"
+        );
     }
 
     #[test]
@@ -268,12 +286,18 @@ mod tests {
         let at = Duration::from_secs;
         throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(0));
         throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(60));
-        assert!(!throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(60)), "one in each window");
-        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(61));
-        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(61)), "two in the second");
-        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(119)));
         assert!(
-            !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, &limits, at(120)),
+            !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(60)),
+            "one in each window"
+        );
+        throttle.failed(&Who::Device { device: guesser, nas: &nas }, &limits, at(61));
+        assert!(
+            throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(61)),
+            "two in the second"
+        );
+        assert!(throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(119)));
+        assert!(
+            !throttle.refuses(&Who::Device { device: guesser, nas: &nas }, || false, &limits, at(120)),
             "from its first failure, not its last"
         );
     }
@@ -286,13 +310,77 @@ mod tests {
             throttle.failed(&Who::Device { device: Some(Mac::new([octet; 6])), nas: &nas }, &limits, Duration::ZERO);
         }
         let fresh = Some(Mac::new([9; 6]));
-        assert!(throttle.refuses(&Who::Device { device: fresh, nas: &nas }, &limits, Duration::from_secs(59)));
-        assert!(!throttle.refuses(&Who::Device { device: fresh, nas: &other }, &limits, Duration::from_secs(59)));
-        assert!(!throttle.refuses(&Who::Device { device: fresh, nas: &nas }, &limits, Duration::from_secs(60)));
+        assert!(throttle.refuses(
+            &Who::Device { device: fresh, nas: &nas },
+            || false,
+            &limits,
+            Duration::from_secs(59)
+        ));
+        assert!(!throttle.refuses(
+            &Who::Device { device: fresh, nas: &other },
+            || false,
+            &limits,
+            Duration::from_secs(59)
+        ));
+        assert!(!throttle.refuses(
+            &Who::Device { device: fresh, nas: &nas },
+            || false,
+            &limits,
+            Duration::from_secs(60)
+        ));
         assert!(
-            throttle.refuses(&Who::Device { device: None, nas: &nas }, &limits, Duration::ZERO),
+            throttle.refuses(&Who::Device { device: None, nas: &nas }, || false, &limits, Duration::ZERO),
             "also without a MAC"
         );
+    }
+
+    /// Each tries a code every five seconds for twenty minutes; how many were looked up. A guest who was here before, and mistypes
+    /// once in ten minutes, is beside them.
+    fn tried_in_twenty_minutes(devices: u16) -> u32 {
+        let limits =
+            config::Throttle { device_failures: 10, device_window: Duration::from_secs(600), nas_failures: 300 };
+        let (throttle, nas, guest) = (Throttle::default(), NasName::new("a"), Mac::new([4; 6]));
+        let mut tried = 0;
+        for second in (0..1200).step_by(5) {
+            let now = Duration::from_secs(second);
+            for device in 0..devices {
+                let [high, low] = device.to_be_bytes();
+                let who = Who::Device { device: Some(Mac::new([2, 0, 0, 0, high, low])), nas: &nas };
+                if !throttle.refuses(&who, || false, &limits, now) && throttle.guess(&who, &limits, now).is_some() {
+                    throttle.failed(&who, &limits, now);
+                    tried += 1;
+                }
+            }
+            let guest = Who::Device { device: Some(guest), nas: &nas };
+            assert!(!throttle.refuses(&guest, || true, &limits, now), "{second}");
+            if second % 600 == 0 {
+                throttle.failed(&guest, &limits, now);
+            }
+        }
+        tried
+    }
+
+    /// What docs/threats.md reckons with: ten tries of a device in ten minutes, three hundred at a router in one.
+    #[test]
+    fn two_hundred_devices_at_one_router_try_no_more_codes_than_the_arithmetic_says() {
+        assert_eq!(tried_in_twenty_minutes(200), 2 * 200 * 10);
+        assert_eq!(tried_in_twenty_minutes(1000), 20 * 300, "as many as want to");
+    }
+
+    #[test]
+    fn who_was_here_before_is_closed_out_by_nobody_else() {
+        let limits = config::Throttle { device_failures: 2, device_window: Duration::from_secs(600), nas_failures: 3 };
+        let (throttle, nas) = (Throttle::default(), NasName::new("a"));
+        for octet in 0..3 {
+            throttle.failed(&Who::Device { device: Some(Mac::new([octet; 6])), nas: &nas }, &limits, Duration::ZERO);
+        }
+        let guest = Who::Device { device: Some(Mac::new([9; 6])), nas: &nas };
+        assert!(throttle.refuses(&guest, || false, &limits, Duration::ZERO));
+        assert!(!throttle.refuses(&guest, || true, &limits, Duration::ZERO));
+        for _ in 0..2 {
+            throttle.failed(&guest, &limits, Duration::ZERO);
+        }
+        assert!(throttle.refuses(&guest, || true, &limits, Duration::ZERO), "its own are its own");
     }
 
     #[test]
@@ -324,26 +412,26 @@ mod tests {
         for _ in 0..3 {
             throttle.failed(&browser("10.5.88.9", false), &limits, now);
         }
-        assert!(throttle.refuses(&browser("10.5.88.9", false), &limits, now));
-        assert!(!throttle.refuses(&browser("10.5.88.8", false), &limits, now), "others go on");
-        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([1; 6])), nas: &nas }, &limits, now));
+        assert!(throttle.refuses(&browser("10.5.88.9", false), || false, &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.88.8", false), || false, &limits, now), "others go on");
+        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([1; 6])), nas: &nas }, || false, &limits, now));
         // Many behind one address fail so often a minute; no device that one of them names is refused for longer.
         for _ in 0..4 {
             throttle.failed(&browser("10.5.0.1", true), &limits, now);
         }
-        assert!(!throttle.refuses(&browser("10.5.0.1", true), &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.0.1", true), || false, &limits, now));
         let under_way = throttle.guess(&browser("10.5.0.1", true), &limits, now);
         assert!(under_way.is_some() && throttle.guess(&browser("10.5.0.1", true), &limits, now).is_none());
         drop(under_way);
         throttle.failed(&browser("10.5.0.1", true), &limits, now);
-        assert!(throttle.refuses(&browser("10.5.0.1", true), &limits, now));
-        assert!(!throttle.refuses(&browser("10.5.0.1", true), &limits, Duration::from_secs(60)));
+        assert!(throttle.refuses(&browser("10.5.0.1", true), || false, &limits, now));
+        assert!(!throttle.refuses(&browser("10.5.0.1", true), || false, &limits, Duration::from_secs(60)));
         // Of IPv6, each address for itself, and its network together.
         for last in 1..=5 {
             throttle.failed(&browser(&format!("fd00::1:0:0:{last}"), false), &limits, now);
         }
-        assert!(throttle.refuses(&browser("fd00::9", false), &limits, now));
-        assert!(!throttle.refuses(&browser("fd00:0:0:1::9", false), &limits, now));
+        assert!(throttle.refuses(&browser("fd00::9", false), || false, &limits, now));
+        assert!(!throttle.refuses(&browser("fd00:0:0:1::9", false), || false, &limits, now));
     }
 
     #[test]
@@ -354,15 +442,15 @@ mod tests {
         for from in ["203.0.113.1", "203.0.113.1", "203.0.113.1", "203.0.113.2"] {
             throttle.failed(&browser(from, Some(&nas)), &limits, now);
         }
-        assert!(!throttle.refuses(&browser("203.0.113.1", Some(&nas)), &limits, now));
+        assert!(!throttle.refuses(&browser("203.0.113.1", Some(&nas)), || false, &limits, now));
         throttle.failed(&browser("203.0.113.3", Some(&nas)), &limits, now);
         // Now each address has as many as one device.
-        let refuses = |from, nas, now| throttle.refuses(&browser(from, nas), &limits, now);
+        let refuses = |from, nas, now| throttle.refuses(&browser(from, nas), || false, &limits, now);
         assert!(refuses("203.0.113.1", Some(&nas), now) && !refuses("203.0.113.2", Some(&nas), now));
         let under_way = throttle.guess(&browser("203.0.113.2", Some(&nas)), &limits, now);
         assert!(under_way.is_some() && throttle.guess(&browser("203.0.113.2", Some(&nas)), &limits, now).is_none());
         // The router, its own address, another router's pages and the next minute are free of that.
-        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([2; 6])), nas: &nas }, &limits, now));
+        assert!(!throttle.refuses(&Who::Device { device: Some(Mac::new([2; 6])), nas: &nas }, || false, &limits, now));
         assert!(!refuses("203.0.113.1", None, now) && !refuses("203.0.113.1", Some(&other), now));
         assert!(!refuses("203.0.113.1", Some(&nas), NAS_WINDOW));
     }

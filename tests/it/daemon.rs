@@ -67,6 +67,22 @@ async fn a_code_goes_online_by_pap_chap_and_then_by_its_mac() {
 }
 
 #[tokio::test]
+async fn who_makes_up_devices_and_guesses_shuts_nobody_out_who_was_there_before() {
+    let codes = [with(record(1, "kx7q-91mp"), json!({"UserLimit": 2})), record(2, "other")];
+    let spotgate = Spotgate::over_file_with(&codes, "[throttle]\nnas_failures = 5");
+    let hotspot = spotgate.hotspot();
+    assert!(hotspot.login_pap("kx7q-91mp", "", mac(1)).await.unwrap().accept);
+    for device in 10..15 {
+        assert!(!hotspot.login_pap(&format!("guess-{device}"), "", mac(device)).await.unwrap().accept);
+    }
+    let fresh = hotspot.login_pap("kx7q-91mp", "", mac(2)).await.unwrap();
+    let why = fresh.reply_message.as_deref();
+    assert_eq!(why, Some("Too many wrong codes. Please wait a few minutes, then try again."), "nobody knows it");
+    assert!(hotspot.login_mac(mac(1)).await.unwrap().accept);
+    assert!(hotspot.login_pap("other", "", mac(1)).await.unwrap().accept, "by another code, too");
+}
+
+#[tokio::test]
 async fn every_reason_over_http_by_name() {
     let records = [
         with(record(1, "early"), json!({"ValidFrom": "2999-01-01T00:00:00Z"})),
