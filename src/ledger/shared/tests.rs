@@ -201,8 +201,11 @@ impl Chain {
     }
 
     fn hear(&mut self, daemon: usize) {
-        for row in &self.database.news[self.heard[daemon]..] {
-            self.daemons[daemon].heard(row, &self.policy);
+        for told in &self.database.news[self.heard[daemon]..] {
+            // It is fetched then, as it stands by now.
+            if let Some(row) = self.database.rows.get(&told.token) {
+                self.daemons[daemon].heard(row, &self.policy);
+            }
         }
         self.heard[daemon] = self.database.news.len();
     }
