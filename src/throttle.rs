@@ -161,8 +161,8 @@ impl Throttle {
     }
 
     /// Whether logins of this device, or at this NAS, are refused for now; of a browser, its pages. A device that was let in before
-    /// (`is_known`, asked only if it matters) is not shut out by what others get wrong: else whoever makes up devices could keep
-    /// everybody out.
+    /// (`is_known`, asked only if it matters) is not shut out by what made-up ones get wrong: such devices have as many failures
+    /// again, together, so that nobody who has a code gets further by having many devices let in.
     #[must_use]
     pub fn refuses(
         &self,
@@ -176,9 +176,13 @@ impl Throttle {
         }
         let by_itself = who.guesser().and_then(|guesser| self.guessers.get(&guesser));
         let by_place = || who.place().and_then(|place| self.of(&place).get(&place));
+        let is_closed = |failures: Failures| {
+            let most = self.most(who, limits, now);
+            let exceed = |most| failures.exceed(most, NAS_WINDOW, now);
+            exceed(most) && (exceed(most.saturating_mul(2)) || !is_known())
+        };
         by_itself.is_some_and(|failures| failures.exceed(limits.device_failures, limits.device_window, now))
-            || by_place().is_some_and(|failures| failures.exceed(self.most(who, limits, now), NAS_WINDOW, now))
-                && !is_known()
+            || by_place().is_some_and(is_closed)
     }
 
     /// Whether no code has failed for so long that none counts any more.
@@ -381,6 +385,10 @@ mod tests {
             throttle.failed(&guest, &limits, Duration::ZERO);
         }
         assert!(throttle.refuses(&guest, || true, &limits, Duration::ZERO), "its own are its own");
+        let other = Who::Device { device: Some(Mac::new([8; 6])), nas: &nas };
+        assert!(!throttle.refuses(&other, || true, &limits, Duration::ZERO));
+        throttle.failed(&other, &limits, Duration::ZERO);
+        assert!(throttle.refuses(&other, || true, &limits, Duration::ZERO), "as many again were wrong");
     }
 
     #[test]
