@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::core::ident::{Code, Mac};
@@ -25,6 +27,18 @@ pub(super) fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
 fn whole(number: &serde_json::Number) -> Option<u64> {
     let number = number.as_f64().filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number))?;
     format!("{number:.0}").parse().ok().filter(|_| number.fract() == 0.0)
+}
+
+/// What a path names: a code, a session.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::from_request_parts(parts, state).await;
+        named.map(|Path(name)| Self(name)).map_err(|_| Problem::unreadable("The path is not UTF-8."))
+    }
 }
 
 /// The fields of a body.

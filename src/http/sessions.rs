@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::core::ending::{Cause, Ending, Told};
 use crate::core::ident::SessionId;
+use crate::http::fields::Named;
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
@@ -172,6 +173,7 @@ pub(super) async fn sessions(
     get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "Our name for it")),
     responses(
         (status = 200, description = "The session", body = SessionAnswer),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = ["read"])),
@@ -179,7 +181,7 @@ pub(super) async fn sessions(
 pub(super) async fn session(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<SessionAnswer>, Problem> {
     let found = find(&app, &id).await?;
     Ok(Json(SessionAnswer::new(&found, caller.is_admin(), app.gate.clock.now().wall)))
@@ -191,6 +193,7 @@ pub(super) async fn session(
     params(("id" = String, Path, description = "Our name for it")),
     responses(
         (status = 202, description = "Its router is told; or it has ended already", body = SessionAnswer),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Its router is told, but that could not be written down", body = Problem,
          content_type = "application/problem+json"),
@@ -200,7 +203,7 @@ pub(super) async fn session(
 pub(super) async fn disconnect(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<(StatusCode, Json<SessionAnswer>), Problem> {
     let (now, policy) = (app.gate.clock.now().wall, &caller.live.settings.policy);
     let parsed: SessionId = id.parse().map_err(|_| Problem::no_such_session())?;

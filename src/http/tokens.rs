@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::core::ident::{Code, TokenId};
 use crate::core::login::Claim;
 use crate::core::policy::Policy;
 use crate::core::token::{AccessToken, Window};
+use crate::http::fields::Named;
 use crate::http::keys::Caller;
 use crate::http::problem::Problem;
 use crate::http::routes::App;
@@ -92,6 +93,7 @@ impl TokenRecord {
     get, path = "/v1/tokens/{code}", tag = "tokens", params(("code" = String, Path, description = "The access code")),
     responses(
         (status = 200, description = "The token", body = TokenAnswer),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The source does not answer", body = Problem,
          content_type = "application/problem+json"),
@@ -101,7 +103,7 @@ impl TokenRecord {
 pub(super) async fn token(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(code): Path<String>,
+    Named(code): Named,
 ) -> Result<Json<TokenAnswer>, Problem> {
     let claim = claim(&code)?;
     let catalogue = &app.gate.supply().catalogue;
@@ -113,6 +115,7 @@ pub(super) async fn token(
     post, path = "/v1/tokens/{code}/refresh", tag = "tokens", params(("code" = String, Path, description = "The access code")),
     responses(
         (status = 200, description = "The token, as it is there now", body = TokenAnswer),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The source does not answer", body = Problem,
          content_type = "application/problem+json"),
@@ -122,7 +125,7 @@ pub(super) async fn token(
 pub(super) async fn refresh(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(code): Path<String>,
+    Named(code): Named,
 ) -> Result<Json<TokenAnswer>, Problem> {
     let claim = claim(&code)?;
     let found = reread(&app, &caller.live, &claim).await;
@@ -189,6 +192,7 @@ impl TokenAnswer {
     params(("code" = String, Path, description = "The access code")),
     responses(
         (status = 204, description = "It does, and that is on disk"),
+        (status = 400, description = "Unreadable", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The source does not answer, or it could not be written down", body = Problem,
          content_type = "application/problem+json"),
@@ -198,7 +202,7 @@ impl TokenAnswer {
 pub(super) async fn forget_usage(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(code): Path<String>,
+    Named(code): Named,
 ) -> Result<StatusCode, Problem> {
     let (claim, now) = (claim(&code)?, app.gate.clock.now().wall);
     let policy = &caller.live.settings.policy;

@@ -7,6 +7,9 @@
 #[allow(dead_code, clippy::expect_used, reason = "shared")]
 mod world;
 
+#[path = "api.rs"]
+mod api;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +35,7 @@ use world::{SECRET, World};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
     ("packet", packet),
     ("handler", handler),
     ("accounting", accounting),
@@ -42,6 +45,7 @@ pub const ALL: [Target; 9] = [
     ("journal", journal),
     ("radsec", radsec),
     ("webhook", webhook),
+    ("api", api),
 ];
 
 /// A packet is read, or not; what is read is written as it came.
@@ -342,4 +346,9 @@ pub fn webhook(octets: &[u8]) {
     let (Some(header), body) = (pieces.octets(), pieces.0) else { return };
     let Some(signature) = Signature::parse(header) else { return };
     let _ = Arc::new(signature.fits(&SecretString::from("a secret of the space's"), body));
+}
+
+/// Requests to the API and the guests' pages.
+pub fn api(octets: &[u8]) {
+    api::api(octets);
 }
