@@ -103,6 +103,8 @@ const PROXY_UNSIGNED: Cause = Cause {
 };
 const BAD_AUTHENTICATOR: Cause =
     Cause { name: "bad_authenticator", hint: "the accounting secrets differ, or the packet was tampered with" };
+const EAP_UNSIGNED: Cause =
+    Cause { name: "malformed", hint: "EAP needs a Message-Authenticator beside it (RFC 3579 §3.1)" };
 const REPEATED: Cause = Cause { name: "malformed", hint: "an attribute that may stand only once is repeated" };
 const BROKEN: Cause = Cause { name: "malformed", hint: "the packet breaks RFC 2865" };
 const NO_STATUS: Cause = Cause {
@@ -330,6 +332,7 @@ impl Handler {
             }
             // RFC 5997 §3.
             code::STATUS_SERVER if !signed => return Err(NO_MESSAGE_AUTHENTICATOR),
+            code::ACCESS_REQUEST if !signed && packet.first(a::EAP_MESSAGE).is_some() => return Err(EAP_UNSIGNED),
             code::ACCOUNTING_REQUEST | code::STATUS_SERVER => {}
             // TLS vouches for every octet, and what an address has sent by UDP has nothing to do with it.
             _ if port == Port::Radsec => {}

@@ -360,6 +360,11 @@ async fn what_is_broken_forged_or_foreign_is_dropped_counted_and_said_once() {
         silence(hotspot().exchange(&twice(kind, b"abc-123")).await);
     }
     silence(hotspot().exchange(&twice(a::FRAMED_IP_ADDRESS, &[10, 0, 0, 1])).await);
+    let mut buffer = [0; Packet::MAX];
+    let mut eap = Request::new(&mut buffer, a::code::ACCESS_REQUEST, 10, &[7; 16]);
+    eap.attribute(a::USER_NAME, b"abc-123").unwrap();
+    eap.attribute(a::EAP_MESSAGE, b"\x02\0\0\x05\x01").unwrap();
+    silence(hotspot().exchange(eap.sign(&secret)).await);
 
     let packets = async |nas: &str, kind: &str, result: &str| {
         let labels = format!("{{nas=\"{nas}\",kind=\"{kind}\",result=\"{result}\"}}");
@@ -368,7 +373,7 @@ async fn what_is_broken_forged_or_foreign_is_dropped_counted_and_said_once() {
     assert_eq!(packets("front-desk", "access_request", "bad_message_authenticator").await, 2.0);
     assert_eq!(packets("front-desk", "broken", "malformed").await, 3.0);
     assert_eq!(packets("unknown", "unknown", "unknown_nas").await, 1.0);
-    assert_eq!(packets("front-desk", "access_request", "malformed").await, 5.0);
+    assert_eq!(packets("front-desk", "access_request", "malformed").await, 6.0);
     let log = spotgate.log();
     assert_eq!(log.matches("\"cause\":\"bad_message_authenticator\"").count(), 1, "once a minute");
     assert_eq!(log.matches("\"cause\":\"malformed\"").count(), 1);

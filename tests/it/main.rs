@@ -8,6 +8,7 @@
 mod accounting;
 mod browser;
 mod cluster;
+mod codec;
 mod commands;
 mod console;
 mod crash;
