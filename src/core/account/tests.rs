@@ -5,6 +5,9 @@ use crate::core::ident::Code;
 use crate::core::session::Contact;
 use proptest::prelude::*;
 
+mod past;
+mod word;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
