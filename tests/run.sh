@@ -71,6 +71,7 @@ cargo test --locked --bench login
 cargo test --locked --bench counted
 cargo test --locked --bench growth
 cargo test --locked --bench hostile
+cargo test --locked --bench soak
 cargo test --locked --bench logins
 cargo test --locked --bench mirror
 cargo test --locked --bench accounting
