@@ -160,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn moments_are_counted_from_1970_and_end_where_calendars_do() {
+        assert_eq!(
+            (moment(-1500), moment(1500)),
+            (Timestamp::from_millisecond(-1500).unwrap(), Timestamp::from_millisecond(1500).unwrap())
+        );
+        assert_eq!((moment(i64::MIN), moment(0), moment(i64::MAX)), (Timestamp::MIN, at(0), Timestamp::MAX));
+        assert_eq!((Seconds(10).before(at(100)), Seconds(10).after(at(100))), (at(90), at(110)));
+        assert_eq!((Seconds(u64::MAX).before(at(0)), Seconds(u64::MAX).after(at(0))), (Timestamp::MIN, Timestamp::MAX));
+    }
+
+    #[test]
     fn the_least_bound_wins() {
         let now = at(1000);
         let hour = Pool::Holds(Seconds(3600));

@@ -153,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_begun_is_offered_nothing_where_a_start_is_to_come() {
+        let mut account = online(true);
+        seen(&mut account, 7200, None);
+        let not_begun = |accounting: bool| {
+            let mut account = account.clone();
+            account.sessions[0] = Session { accounting, reported: None, ..account.sessions[0].clone() };
+            offered(&account, 600)
+        };
+        assert_eq!((not_begun(true), not_begun(false)), (vec![], vec![7200]));
+    }
+
+    #[test]
     fn it_is_never_more_than_the_window_and_max_session() {
         let mut account = online(true);
         seen(&mut account, 1_000_000, Some(5000));

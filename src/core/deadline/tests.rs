@@ -157,6 +157,15 @@ fn a_session_that_is_not_begun_draws_nothing() {
 }
 
 #[test]
+fn who_comes_late_to_a_pool_that_is_used_up_to_the_second_is_told() {
+    let mut world = World::new(100, None);
+    world.online(session(1, 0, 100, true));
+    // Its start is awaited: it draws nothing, and may at any time.
+    world.account.apply(at(0), &Event::Admitted(Box::new(session(2, 0, 50, true))));
+    assert_eq!(world.next(), (100, vec![must_go(2, Cause::UsedUp)]));
+}
+
+#[test]
 fn the_clock_runs_from_the_first_login_where_it_elapses() {
     let mut world = World::new(3600, None);
     world.policy.counting = Counting::Elapsed;

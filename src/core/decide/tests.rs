@@ -114,6 +114,18 @@ fn window(token: AccessToken, from: Option<&str>, to: Option<&str>) -> AccessTok
 }
 
 #[test]
+fn a_session_keeps_what_was_typed_where_that_is_not_the_code() {
+    let world = World::new();
+    let code = Code::parse("abc-123").unwrap();
+    let known_as = |typed: &str| {
+        let login = typing(typed, mac(1));
+        let question = Question { login: &login, nas: &world.nas, policy: &world.policy };
+        question.contact(&code).user_name.map(|name| name.reveal().to_owned())
+    };
+    assert_eq!((known_as("abc-123"), known_as("ABC123").as_deref()), (None, Some("ABC123")));
+}
+
+#[test]
 fn a_filter_that_matched_too_much_lets_nothing_in() {
     let policy = Policy::default();
     let strict = Policy { ignore_case: false, ..Policy::default() };

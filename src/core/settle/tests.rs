@@ -264,6 +264,81 @@ fn what_was_written_and_turned_out_unused_is_given_back() {
 }
 
 /// What may be seen and said while minutes are written: each copy as often as it likes, the events in their order.
+const INTENT: (i64, i64, i64) = (20, 10, 950);
+
+fn intent((before, after, last_access): (i64, i64, i64)) -> Intent {
+    Intent { before, after, last_access: at(last_access) }
+}
+
+#[test]
+fn what_can_be_written_is_what_is_owed_and_there() {
+    let policy = Policy::default();
+    let mut account = account(500, 100);
+    let writable = |account: &Account| account.writable(&policy, at(1100));
+    assert_eq!(writable(&account), 10, "nothing is known of the token");
+    account.apply(at(0), &seen(&left_with(7, None)));
+    assert_eq!(writable(&account), 7);
+    account.apply(at(0), &Event::Seen(Terms { pool: Pool::Unlimited, valid_to: None, last_access: None }));
+    assert_eq!(writable(&account), 0);
+}
+
+#[test]
+fn a_copy_shows_a_write_that_is_open_by_its_name_and_other_minutes_or_by_its_minutes() {
+    let policy = Policy::default();
+    let mut account = account(500, 100);
+    assert_eq!(account.latest_settlement(), None);
+    account.apply(at(1100), &Event::Settling(intent(INTENT)));
+    assert_eq!(
+        account.latest_settlement().map(|latest| (latest.intent, latest.stage)),
+        Some((intent(INTENT), Stage::Open))
+    );
+    let ten_minutes = Seconds(600);
+    for (minutes, last_access, shown) in [
+        (10, Some(950), ten_minutes),
+        (15, Some(950), ten_minutes),
+        (10, None, ten_minutes),
+        (20, Some(950), Seconds::ZERO),
+        (20, None, Seconds::ZERO),
+        (15, Some(949), Seconds::ZERO),
+    ] {
+        let terms = Terms::of(&left_with(minutes, last_access), &policy);
+        assert_eq!(account.shown(&terms), shown, "{minutes} minutes, {last_access:?}");
+        assert_eq!(
+            account.unshown(&terms, &policy, at(1100)),
+            Seconds(700).less(shown),
+            "{minutes} minutes, {last_access:?}"
+        );
+    }
+}
+
+#[test]
+fn a_write_that_was_given_up_arrived_late_by_its_name_and_other_minutes() {
+    let mut account = account(500, 100);
+    account.apply(at(1100), &Event::Settling(intent(INTENT)));
+    assert_eq!(account.arrived_late(&left_with(10, Some(950))), None, "it is open still");
+    account.apply(at(1200), &Event::Unsettled(intent(INTENT)));
+    assert_eq!(account.arrived_late(&left_with(10, Some(950))), Some(Event::Settled(intent(INTENT))));
+    assert_eq!(account.arrived_late(&left_with(20, Some(950))), None);
+    assert_eq!(account.arrived_late(&left_with(15, Some(949))), None);
+}
+
+#[test]
+fn a_write_is_open_if_it_is_newer_than_the_latest() {
+    let mut account = account(500, 100);
+    let latest = |account: &Account| account.latest_settlement().map(|latest| latest.intent);
+    account.apply(at(1100), &Event::Settling(intent(INTENT)));
+    account.apply(at(1100), &Event::Settling(intent((10, 9, 949))));
+    account.apply(at(1100), &Event::Settling(intent((10, 9, 950))));
+    assert_eq!(latest(&account), Some(intent(INTENT)));
+    account.apply(at(1100), &Event::Settling(intent((10, 9, 951))));
+    assert_eq!(latest(&account), Some(intent((10, 9, 951))));
+}
+
+#[test]
+fn stages_have_names_of_their_own() {
+    assert_eq!(Stage::ALL.map(Stage::as_str), ["open", "written", "past", "given_up"]);
+}
+
 fn courses() -> impl Strategy<Value = Vec<usize>> {
     proptest::collection::vec(0usize..4, 0..9)
 }
