@@ -224,8 +224,12 @@ async fn sign_in(
 ) -> Result<Response, Problem> {
     let live = Arc::clone(&app.live.borrow());
     let passwords = passwords(&live)?;
-    let Some(Form(Typed { password, name, to })) = typed.ok().filter(|_| !is_foreign(&parts.headers)) else {
-        return Err(Problem::unreadable("The form cannot be read."));
+    let Form(Typed { password, name, to }) = match typed {
+        Ok(typed) if !is_foreign(&parts.headers) => typed,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Err(Problem::too_large(LARGEST_FORM));
+        }
+        _ => return Err(Problem::unreadable("The form cannot be read.")),
     };
     let name: String = name.trim().chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect();
     let now = app.gate.clock.now().mono;

@@ -19,6 +19,7 @@ mod disconnect;
 mod disk;
 mod docs;
 mod doctor;
+mod edge;
 mod foreign;
 mod freeradius;
 mod fuzz;

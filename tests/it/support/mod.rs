@@ -8,6 +8,7 @@ pub mod pcap;
 pub mod places;
 pub mod postgres;
 pub mod process;
+pub mod raw;
 pub mod tunnel;
 pub mod wired;
 
