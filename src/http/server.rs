@@ -4,6 +4,8 @@
 //! Where there are as many connections as there may be, a new one takes the place of the one that has kept us waiting longest:
 //! whoever holds them open keeps nobody else out.
 
+mod plain;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -332,9 +334,15 @@ async fn converse(
         if request.body().is_end_stream() {
             share.is_asked();
         }
-        let answer = router.call(request.map(|body| Arriving { body, share: Arc::clone(&share) }));
+        let answer = match plain::doubt(&request) {
+            None => Ok(router.call(request.map(|body| Arriving { body, share: Arc::clone(&share) }))),
+            Some(doubt) => Err(plain::refused(doubt)),
+        };
         async move {
-            let answer = answer.await;
+            let answer = match answer {
+                Ok(answer) => answer.await,
+                Err(refusal) => Ok(refusal),
+            };
             share.is_answered();
             answer
         }

@@ -1,6 +1,7 @@
 //! The edges of the real binary that strangers reach by TCP: what they send too slowly, too much of, or in the wrong form, what
 //! they say of themselves, and how they are spoken to.
 
+mod framing;
 mod size;
 mod slow;
 mod upstream;

@@ -167,7 +167,7 @@ fn at_its_share_a_peer_gives_up_what_keeps_us_waiting_longest() {
 async fn who_holds_connections_open_keeps_nobody_else_out() {
     const FEW: Most = Most { connections: 16, of_a_peer: 4, of_many: 8 };
     const HALVES: [&str; 3] =
-        ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n", "POST /login HTTP/1.1\r\ncontent-length: 9\r\n\r\nc"];
+        ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n", "POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nc"];
     let from = async |host: u8, to, says: &str| {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, host], 0).into()).unwrap();
