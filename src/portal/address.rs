@@ -66,14 +66,14 @@ fn is_trusted(address: IpAddr, live: &Live) -> bool {
 
 /// The client behind trusted proxies: each proxy adds who asked it at the end, and what is before that may be invented.
 fn client(peer: IpAddr, headers: &HeaderMap, live: &Live) -> IpAddr {
-    let lines = headers.get_all(FORWARDED_FOR).iter().rev().filter_map(|line| line.to_str().ok());
-    let mut hops = lines.flat_map(|line| line.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
+    // Octets: what is no text does not hide what its proxy has added, nor bring a line before it to the fore.
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut hops = lines.flat_map(|line| line.as_bytes().rsplit(|octet| *octet == b','));
     let mut client = peer;
     while is_trusted(client, live) {
-        match hops.next() {
-            Some(Ok(hop)) => client = hop.to_canonical(),
-            Some(Err(_)) | None => break,
-        }
+        let hop = hops.next().and_then(|hop| std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok());
+        let Some(hop) = hop else { break };
+        client = hop.to_canonical();
     }
     client
 }
