@@ -115,11 +115,13 @@ fn answer(status: StatusCode, page: String, onward: &[String]) -> Response {
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'{onward}; base-uri 'none'; \
          frame-ancestors 'none'"
     );
-    let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    let policy = HeaderValue::from_str(&policy)
+        .unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (header::VARY, HeaderValue::from_static("accept-language, cookie")),
     ];
     (status, headers, page).into_response()

@@ -2,6 +2,7 @@
 //! they say of themselves, and how they are spoken to.
 
 mod framing;
+mod pages;
 mod proxies;
 mod size;
 mod slow;
