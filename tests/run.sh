@@ -8,7 +8,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 packages=(
   build-essential busybox ca-certificates chromium chromium-driver curl duktape faketime freeradius freeradius-postgresql freeradius-rest freeradius-utils
   groff hostapd iproute2 iptables nftables ocserv openconnect opennds openssl postgresql procps prometheus python3-venv radsecproxy shellcheck
-  sqlite3 systemd tshark valgrind wget wpasupplicant
+  sqlite3 sslscan systemd tshark valgrind wget wpasupplicant
 )
 services=(freeradius hostapd nftables ocserv opennds postgresql prometheus radsecproxy wpa_supplicant)
 missing=()

@@ -6,6 +6,7 @@ mod pages;
 mod proxies;
 mod size;
 mod slow;
+mod tls;
 mod upstream;
 
 use std::fs;
