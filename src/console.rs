@@ -27,6 +27,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use minijinja::{Value, context};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::http::problem::Problem;
@@ -146,7 +147,7 @@ impl Desk {
     fn page_with(&self, app: &App, status: StatusCode, page: Page, body: Value) -> Response {
         let desk = context! {
             path => self.path.as_str(),
-            csrf => self.who.csrf.as_str(),
+            csrf => self.who.csrf.expose_secret(),
             signed_in => self.who.who(),
             is_operator => self.is_operator(),
             is_exposed => self.is_exposed,

@@ -354,7 +354,7 @@ fn admin(section: &Section<'_>) -> Admin {
         }
     }
     if let (Some((password, _)), Some((same, at))) = (&operator, &viewer)
-        && password.expose_secret() == same.expose_secret()
+        && super::secrets::same(password, same)
     {
         let help = "give those who may only look a password of their own, or leave it out";
         section.reader.error(Some(at.clone()), "both passwords are the same: whoever has it may do everything", help);

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq as _;
 
 use super::reader::{Given, Section};
 
@@ -162,7 +163,7 @@ pub(super) fn is_open(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
-/// Whether two secrets are one.
+/// Whether two secrets are one. It takes as long however much of them is alike.
 pub(super) fn same(one: &SecretString, other: &SecretString) -> bool {
-    one.expose_secret() == other.expose_secret()
+    one.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
 }

@@ -143,14 +143,14 @@ impl Passwords {
 }
 
 /// Somebody who is signed in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedIn {
     /// What they may do.
     pub role: Role,
     /// Who they say they are, for the audit trail.
     pub name: String,
     /// What each of their forms carries (against forgery by other sites).
-    pub csrf: String,
+    pub csrf: SecretString,
     from: Guesser,
     since: Duration,
     seen: Duration,
@@ -158,11 +158,17 @@ pub struct SignedIn {
     mark: [u8; 32],
 }
 
+impl fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedIn").field("role", &self.role).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl SignedIn {
     /// Whether a form carries what it should.
     #[must_use]
     pub fn wrote(&self, csrf: &str) -> bool {
-        self.csrf.as_bytes().ct_eq(csrf.as_bytes()).into()
+        self.csrf.expose_secret().as_bytes().ct_eq(csrf.as_bytes()).into()
     }
 
     /// Who it was, in the audit trail.
@@ -235,7 +241,8 @@ pub enum Refusal {
 /// Everybody who is signed in, and who guesses.
 #[derive(Debug)]
 pub struct Door {
-    signed_in: Mutex<HashMap<String, SignedIn>>,
+    /// By the digests of what their browsers show: how long it takes to find one says nothing of what another shows.
+    signed_in: Mutex<HashMap<Shown, SignedIn>>,
     guesses: Mutex<HashMap<Guesser, Guesses>>,
     /// One hash at a time: memory.
     turn: Semaphore,
@@ -293,6 +300,7 @@ impl Door {
             lock(&self.guesses).remove(&from);
         }
         let mark = passwords.of(role).map(Password::mark).unwrap_or_default();
+        let csrf = SecretString::from(csrf);
         let signed_in = SignedIn { role, name: name.to_owned(), csrf, from, since: now, seen: now, mark };
         let mut all = lock(&self.signed_in);
         all.retain(|_, other| other.is_fresh(now));
@@ -302,7 +310,7 @@ impl Door {
         } else if all.len() >= SIGNED_IN {
             sign_out_oldest(&mut all, |_| true);
         }
-        all.insert(id.clone(), signed_in.clone());
+        all.insert(shown(&id), signed_in.clone());
         Ok((id, signed_in))
     }
 
@@ -310,10 +318,11 @@ impl Door {
     #[must_use]
     pub fn find(&self, passwords: &Passwords, id: &str, now: Duration) -> Option<SignedIn> {
         let mut all = lock(&self.signed_in);
-        let signed_in = all.get_mut(id)?;
+        let id = shown(id);
+        let signed_in = all.get_mut(&id)?;
         let mark = passwords.of(signed_in.role).map(Password::mark);
         if !signed_in.is_fresh(now) || mark != Some(signed_in.mark) {
-            all.remove(id);
+            all.remove(&id);
             return None;
         }
         signed_in.seen = now;
@@ -322,7 +331,7 @@ impl Door {
 
     /// Signs out whoever shows this cookie.
     pub fn sign_out(&self, id: &str) {
-        lock(&self.signed_in).remove(id);
+        lock(&self.signed_in).remove(&shown(id));
     }
 
     fn wait(&self, from: Guesser, now: Duration) -> Option<Duration> {
@@ -358,9 +367,16 @@ impl SignedIn {
     }
 }
 
-fn sign_out_oldest(all: &mut HashMap<String, SignedIn>, among: impl Fn(&SignedIn) -> bool) {
+/// The digest of what a browser shows.
+type Shown = [u8; 32];
+
+fn shown(id: &str) -> Shown {
+    Sha256::digest(id.as_bytes()).into()
+}
+
+fn sign_out_oldest(all: &mut HashMap<Shown, SignedIn>, among: impl Fn(&SignedIn) -> bool) {
     let oldest = all.iter().filter(|(_, other)| among(other)).min_by_key(|(_, other)| other.weight());
-    if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+    if let Some(oldest) = oldest.map(|(id, _)| *id) {
         all.remove(&oldest);
     }
 }
@@ -416,7 +432,7 @@ mod tests {
         assert_eq!((viewer.role, viewer.who()), (Role::Viewer, "viewer".to_owned()));
         let wrong = door.sign_in(&passwords, hashed.into(), "", HOME, at(0)).await;
         assert_eq!(wrong.unwrap_err(), Refusal::Wrong, "the hash is no password");
-        assert!(door.find(&passwords, &id, at(1)).is_some_and(|found| found.wrote(&operator.csrf)));
+        assert!(door.find(&passwords, &id, at(1)).is_some_and(|found| found.wrote(operator.csrf.expose_secret())));
         assert!(door.find(&passwords, "other", at(1)).is_none());
     }
 
@@ -515,13 +531,13 @@ mod tests {
         let (first, _) = door.sign_in(&passwords, "lemonade".into(), "", HOME, at(0)).await.unwrap();
         let template = door.find(&passwords, &first, at(0)).unwrap();
         for number in 1..SIGNED_IN {
-            lock(&door.signed_in).insert(number.to_string(), SignedIn { seen: at(1), ..template.clone() });
+            lock(&door.signed_in).insert(shown(&number.to_string()), SignedIn { seen: at(1), ..template.clone() });
         }
         assert!(door.sign_in(&passwords, "lemonade".into(), "", HOME, at(2)).await.is_ok());
         assert_eq!(lock(&door.signed_in).len(), SIGNED_IN);
         assert!(door.find(&passwords, &first, at(2)).is_none(), "it was away longest");
-        lock(&door.signed_in).insert("1".to_owned(), SignedIn { seen: at(3), role: Role::Viewer, ..template });
+        lock(&door.signed_in).insert(shown("1"), SignedIn { seen: at(3), role: Role::Viewer, ..template });
         assert!(door.sign_in(&passwords, "lemonade".into(), "", HOME, at(3)).await.is_ok());
-        assert!(!lock(&door.signed_in).contains_key("1"), "who may only look goes first");
+        assert!(!lock(&door.signed_in).contains_key(&shown("1")), "who may only look goes first");
     }
 }

@@ -429,3 +429,22 @@ async fn only_an_operators_browser_is_known_again() {
     };
     assert_eq!((cookies("lemonade").await, cookies("only looking").await), (2, 1));
 }
+
+#[test]
+fn what_an_operator_types_and_shows_does_not_print() {
+    use crate::telemetry::silent::prints;
+    assert!(!prints!(tokens::Wanted) && !prints!(why::Wanted) && !prints!(Typed) && !prints!(Act));
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_prints_without_what_their_browser_shows() {
+    let world = World::new(Vec::new());
+    let cookie = world.sign_in("lemonade").await;
+    let (_, id) = cookie.split_once('=').unwrap();
+    let csrf = world.get("/admin", &cookie).await.csrf();
+    let printed = format!("{:?} {:?}", world.app, world.live.borrow());
+    assert!(printed.contains("Ana"), "{printed}");
+    for secret in [id, &csrf, "lemonade", "only looking", "0123456789abcdef"] {
+        assert!(!printed.contains(secret), "{secret} in {printed}");
+    }
+}

@@ -69,7 +69,7 @@ pub(super) async fn held(app: &App, id: TokenId) -> Option<Arc<AccessToken>> {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
     code: String,

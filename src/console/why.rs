@@ -23,7 +23,7 @@ use crate::words;
 /// Earlier decisions that are shown with it.
 const EARLIER: usize = 20;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Wanted {
     /// A code, or a MAC address.
     #[serde(default)]

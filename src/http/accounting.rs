@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::http::routes::App;
 
 /// The report, as documented; read field by field so that the one that is wrong can be named.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub struct AccountingRequest {
     /// `start`, `interim` or `stop`.

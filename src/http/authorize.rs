@@ -24,7 +24,7 @@ use crate::http::routes::App;
 use crate::words;
 
 /// The question, as documented; read field by field so that the one that is wrong can be named.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub struct AuthorizeRequest {
     /// What the guest typed, or what the portal gave him for openNDS in its place.

@@ -22,7 +22,7 @@ const USUALLY: usize = 100;
 const AT_MOST: usize = 1000;
 
 /// Which decisions; all that is said must fit.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[derive(Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     /// With this access code; needs the scope `admin`.

@@ -28,7 +28,7 @@ use crate::live::Live;
 const LIVE: usize = 4;
 
 /// The answer.
-#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenAnswer {
     /// The record.
     pub token: TokenRecord,
@@ -46,7 +46,7 @@ pub struct TokenAnswer {
 }
 
 /// A record under the names of Nexudus.
-#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct TokenRecord {
     /// The Nexudus `Id`.

@@ -64,7 +64,7 @@ impl Object<'_> {
 }
 
 /// A script in the making. Each statement has a line before it that says what it is for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Script(String);
 
 impl Script {

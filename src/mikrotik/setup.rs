@@ -35,7 +35,7 @@ pub struct Site {
 }
 
 /// The commands, and what is to be known about them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// An `.rsc` for `/import`. It holds the RADIUS secret.
     pub script: String,

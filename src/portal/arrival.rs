@@ -20,7 +20,7 @@ const LONGEST: usize = 2048;
 pub const ONWARD: usize = 512;
 
 /// What the guest's browser brings: pairs of an address or of a form. The first of a name counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Given(Vec<(String, String)>);
 
 impl Given {
@@ -93,7 +93,7 @@ impl RouterSays {
 }
 
 /// A guest who comes from a hotspot that is known.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Arrival<'a> {
     /// The router.
     pub nas: &'a Nas,

@@ -86,7 +86,7 @@ impl Page {
 }
 
 /// Where a page is, so that it can be had in another language: its path, and what its address says but for `lang`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Here {
     /// Without a slash before it.
     pub path: &'static str,

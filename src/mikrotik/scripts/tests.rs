@@ -144,11 +144,11 @@ fn no_session_is_named_twice_and_none_outlasts_what_was_granted() {
 
 #[test]
 fn who_would_ask_nobody_or_with_nothing_is_told() {
-    let error = |more: &str, call_out: &CallOut| made("front-desk", more, call_out).unwrap_err().to_string();
+    let error = |more: &str, call_out: &CallOut| made("front-desk", more, call_out).err().unwrap().to_string();
     let accounted = format!("{KEYS}[[nas]]\nname = \"other\"\naddress = \"10.5.0.2\"\nsecret = \"0123456789abcdef\"\n");
     let text = format!("[source]\nkind = \"file\"\npath = \"tokens.json\"\n{accounted}");
     let settings = crate::config::from_str(&text, Path::new("spotgate.toml"), &|_| None).unwrap().settings;
-    let refused = scripts(&settings, &settings.nas[0], &at("https://wifi.example.org")).unwrap_err();
+    let refused = scripts(&settings, &settings.nas[0], &at("https://wifi.example.org")).err().unwrap();
     assert!(refused.to_string().contains("a [[nas]] of their own"));
     assert!(error(KEYS, &CallOut::default()).contains("--url"));
     assert!(error("", &at("https://wifi.example.org")).contains("needs a key"));

@@ -336,7 +336,7 @@ fn a_router_needs_something_to_ask() {
         ("hand_over = \"router\"", "[radius]\nacct_listen = [\"10.5.0.2:0\"]", "radius.acct_listen"),
     ] {
         let settings = settings(nas, more);
-        let error = setup(&settings, &settings.nas[0], &site()).unwrap_err().to_string();
+        let error = setup(&settings, &settings.nas[0], &site()).err().unwrap().to_string();
         assert!(error.contains(refused), "{error}");
     }
 }

@@ -117,7 +117,7 @@ pub(crate) struct Effort {
 }
 
 /// What Nexudus said.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Heard {
     /// The body.
     pub(crate) text: String,

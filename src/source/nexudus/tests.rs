@@ -705,3 +705,8 @@ async fn logs_are_silent_about_secrets() {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }
+
+#[test]
+fn an_answer_does_not_print() {
+    assert!(!crate::telemetry::silent::prints!(client::Heard));
+}

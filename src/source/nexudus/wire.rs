@@ -255,7 +255,6 @@ fn macs(text: &str) -> (Vec<Mac>, bool) {
 }
 
 /// One page of a list.
-#[derive(Debug)]
 pub struct List<'a> {
     /// Its records, each to be read by [`Record::parse`].
     pub records: Vec<&'a RawValue>,
