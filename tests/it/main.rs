@@ -35,6 +35,7 @@ mod peers;
 mod radsec;
 mod reload;
 mod restart;
+mod secrets;
 mod sessions;
 mod shipped;
 mod supervised;

@@ -34,6 +34,8 @@ hotspot_hosts = ["login.example.net", "10.5.50.1"]
 name = "bar"
 address = "192.168.88.2"
 secret_file = "{MARKER}"
+hand_over = "opennds"
+fas_key = "{MARKER}"
 group = "guests"
 [http]
 listen = ["127.0.0.1:8080"]
@@ -48,8 +50,13 @@ scopes = ["admin"]
 [portal]
 title = "${{MARKED}}"
 public_url = "https://wifi.example.org"
+[ironwifi.push]
+base_url = "https://console.ironwifi.com/api"
+nas = "bar"
+api_key = '{MARKER}'
 [admin]
 password = """{MARKER}"""
+viewer_password = "viewer{MARKER}"
 [store]
 kind = "postgres"
 url = "postgres://spotgate:{MARKER}@db/spotgate"
@@ -80,6 +87,31 @@ fn with_line(text: &str, index: usize, replacement: &[String]) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.splice(index..=index, replacement.iter().cloned());
     lines.join("\n")
+}
+
+/// So that one more cannot be forgotten.
+#[test]
+fn every_secret_there_is_stands_in_that_file() {
+    let text = full_of_secrets();
+    for (section, keys) in keys::SECTIONS {
+        for key in keys.iter().filter(|key| keys::is_secret(key)) {
+            let sections =
+                text.split("\n[").filter(|part| part.trim_start_matches('[').starts_with(&format!("{section}]")));
+            let mut lines = sections.flat_map(str::lines);
+            assert!(
+                lines.any(|line| line.starts_with(&format!("{key} = ")) && line.contains(MARKER)),
+                "{section}.{key}"
+            );
+        }
+    }
+}
+
+/// A key with a file beside it is one of a secret, by whatever name.
+#[test]
+fn what_may_stand_in_a_file_of_its_own_is_a_secret() {
+    let all = keys::SECTIONS.iter().flat_map(|(_, keys)| *keys);
+    let of_files: Vec<_> = all.filter_map(|key| key.strip_suffix("_file")).collect();
+    assert!(of_files.len() >= 10 && of_files.iter().all(|key| keys::is_secret(key)), "{of_files:?}");
 }
 
 #[test]
