@@ -220,6 +220,15 @@ impl Journal {
         file::read_only(folder, &mut replay)
     }
 
+    /// Whether what could not be opened could be by now: the folder and the file can be written. It blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn can_be_opened(folder: &Path) -> Result<(), OpenError> {
+        file::try_out(folder)
+    }
+
     fn open_with(
         folder: &Path,
         now: Timestamp,
@@ -347,7 +356,7 @@ impl Journal {
         for rows in parts.into_iter().filter(|rows| !rows.is_empty()) {
             // Were a row older than this call, the records it does not contain must stay.
             covers = rows.iter().map(|row| row.at).fold(covers, Position::min);
-            self.put(rows).await?;
+            self.push(Work::Rows(rows, Vec::new()))?.await?;
         }
         self.push(Work::Cut(covers))?.await
     }
@@ -373,13 +382,14 @@ impl Journal {
         self.0.shared.queue.missing()
     }
 
-    /// Puts rows in the place of the records they contain, as in a snapshot, and leaves other tokens as they are.
+    /// Puts a row in the place of the records it contains, as in a snapshot, with the sessions that ended by them, and leaves
+    /// other tokens as they are. As for [`Journal::append`], but what is missing is made good.
     ///
     /// # Errors
     ///
-    /// As [`Journal::append`] and [`Ack`].
-    pub async fn put(&self, rows: Vec<Row>) -> Result<(), Error> {
-        self.push(Work::Rows(rows))?.await
+    /// As [`Journal::append`].
+    pub fn put(&self, row: Row, closed: Vec<Closed>) -> Result<Ack, Error> {
+        self.push(Work::Rows(vec![row], closed))
     }
 
     /// What was counted.

@@ -133,9 +133,7 @@ impl File {
         let lock = lock(folder)?;
         let path = folder.join(NAME);
         let attempt = |replay: &mut dyn FnMut(Entry<'_>)| {
-            // Made here and not by SQLite, for its mode; the log beside it gets the same.
-            OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(inaccessible)?;
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(inaccessible)?;
+            make(folder, &path).map_err(inaccessible)?;
             read(&path, replay)
         };
         match attempt(&mut replay) {
@@ -175,9 +173,7 @@ impl File {
                         for session in reopened {
                             transaction.execute("DELETE FROM closed WHERE session = ?1", [session])?;
                         }
-                        for Closed { session, token, at_ms, payload } in closed {
-                            close.execute(params![session, token, at_ms, payload])?;
-                        }
+                        close_all(&mut close, closed)?;
                     }
                     Work::Retain { named_before, ended_before_ms } => {
                         let mut forget = transaction.prepare(
@@ -186,7 +182,7 @@ impl File {
                         )?;
                         forget.execute(params![named_before, ended_before_ms, SWEEP])?;
                     }
-                    Work::Rows(rows) => {
+                    Work::Rows(rows, closed) => {
                         // Rows of an earlier snapshot that was overtaken change nothing.
                         let mut put = transaction.prepare(
                             "INSERT INTO snapshot VALUES (?1, ?2, ?3, ?4) ON CONFLICT (token) DO UPDATE
@@ -196,6 +192,7 @@ impl File {
                         for row in rows {
                             put.execute(params![row.token, row.at.0, row.payload, row.packed])?;
                         }
+                        close_all(&mut close, closed)?;
                     }
                     Work::Cut(covers) => {
                         // Both at once: a token that is gone must lose its row and its records together.
@@ -247,6 +244,41 @@ fn append_all(append: &mut Statement<'_>, first: Position, records: &[Record]) -
         count += 1;
     }
     Ok(count)
+}
+
+fn close_all(close: &mut Statement<'_>, closed: &[Closed]) -> rusqlite::Result<()> {
+    for Closed { session, token, at_ms, payload } in closed {
+        close.execute(params![session, token, at_ms, payload])?;
+    }
+    Ok(())
+}
+
+/// Makes the file, here and not by SQLite, for its mode; the log beside it gets the same.
+fn make(folder: &Path, path: &Path) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Writes what is there already. A file that is damaged is for a start to deal with.
+pub(super) fn try_out(folder: &Path) -> Result<(), OpenError> {
+    let inaccessible = |error| OpenError::Folder { folder: folder.to_owned(), error };
+    fs::create_dir_all(folder).map_err(inaccessible)?;
+    let _lock = lock(folder)?;
+    let path = folder.join(NAME);
+    make(folder, &path).map_err(inaccessible)?;
+    let write = || -> rusqlite::Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |columns| columns.get(0))?;
+        connection.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA user_version = {version}; COMMIT;"
+        ))
+    };
+    match write() {
+        Err(error) if !is_damage(&error) => Err(OpenError::Sqlite { path, error }),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn lock(folder: &Path) -> Result<Lock, OpenError> {

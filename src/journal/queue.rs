@@ -26,9 +26,8 @@ struct State {
     /// The writer waits for some, or for more, and is to be woken. To wake one that writes would cost a system call, too.
     sleeps: bool,
     head: Position,
-    /// Tokens of which a record did not get to the disk, with the latest of those records: nothing after it may be
-    /// acknowledged, since it could not be replayed, until a row makes it good.
-    missing: HashMap<i64, Position>,
+    /// Nothing after these may be acknowledged, since it could not be replayed, until a row makes it good.
+    missing: Missing,
     /// Why nothing more is taken.
     shut: Option<Error>,
 }
@@ -41,8 +40,8 @@ pub(super) enum Work {
     Append(Vec<Record>, Vec<Closed>, Vec<String>),
     /// New records that, together, say of a token all that is to be on disk: what did not get there before is made good.
     Whole(i64, Vec<Record>),
-    /// Rows of a snapshot.
-    Rows(Vec<Row>),
+    /// Rows of a snapshot, and sessions that ended by what they contain.
+    Rows(Vec<Row>, Vec<Closed>),
     /// All rows are there: what is at or before this position is no longer needed.
     Cut(Position),
     /// Some sessions below this name that ended before this time are no longer needed.
@@ -72,7 +71,7 @@ impl Work {
     pub(super) const fn proves_the_disk(&self) -> bool {
         match self {
             Self::Append(records, ..) | Self::Whole(_, records) => !records.is_empty(),
-            Self::Rows(rows) => !rows.is_empty(),
+            Self::Rows(rows, _) => !rows.is_empty(),
             Self::Cut(_) | Self::Define(_) => true,
             Self::Retain { .. } => false,
             #[cfg(test)]
@@ -95,24 +94,38 @@ impl State {
         match &queued.work {
             Work::Append(records, ..) if records.is_empty() => return self.missing.is_empty(),
             Work::Append(records, ..) => {
-                let after = |token| self.missing.get(token).is_some_and(|missing| *missing < queued.first);
-                return !records.iter().any(|record| after(&record.token));
+                return !records.iter().any(|record| misses_before(&self.missing, record.token, queued.first));
             }
-            Work::Whole(token, _) if self.missing.get(token).is_some_and(|missing| *missing < queued.first) => {
-                self.missing.remove(token);
-            }
-            Work::Rows(rows) => {
-                for row in rows {
-                    if self.missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
-                        self.missing.remove(&row.token);
-                    }
-                }
-            }
-            // What is not among the rows is of no account.
-            Work::Cut(covers) => self.missing.retain(|_, missing| *missing > *covers),
-            _ => {}
+            work => makes_good(&mut self.missing, work, queued.first),
         }
         true
+    }
+}
+
+/// Tokens of which a record did not get to the disk, with the latest of those records.
+type Missing = HashMap<i64, Position>;
+
+/// Whether of this token something is missing before this position.
+fn misses_before(missing: &Missing, token: i64, first: Position) -> bool {
+    missing.get(&token).is_some_and(|missing| *missing < first)
+}
+
+/// What is missing no more once this is on disk.
+fn makes_good(missing: &mut Missing, work: &Work, first: Position) {
+    match work {
+        Work::Whole(token, _) if misses_before(missing, *token, first) => {
+            missing.remove(token);
+        }
+        Work::Rows(rows, _) => {
+            for row in rows {
+                if missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
+                    missing.remove(&row.token);
+                }
+            }
+        }
+        // What is not among the rows is of no account.
+        Work::Cut(covers) => missing.retain(|_, missing| *missing > *covers),
+        _ => {}
     }
 }
 
@@ -177,6 +190,21 @@ impl Queue {
     /// The tokens of which something did not get to the disk, and no row has made it good yet.
     pub(super) fn missing(&self) -> Vec<i64> {
         self.lock().missing.keys().copied().collect()
+    }
+
+    /// Takes from a batch what must not be on disk before what is missing is made good: that a session ended whose time no
+    /// replay would count. Whoever makes it good says that, too.
+    pub(super) fn hold_back(&self, batch: &mut [Queued]) {
+        let mut missing = self.lock().missing.clone();
+        if missing.is_empty() {
+            return;
+        }
+        for Queued { work, first, .. } in batch {
+            if let Work::Append(_, closed, _) = work {
+                closed.retain(|closed| !misses_before(&missing, closed.token, *first));
+            }
+            makes_good(&mut missing, work, *first);
+        }
     }
 
     /// A batch did not get to the disk.

@@ -244,7 +244,7 @@ async fn half_a_snapshot_changes_nothing() {
         memory.0.entry(token).or_default().push(number);
         journal.append(record(token, number)).unwrap().await.unwrap();
     }
-    journal.push(Work::Rows(vec![memory.row(1, journal.head())])).unwrap().await.unwrap();
+    journal.put(memory.row(1, journal.head()), Vec::new()).unwrap().await.unwrap();
     journal.close().unwrap();
     assert_eq!(told(folder.path()), memory);
 }
@@ -262,7 +262,7 @@ async fn a_row_is_heeded_although_its_records_never_reached_the_disk() {
     statement(&journal, "PRAGMA query_only = OFF").await;
     let memory = Told(BTreeMap::from([(1, vec![0, 1])]));
     // As far as a snapshot came before a crash.
-    journal.push(Work::Rows(vec![memory.row(1, journal.head())])).unwrap().await.unwrap();
+    journal.put(memory.row(1, journal.head()), Vec::new()).unwrap().await.unwrap();
     journal.close().unwrap();
 
     let (journal, ..) = open(folder.path());
@@ -323,15 +323,42 @@ async fn what_follows_a_record_that_is_missing_is_not_acknowledged_before_a_row_
     journal.append(record(2, 2)).unwrap().await.unwrap();
     assert_eq!(journal.missing(), [1]);
     let memory = Told(BTreeMap::from([(1, vec![0, 1])]));
-    journal.put(vec![memory.row(1, early)]).await.unwrap();
+    journal.put(memory.row(1, early), Vec::new()).unwrap().await.unwrap();
     assert!(refused(3).await, "a row from before does not contain it");
     let memory = Told(BTreeMap::from([(1, vec![0, 1, 3])]));
-    journal.put(vec![memory.row(1, journal.head())]).await.unwrap();
+    journal.put(memory.row(1, journal.head()), Vec::new()).unwrap().await.unwrap();
     assert_eq!(journal.missing(), [] as [i64; 0]);
     nothing().await.unwrap();
     journal.append(record(1, 4)).unwrap().await.unwrap();
     journal.close().unwrap();
     assert_eq!(told(folder.path()).0, BTreeMap::from([(1, vec![0, 1, 3, 4]), (2, vec![2])]));
+}
+
+/// Else a replay would take the session for one that was counted, and acknowledge its Stop without counting it.
+#[tokio::test]
+async fn that_a_session_ended_is_not_on_disk_before_its_time_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, ..) = open(folder.path());
+    statement(&journal, "PRAGMA busy_timeout = 0").await;
+    let held = hold(folder.path());
+    assert!(matches!(journal.append(record(1, 0)).unwrap().await, Err(Error::Disk(_))));
+    drop(held);
+    let closed = |token, session: &str| Closed { session: session.to_owned(), token, at_ms: 7, payload: vec![1] };
+    let ends =
+        |token, session| journal.append_all(vec![record(token, 1)], vec![closed(token, session)], vec![]).unwrap();
+    assert!(ends(1, "late").await.is_err());
+    ends(2, "other").await.unwrap();
+    assert_eq!(journal.closed("late").unwrap(), None);
+    assert_eq!(journal.closed("other").unwrap(), Some(closed(2, "other")));
+    let memory = Told(BTreeMap::from([(1, vec![0, 1])]));
+    // In one commit, perhaps.
+    let good = journal.put(memory.row(1, journal.head()), vec![closed(1, "late")]).unwrap();
+    let after = ends(1, "after");
+    good.await.unwrap();
+    after.await.unwrap();
+    for session in ["late", "after"] {
+        assert_eq!(journal.closed(session).unwrap(), Some(closed(1, session)));
+    }
 }
 
 #[tokio::test]

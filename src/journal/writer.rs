@@ -54,7 +54,8 @@ pub(super) fn run(mut file: File, shared: &Shared) {
 }
 
 /// Commits a batch and wakes whoever waits for it.
-fn commit(file: &mut File, shared: &Shared, batch: Vec<Queued>) -> Result<(), Fault> {
+fn commit(file: &mut File, shared: &Shared, mut batch: Vec<Queued>) -> Result<(), Fault> {
+    shared.queue.hold_back(&mut batch);
     let outcome = file.write(&batch);
     let error = match &outcome {
         Ok(records) => {

@@ -1,7 +1,7 @@
 //! The ledger on disk: opening it, keeping the journal short, forgetting what is old.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,6 +33,9 @@ const ROWS_AT_ONCE: usize = 256;
 
 /// How often the state of the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is tried whether a journal that could not be opened can be.
+const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// How often sessions beyond `retain_sessions` are forgotten, a few thousand each time.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -75,8 +78,9 @@ impl Ledger {
                 if let Err(error) = read {
                     tracing::debug!(%error, "nor can the ledger be read");
                 }
-                let why =
-                    format!("accounting is not acknowledged until this is mended and spotgate restarted: {error}");
+                let why = format!(
+                    "accounting is not acknowledged until this is mended, whereupon spotgate ends, to be started anew: {error}"
+                );
                 ledger.book = Book::Shut(why.as_str().into());
                 Some(why)
             }
@@ -220,28 +224,33 @@ impl Ledger {
     /// Writes down the accounts of which a record did not get to the disk.
     async fn mend(&self, journal: &Journal, missing: &[i64]) -> Result<(), journal::Error> {
         for tokens in missing.chunks(ROWS_AT_ONCE) {
-            let mut rows = Vec::new();
+            let mut written = Vec::new();
             for token in tokens.iter().copied().map(TokenId) {
                 let shard = self.shards.of(token);
                 match shard.account(token) {
-                    Some(account) => rows.push(row(journal, token, &account)),
+                    // Under the shard's lock, so that no session is closed that has come back meanwhile.
+                    Some(account) => written.push(journal.put(row(journal, token, &account), shard.ended(token))?),
                     // It was forgotten meanwhile: a snapshot says so.
                     None => self.behind.store(true, Ordering::Relaxed),
                 }
-                let closed = shard.ended(token);
-                if !closed.is_empty() {
-                    // Under the shard's lock, so that none is closed that has come back meanwhile.
-                    drop(journal.append_all(Vec::new(), closed, Vec::new())?);
-                }
             }
-            journal.put(rows).await?;
+            for written in written {
+                written.await?;
+            }
         }
         Ok(())
     }
 
     /// Keeps the journal short and forgets what is old, until the disk cannot be relied on any more.
     pub async fn keep(&self, live: &Current, clock: &Clock) -> Lost {
-        let Book::Journal(journal) = &self.book else { return std::future::pending().await };
+        let journal = match &self.book {
+            Book::Journal(journal) => journal,
+            Book::Shut(_) => {
+                let folder = live.borrow().settings.store.path.clone();
+                return mended(folder).await;
+            }
+            _ => return std::future::pending().await,
+        };
         let (mut since_snapshot, mut snapshot_at) = (0, None);
         let (mut counted, mut forgot) = (0, None);
         // Nobody waits for it; without them the file is right all the same.
@@ -304,6 +313,20 @@ impl Ledger {
             Book::Memory | Book::Shut(_) => Ok(()),
             #[cfg(test)]
             Book::Tape(_) => Ok(()),
+        }
+    }
+}
+
+/// Waits until a journal that could not be opened can be. What it holds is not known then, or what came since is not in it:
+/// only a start brings both together.
+async fn mended(folder: PathBuf) -> Lost {
+    loop {
+        tokio::time::sleep(TRY_EVERY).await;
+        let folder = folder.clone();
+        match tokio::task::spawn_blocking(move || Journal::can_be_opened(&folder)).await {
+            Ok(Ok(())) => return Lost("it could not be opened before, and can be by now".into()),
+            Ok(Err(error)) => tracing::debug!(%error, "the ledger cannot be opened yet"),
+            Err(error) => tracing::error!(%error, "trying to open the ledger"),
         }
     }
 }
