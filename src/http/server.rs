@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::TlsFiles;
 use crate::live::{Acceptor, Current, Live};
 use crate::portal::address::{Peer, is_of_many};
+use crate::telemetry::log::Brake;
 use crate::tls;
 
 /// Connections held at once.
@@ -54,6 +55,9 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// Pause after `accept` failed, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often that is said.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long whoever has just come, or was just answered, is not ended for another peer's sake: who asks at once gets to it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -101,6 +105,7 @@ async fn serve_up_to(
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(most.connections));
     let peers = Arc::new(Peers::new(most));
+    let (begun, brake) = (Instant::now(), Brake::new(LINE_EVERY, 1));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -109,7 +114,9 @@ async fn serve_up_to(
         let (stream, place, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(held) = brake.pass(&(), begun.elapsed()) {
+                    tracing::warn!(%error, held, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -141,6 +141,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections until `stop`.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let brake = Brake::new(LINE_EVERY, 1);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -149,7 +150,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Cancellatio
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a RadSec connection could not be accepted");
+                if let Some(held) = brake.pass(&(), shared.gate.clock.now().mono) {
+                    tracing::warn!(%error, held, "a RadSec connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
