@@ -50,6 +50,9 @@ const DRAIN: Duration = Duration::from_secs(6);
 /// How long the database may take for what was handed on last.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether something is not written down that was learnt.
+const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(5);
+
 /// How often the gauges are set.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -247,6 +250,7 @@ pub async fn start_on(sockets: Sockets, settings: Settings, clock: Clock) -> Res
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep(Arc::clone(&gate), current.clone(), lost.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(revise(Arc::clone(&gate), current.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_regularly(Arc::clone(&gate), current)));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(write_again(Arc::clone(&state))));
     let folder = live.borrow().settings.store.path.clone();
     let pushing = ironwifi::push(Arc::clone(&gate), live.subscribe(), folder);
     tasks.spawn(stop.clone().run_until_cancelled_owned(pushing));
@@ -463,6 +467,23 @@ async fn sweep_regularly(gate: Arc<Gate>, live: Current) {
             sampled = now.mono;
             gate.history.sample(now.wall, sessions, since);
             gate.history.forget(now.wall, live.borrow().settings.store.retain_decisions);
+        }
+    }
+}
+
+/// Writes down what could not be when it was learnt.
+async fn write_again(state: Arc<StateFile>) {
+    let mut ticks = tokio::time::interval(WRITE_AGAIN_EVERY);
+    loop {
+        ticks.tick().await;
+        if !state.is_behind() {
+            continue;
+        }
+        let state = Arc::clone(&state);
+        match tokio::task::spawn_blocking(move || state.change(|_| {})).await {
+            Ok(Ok(())) => tracing::info!("what had been learnt is written down"),
+            Ok(Err(error)) => tracing::debug!(%error, "what was learnt could not be written down"),
+            Err(error) => tracing::error!(%error, "writing down what was learnt"),
         }
     }
 }

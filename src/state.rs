@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -22,6 +23,8 @@ pub struct StateFile {
     /// Where it is; none: nothing outlives this process.
     folder: Option<PathBuf>,
     kept: Mutex<Kept>,
+    /// Whether the file does not hold what is kept.
+    behind: AtomicBool,
 }
 
 /// What the file holds.
@@ -59,13 +62,13 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Kept::default(), fs::create_dir_all(folder)),
             Err(error) => (Kept::default(), Err(error)),
         };
-        (Self { folder: Some(folder.to_owned()), kept: Mutex::new(kept) }, outcome)
+        (Self { folder: Some(folder.to_owned()), kept: Mutex::new(kept), behind: AtomicBool::new(false) }, outcome)
     }
 
     /// A state that is forgotten with the process: for commands that run beside the daemon and must not share its sign-in.
     #[must_use]
     pub fn forgetful() -> Self {
-        Self { folder: None, kept: Mutex::default() }
+        Self { folder: None, kept: Mutex::default(), behind: AtomicBool::new(false) }
     }
 
     /// The folder it is in; none: nothing outlives this process.
@@ -84,7 +87,15 @@ impl StateFile {
     pub fn change(&self, change: impl FnOnce(&mut Kept)) -> io::Result<()> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut kept);
-        self.folder.as_ref().map_or(Ok(()), |folder| write(folder, &kept))
+        let outcome = self.folder.as_ref().map_or(Ok(()), |folder| write(folder, &kept));
+        self.behind.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Whether a change was not written down.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 }
 
