@@ -17,14 +17,14 @@ use crate::support::ledger::{Dice, Reader, code, elapsed, folder, input, now, ou
 use crate::support::{SECRET, Spotgate, mac, record, tool, with};
 
 /// Tokens of the storms; so many that accounts share shards, so few that sessions share accounts.
-const TOKENS: i64 = 80;
+pub(crate) const TOKENS: i64 = 80;
 
 /// Requests under way at once.
 const AT_ONCE: u32 = 32;
 
 /// A session as its router knows it, with what it said and what of it was acknowledged.
-struct Guest {
-    id: String,
+pub(crate) struct Guest {
+    pub(crate) id: String,
     token: i64,
     mac: Mac,
     nas_session: String,
@@ -32,17 +32,17 @@ struct Guest {
     admitted: Duration,
     /// What was sent, whether or not an answer came.
     sent: Vec<u32>,
-    acknowledged: u32,
-    stopped: Option<u32>,
-    stop_acknowledged: bool,
+    pub(crate) acknowledged: u32,
+    pub(crate) stopped: Option<u32>,
+    pub(crate) stop_acknowledged: bool,
     /// When the latest record that was acknowledged was sent.
     witness: Option<Duration>,
     /// Its end was looked up, and no more is to come.
-    settled: bool,
+    pub(crate) settled: bool,
 }
 
 impl Guest {
-    async fn login(hotspot: &Hotspot, token: i64, number: u32) -> Option<Self> {
+    pub(crate) async fn login(hotspot: &Hotspot, token: i64, number: u32) -> Option<Self> {
         let [_, a, b, c] = number.to_be_bytes();
         let mac = Mac::new([0x3C, 0x06, 0x30, a, b, c]);
         let answer = hotspot.login_pap(&code(token), "", mac).await.ok()?;
@@ -66,12 +66,12 @@ impl Guest {
         })
     }
 
-    fn latest(&self) -> u32 {
+    pub(crate) fn latest(&self) -> u32 {
         self.sent.iter().copied().max().unwrap_or_default()
     }
 
     /// Reports so many seconds; whether that was acknowledged.
-    async fn report(&mut self, hotspot: &Hotspot, status: StatusType, seconds: u32) -> bool {
+    pub(crate) async fn report(&mut self, hotspot: &Hotspot, status: StatusType, seconds: u32) -> bool {
         let begun = elapsed();
         self.sent.push(seconds);
         if status == StatusType::Stop {
@@ -93,7 +93,7 @@ impl Guest {
 
 /// Compares what the daemon holds with what routers said and heard; gives back the guests but for those who may be
 /// lost.
-async fn check(spotgate: &Spotgate, guests: Vec<Guest>) -> Vec<Guest> {
+pub(crate) async fn check(spotgate: &Spotgate, guests: Vec<Guest>) -> Vec<Guest> {
     let reader = Reader::of(spotgate);
     let live = reader.live().await;
     let witness = guests.iter().filter_map(|guest| guest.witness).max();

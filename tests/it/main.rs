@@ -20,6 +20,7 @@ mod disk;
 mod docs;
 mod doctor;
 mod edge;
+mod faults;
 mod foreign;
 mod freeradius;
 mod fuzz;

@@ -31,18 +31,18 @@ const RADSEC: &[u8] = b"radsec";
 const SECTION: &str = "[radius.radsec]\nlisten = [\"127.0.0.1:0\"]\ncertificate = \"radsec.pem\"\nprivate_key = \"radsec.key\"\nclient_ca = \"ca.pem\"\n";
 
 /// A daemon with RadSec, and the authority of both ends.
-struct World {
-    spotgate: Spotgate,
+pub(crate) struct World {
+    pub(crate) spotgate: Spotgate,
     authority: Authority,
 }
 
 /// More settings for the NAS; the source before, if it is not a file.
-struct Setup<'s> {
+pub(crate) struct Setup<'s> {
     source: &'s str,
     nas: &'s str,
 }
 
-const PLAIN: Setup<'static> = Setup { source: FILE_SOURCE, nas: "" };
+pub(crate) const PLAIN: Setup<'static> = Setup { source: FILE_SOURCE, nas: "" };
 const NAMED: Setup<'static> = Setup { source: FILE_SOURCE, nas: "certificate_name = \"front-desk.example.org\"\n" };
 
 fn text(setup: &Setup<'_>) -> String {
@@ -50,7 +50,7 @@ fn text(setup: &Setup<'_>) -> String {
 }
 
 impl World {
-    fn new(setup: &Setup<'_>) -> Self {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
         Self::showing(setup, |_| {})
     }
 
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// A router whose certificate has these names.
-    async fn router(&self, names: &[&str]) -> Router {
+    pub(crate) async fn router(&self, names: &[&str]) -> Router {
         Router::connect(self.address(), &self.authority, Some(&self.authority.issue(names))).await.unwrap()
     }
 
@@ -102,7 +102,7 @@ impl World {
 }
 
 /// A router's side of a connection.
-struct Router {
+pub(crate) struct Router {
     stream: TlsStream<TcpStream>,
     hotspot: Hotspot,
 }
@@ -154,7 +154,7 @@ impl Router {
     }
 
     /// Whether it is still answered.
-    async fn is_open(&mut self) -> bool {
+    pub(crate) async fn is_open(&mut self) -> bool {
         let request = self.hotspot.status_request().unwrap();
         let sent = self.stream.write_all(&request).await.is_ok() && self.stream.flush().await.is_ok();
         sent && self.receive().await.is_some_and(|reply| reply[0] == code::ACCESS_ACCEPT)
