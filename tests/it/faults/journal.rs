@@ -94,6 +94,7 @@ async fn a_sync_that_failed_is_not_taken_for_done_by_the_next() {
     let (one, other) = tokio::join!(hotspot.account(&one), hotspot.account(&other));
     assert!(one.is_err() && other.is_err(), "it is acknowledged, and on no disk");
     assert_eq!(faults.struck().len(), 1);
+    spotgate.until("it ends", async || is_over(&spotgate)).await;
     let (code, log) = spotgate.ended();
     assert_eq!(code, Some(74), "it is to be started anew: {log}");
     assert!(log.contains("the journal must be opened again"), "{log}");
@@ -125,6 +126,7 @@ async fn a_daemon_that_could_not_open_its_ledger_ends_once_it_could_and_the_next
     assert!(degraded.contains("accounting is not acknowledged"), "{degraded}");
     fs::remove_file(&state).unwrap();
     fs::rename(&aside, &state).unwrap();
+    spotgate.until("it ends", async || is_over(&spotgate)).await;
     let (code, log) = spotgate.ended();
     assert!(code == Some(74) && log.contains("can be by now"), "{code:?} {log}");
     let spotgate = start(&folder);

@@ -11,6 +11,7 @@ use spotgate::radius::attribute::StatusType;
 use spotgate::sandbox::hotspot::Record;
 use tokio::task::JoinSet;
 
+use super::is_over;
 use crate::crash::{Guest, TOKENS, check};
 use crate::nexudus::{sandbox, source};
 use crate::support::ledger::{code, elapsed, folder, interim, online, roomy, start, usage};
@@ -53,6 +54,7 @@ async fn with_hardly_any_memory_no_request_ends_it_and_if_something_does_nothing
     // More tokens than it can hold are the operator's, and end it.
     let tokens = fs::read(folder.path().join("tokens.json")).unwrap();
     fs::write(folder.path().join("tokens.json"), vec![b' '; 64 << 20]).unwrap();
+    spotgate.until("it ends", async || is_over(&spotgate)).await;
     let (code, log) = spotgate.ended();
     assert!(code.is_none() && log.contains("memory allocation of"), "{code:?}: {log}");
     fs::write(folder.path().join("tokens.json"), tokens).unwrap();
