@@ -2,6 +2,7 @@
 
 mod apart;
 mod impaired;
+mod stopped;
 mod storm;
 mod upgrade;
 

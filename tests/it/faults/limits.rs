@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use serde_json::{Value, json};
 use spotgate::radius::attribute::StatusType;
 use spotgate::sandbox::hotspot::Record;
@@ -36,10 +37,10 @@ async fn with_hardly_any_memory_no_request_ends_it_and_if_something_does_nothing
         guests.push(Guest::login(&spotgate.hotspot(), i64::from(number), number).await.unwrap());
     }
     memory(&spotgate, 16 << 20);
-    let mut requests = JoinSet::new();
-    for path in ["/v1/authorize", "/v1/accounting", "/login", "/v1/ironwifi/authenticate"].iter().cycle().take(60) {
+    let (body, mut requests) = (Bytes::from(vec![b'a'; 64 << 20]), JoinSet::new());
+    for path in ["/v1/authorize", "/v1/accounting", "/login", "/v1/ironwifi/authenticate"].iter().cycle().take(40) {
         let request = client().post(format!("http://{}{path}", spotgate.http)).bearer_auth(KEY);
-        let request = request.body(vec![b'a'; 4 << 20]);
+        let request = request.body(body.clone());
         // It may be hung up on before all is sent.
         requests.spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) });
     }
