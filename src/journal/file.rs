@@ -138,6 +138,14 @@ impl File {
         };
         match attempt(&mut replay) {
             Ok((connection, head)) => Ok((Self { connection, _lock: lock }, head, None)),
+            // SQLite calls it damage, too, that the disk could not be read for once.
+            Err(OpenError::Sqlite { error, .. }) if is_damage(&error) && reads_well(&path).is_ok() => {
+                tracing::warn!(%error, "the journal could not be read for a moment");
+                Err(OpenError::Sqlite {
+                    path,
+                    error: failure(ffi::SQLITE_IOERR_READ, "it could not be read for a moment"),
+                })
+            }
             Err(OpenError::Sqlite { error, .. }) if is_damage(&error) => {
                 let aside = set_aside(folder, now).map_err(inaccessible)?;
                 tracing::warn!(
@@ -323,6 +331,15 @@ fn read(path: &Path, replay: &mut dyn FnMut(Entry<'_>)) -> Result<(Connection, P
     // What replaying left in its cache is not read again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
     Ok((connection, head))
+}
+
+/// Whether all of it can be read after all.
+fn reads_well(path: &Path) -> rusqlite::Result<()> {
+    verify(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    replay_all(&connection, &mut |_| {}).map(drop)
 }
 
 /// A session that ended, read beside the writer.

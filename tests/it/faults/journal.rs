@@ -1,16 +1,19 @@
 //! The disk beneath the ledger, call by call.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use spotgate::radius::attribute::StatusType;
 use spotgate::sandbox::hotspot::Record;
+use tempfile::TempDir;
 
 use super::{Faults, hasty, is_over};
 use crate::crash::{Guest, TOKENS, check};
-use crate::support::Spotgate;
 use crate::support::ledger::{Reader, code, folder, interim, online, roomy, start, usage};
+use crate::support::process::{Process, until};
+use crate::support::{FILE_SOURCE, Spotgate, configuration, configured, tool};
 
 /// What is done to which call of the thread that writes, and to the first how many of these in turn.
 const SWEEP: [(&str, &str, u32); 9] = [
@@ -78,6 +81,72 @@ async fn whichever_call_of_the_journal_fails_or_is_the_last_what_is_acknowledged
     let all = guests.len();
     let spotgate = start(&spotgate.kill());
     assert_eq!((check(&spotgate, guests).await.len(), Reader::of(&spotgate).live().await.len()), (all, 0));
+}
+
+/// What is done at a start to which call about the ledger, and to the first how many of these in turn, if each of its threads
+/// makes so many.
+const AT_THE_START: [(&str, &str, u32); 7] = [
+    ("openat", "error=EIO", 5),
+    ("pread64", "error=EIO", 3),
+    ("pwrite64", "error=EIO", 2),
+    ("pwrite64", "signal=KILL", 2),
+    ("fsync", "error=EIO", 4),
+    ("fsync", "signal=KILL", 2),
+    ("ftruncate", "error=EIO", 1),
+];
+
+/// A start at which this happens, until it is ready or over; whether there was such a call. It ends as by a power cut.
+async fn start_at_which(folder: &Arc<TempDir>, what: &str) -> bool {
+    let told = folder.path().join("strace");
+    let mut command = tool("strace");
+    command.args(["-D", "-f", "--seccomp-bpf", "-qq", "-s", "0", "-o"]).arg(&told);
+    for file in ["", "ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.lock"] {
+        command.arg("-P").arg(folder.path().join("state").join(file));
+    }
+    let calls = what.split(':').next().unwrap();
+    command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={what}"), env!("CARGO_BIN_EXE_spotgate")]);
+    command.args(["serve", "--config"]).arg(configured(folder, &configuration(FILE_SOURCE, "")));
+    let mut daemon = Process::start("start", command, folder.path());
+    let mut over = None;
+    until(what, || {
+        over = daemon.child.try_wait().unwrap();
+        over.is_some() || daemon.said().contains("\"message\":\"ready\"")
+    })
+    .await;
+    let told = fs::read_to_string(told).unwrap();
+    println!("{what}: {over:?}");
+    let is_killed = what.contains("signal=KILL");
+    assert!(over.is_none_or(|status| status.code() == (!is_killed).then_some(74)), "{over:?} {}", daemon.said());
+    told.contains("(INJECTED)") || told.contains("+++ killed by")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whichever_call_fails_at_the_start_the_next_start_has_everything() {
+    let folder = folder(&(1..=TOKENS).map(|token| roomy(token, &code(token))).collect::<Vec<_>>());
+    let spotgate = start(&folder);
+    let mut guests = Vec::new();
+    for number in 1..=4 {
+        guests.push(Guest::login(&spotgate.hotspot(), i64::from(number), number).await.unwrap());
+    }
+    drop(spotgate.stop());
+    for (call, fault, most) in AT_THE_START {
+        for nth in 1..=most {
+            let spotgate = start(&folder);
+            guests = check(&spotgate, guests).await;
+            for guest in &mut guests {
+                let seconds = guest.latest() + 1;
+                assert!(guest.report(&spotgate.hotspot(), StatusType::InterimUpdate, seconds).await);
+            }
+            spotgate.kill();
+            if !start_at_which(&folder, &format!("{call}:{fault}:when={nth}")).await {
+                assert!(nth > 1, "no such call is made");
+                break;
+            }
+        }
+    }
+    let spotgate = start(&folder);
+    assert_eq!(spotgate.get("/readyz").await.1["degraded"], json!([]));
+    assert_eq!(check(&spotgate, guests).await.len(), 4);
 }
 
 #[tokio::test]
