@@ -2,6 +2,7 @@
 //! outside, and takes it back; of limits, signals and clocks the system has its own. Nothing acknowledged is lost, and all
 //! heals by itself.
 
+mod beside;
 mod journal;
 mod limits;
 mod resolver;

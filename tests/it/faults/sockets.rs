@@ -89,20 +89,6 @@ async fn without_a_descriptor_to_spare_guests_come_and_go_and_the_rest_waits() {
     spotgate.until("what it learnt is written down", async || holds(&kept, "127.0.0.1")).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_learnt_of_a_router_is_written_down_once_the_disk_lets_it() {
-    for what in ["?rename,?renameat:error=EIO", "fsync:error=EIO", "write:error=ENOSPC"] {
-        let spotgate = Spotgate::over_file(&[roomy(1, "abc-123")]);
-        let kept = spotgate.folder.path().join("state/state.json");
-        let faults = Faults::of_files(&spotgate, &[&kept, &kept.with_extension("json.new")], what);
-        assert!(spotgate.hotspot().login_pap("abc-123", "", mac(1)).await.unwrap().accept, "{what}");
-        spotgate.until("it tries twice", async || faults.struck().len() > 1).await;
-        assert!(!holds(&kept, "127.0.0.1"), "{what}");
-        drop(faults);
-        spotgate.until("it is written down", async || holds(&kept, "127.0.0.1")).await;
-    }
-}
-
 /// Decided by RADIUS, and let in.
 async fn let_in(spotgate: &Spotgate) -> f64 {
     spotgate.metric("spotgate_decisions_total{via=\"radius\",outcome=\"allow\",reason=\"none\"}").await
