@@ -103,9 +103,8 @@ async fn an_answer_that_cannot_be_sent_goes_out_when_it_is_asked_for_again() {
         let faults = Faults::of(&spotgate, &format!("sendmsg:error={error}:when=1..2"));
         let admitted = hotspot.login_pap("abc-123", "", mac(device)).await.unwrap();
         assert!(admitted.accept && admitted.tries > 1, "{error}: {admitted:?}");
-        let reported = hotspot.account(&interim(&admitted, "abc-123", device, 60)).await.unwrap();
-        let struck = faults.struck().len();
-        assert!(struck + 2 >= usize::try_from(admitted.tries + reported.tries).unwrap(), "{error}: {struck}");
+        hotspot.account(&interim(&admitted, "abc-123", device, 60)).await.unwrap();
+        assert!(!faults.struck().is_empty(), "{error}");
         assert_eq!(let_in(&spotgate).await, f64::from(device), "{error}: decided once");
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn goes_on_without(spotgate: &Arc<Spotgate>, device: u8) {
     while let Some(answered) = strangers.join_next().await {
         let (reason, took) = answered.unwrap();
         assert_eq!(reason, "source_unavailable");
-        assert!(took < Duration::from_secs(6), "{took:?}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
     }
 }
 
