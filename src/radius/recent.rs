@@ -326,6 +326,50 @@ mod tests {
     }
 
     #[test]
+    fn another_window_holds_from_now_on() {
+        let mut table = Table::new(8);
+        table.sees(0, (1, 7, 1));
+        table.answers(0, (1, 7, 1), "yes");
+        table.0.keep_for(at(1000));
+        assert_eq!(table.sees(1001, (1, 7, 1)), "new");
+    }
+
+    #[test]
+    fn of_what_is_given_up_only_the_undecided_is_forgotten() {
+        let mut table = Table::new(8);
+        for request in [(1, 7, 1), (1, 8, 1)] {
+            table.sees(0, request);
+        }
+        table.answers(0, (1, 7, 1), "yes");
+        for request in [(1, 7, 1), (1, 8, 1)] {
+            table.0.forget_undecided(&identity(request));
+        }
+        assert_eq!((table.sees(1, (1, 7, 1)), table.sees(1, (1, 8, 1))), ("yes".into(), "new".into()));
+        assert!(!table.0.is_empty() && Table::new(8).0.is_empty());
+    }
+
+    #[test]
+    fn what_comes_and_is_forgotten_for_ever_takes_no_more_room() {
+        let mut table = Table::new(8);
+        for turn in 0..1000 {
+            let request = (1, u8::try_from(turn % 256).unwrap(), 1);
+            table.sees(turn, request);
+            table.answers(turn, request, "yes");
+            table.0.forget(&identity(request));
+        }
+        assert!(table.0.is_empty() && table.0.order.len() <= 17, "{}", table.0.order.len());
+        assert_eq!(table.0.spare.len(), 1, "one buffer goes round");
+        let mut table = Table::new(2 * SPARE);
+        let all = (0..2 * u16::try_from(SPARE).unwrap()).map(|port| (port, 1, 1));
+        for request in all.clone() {
+            table.sees(0, request);
+            table.answers(0, request, "yes");
+        }
+        all.for_each(|request| table.0.forget(&identity(request)));
+        assert_eq!(table.0.spare.len(), SPARE);
+    }
+
+    #[test]
     fn a_repetition_waits_and_then_gets_the_same_bytes() {
         let mut table = Table::new(8);
         assert_eq!(table.sees(0, (1, 7, 1)), "new");

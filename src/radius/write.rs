@@ -214,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_carries_numbers_and_vendors_attributes_too() {
+        let (mut buffer, secret) = ([0xFF; Packet::MAX], Secret::new(b"xyzzy5461"));
+        let mut request = Request::new(&mut buffer, code::COA_REQUEST, 9, &[3; 16]);
+        request.integer(SESSION_TIMEOUT, 3600).unwrap();
+        request.vendor(mikrotik::VENDOR, mikrotik::RATE_LIMIT, b"10M/10M").unwrap();
+        let packet = Packet::parse(request.sign(&secret)).unwrap();
+        assert_eq!(packet.first(SESSION_TIMEOUT), Some(&3600u32.to_be_bytes()[..]));
+        assert!(packet.vendor(mikrotik::VENDOR).eq([(mikrotik::RATE_LIMIT, &b"10M/10M"[..])]));
+        assert!(secret.check_request_authenticator(&packet));
+    }
+
+    #[test]
     fn a_bare_reply_is_its_header() {
         let mut buffer = [0xFF; Packet::MAX];
         let secret = Secret::new(b"xyzzy5461");
