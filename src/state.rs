@@ -25,6 +25,8 @@ pub struct StateFile {
     kept: Mutex<Kept>,
     /// Whether the file does not hold what is kept.
     behind: AtomicBool,
+    /// Whether there may be a file that could not be read: it is not written over before it was.
+    unread: AtomicBool,
 }
 
 /// What the file holds.
@@ -62,13 +64,15 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Kept::default(), fs::create_dir_all(folder)),
             Err(error) => (Kept::default(), Err(error)),
         };
-        (Self { folder: Some(folder.to_owned()), kept: Mutex::new(kept), behind: AtomicBool::new(false) }, outcome)
+        let unread = AtomicBool::new(outcome.as_ref().is_err_and(may_be_read_later));
+        let (folder, kept) = (Some(folder.to_owned()), Mutex::new(kept));
+        (Self { folder, kept, behind: AtomicBool::new(false), unread }, outcome)
     }
 
     /// A state that is forgotten with the process: for commands that run beside the daemon and must not share its sign-in.
     #[must_use]
     pub fn forgetful() -> Self {
-        Self { folder: None, kept: Mutex::default(), behind: AtomicBool::new(false) }
+        Self { folder: None, kept: Mutex::default(), behind: AtomicBool::new(false), unread: AtomicBool::new(false) }
     }
 
     /// The folder it is in; none: nothing outlives this process.
@@ -87,9 +91,36 @@ impl StateFile {
     pub fn change(&self, change: impl FnOnce(&mut Kept)) -> io::Result<()> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut kept);
-        let outcome = self.folder.as_ref().map_or(Ok(()), |folder| write(folder, &kept));
+        let outcome = self.folder.as_ref().map_or(Ok(()), |folder| {
+            self.take_up(folder, &mut kept)?;
+            write(folder, &kept)
+        });
         self.behind.store(outcome.is_err(), Ordering::Relaxed);
         outcome
+    }
+
+    /// Reads the file that could not be read before, if there is one, and keeps what is in it as well.
+    fn take_up(&self, folder: &Path, kept: &mut Kept) -> io::Result<()> {
+        if !self.unread.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match read(&folder.join(NAME)) {
+            Ok(found) => {
+                let learnt = std::mem::replace(&mut kept.message_authenticator_seen, found.message_authenticator_seen);
+                for router in learnt {
+                    if !kept.message_authenticator_seen.contains(&router) {
+                        kept.message_authenticator_seen.push(router);
+                    }
+                }
+                kept.nexudus = kept.nexudus.take().or(found.nexudus);
+                // More browsers have shown the one that was there for longer.
+                kept.badge_key = found.badge_key.or(kept.badge_key.take());
+            }
+            Err(error) if may_be_read_later(&error) => return Err(error),
+            Err(_) => {}
+        }
+        self.unread.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether a change was not written down.
@@ -97,6 +128,12 @@ impl StateFile {
     pub fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed)
     }
+}
+
+/// Whether the file may be as it was; else there is none, or nothing can be made of it.
+fn may_be_read_later(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    !matches!(error.kind(), NotFound | InvalidData | UnexpectedEof)
 }
 
 fn read(path: &Path) -> io::Result<Kept> {
@@ -135,6 +172,37 @@ fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_could_not_be_read_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, aside) = (folder.path().join("state"), folder.path().join("aside"));
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let (state, _) = StateFile::open(&place);
+        let keep = |kept: &mut Kept| {
+            kept.message_authenticator_seen.push(one);
+            kept.badge_key = Some(Key::new([7; 32]));
+        };
+        state.change(keep).unwrap();
+        // As a disk that does not answer.
+        fs::rename(&place, &aside).unwrap();
+        fs::write(&place, "").unwrap();
+        let (state, opened) = StateFile::open(&place);
+        opened.unwrap_err();
+        let learn = |kept: &mut Kept| {
+            kept.message_authenticator_seen.push(other);
+            kept.badge_key = Some(Key::new([8; 32]));
+        };
+        state.change(learn).unwrap_err();
+        assert!(state.is_behind());
+        fs::remove_file(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+        state.change(|_| {}).unwrap();
+        assert!(!state.is_behind());
+        let kept = StateFile::open(&place).0.kept();
+        assert_eq!(kept.message_authenticator_seen, [one, other]);
+        assert_eq!(kept.badge_key.unwrap().octets(), &[7; 32]);
+    }
 
     #[test]
     fn what_is_kept_comes_back_and_only_its_owner_may_read_it() {

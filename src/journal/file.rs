@@ -267,25 +267,15 @@ fn make(folder: &Path, path: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Writes what is there already. A file that is damaged is for a start to deal with.
+/// Whether a start could read and write what is there. Where nothing is, a disk may be missing, and nothing is made; a file that is
+/// damaged is for a start to deal with.
 pub(super) fn try_out(folder: &Path) -> Result<(), OpenError> {
-    let inaccessible = |error| OpenError::Folder { folder: folder.to_owned(), error };
-    fs::create_dir_all(folder).map_err(inaccessible)?;
-    let _lock = lock(folder)?;
     let path = folder.join(NAME);
-    make(folder, &path).map_err(inaccessible)?;
-    let write = || -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |columns| columns.get(0))?;
-        connection.execute_batch(&format!(
-            "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA user_version = {version}; COMMIT;"
-        ))
-    };
-    match write() {
-        Err(error) if !is_damage(&error) => Err(OpenError::Sqlite { path, error }),
-        Ok(()) | Err(_) => Ok(()),
+    fs::metadata(&path).map_err(|error| OpenError::Folder { folder: folder.to_owned(), error })?;
+    let _lock = lock(folder)?;
+    match read(&path, &mut |_| {}) {
+        Err(OpenError::Sqlite { error, .. }) if is_damage(&error) && reads_well(&path).is_err() => Ok(()),
+        outcome => outcome.map(drop),
     }
 }
 

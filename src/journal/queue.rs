@@ -84,8 +84,7 @@ impl State {
     /// This will never be on disk.
     fn misses(&mut self, first: Position, work: &Work) {
         for (position, record) in (first.0..).zip(work.records()) {
-            let latest = self.missing.entry(record.token).or_insert(Position(position));
-            *latest = Position(position).max(*latest);
+            misses(&mut self.missing, record.token, Position(position));
         }
     }
 
@@ -102,29 +101,37 @@ impl State {
     }
 }
 
-/// Tokens of which a record did not get to the disk, with the latest of those records.
-type Missing = HashMap<i64, Position>;
+/// Tokens of which records did not get to the disk, with the first and the latest of those: what is refused, since there is no
+/// room for it, comes before what waits fails.
+type Missing = HashMap<i64, (Position, Position)>;
+
+fn misses(missing: &mut Missing, token: i64, at: Position) {
+    let (first, latest) = missing.entry(token).or_insert((at, at));
+    (*first, *latest) = (at.min(*first), at.max(*latest));
+}
 
 /// Whether of this token something is missing before this position.
-fn misses_before(missing: &Missing, token: i64, first: Position) -> bool {
-    missing.get(&token).is_some_and(|missing| *missing < first)
+fn misses_before(missing: &Missing, token: i64, at: Position) -> bool {
+    missing.get(&token).is_some_and(|(first, _)| *first < at)
 }
 
 /// What is missing no more once this is on disk.
 fn makes_good(missing: &mut Missing, work: &Work, first: Position) {
     match work {
-        Work::Whole(token, _) if misses_before(missing, *token, first) => {
-            missing.remove(token);
+        Work::Whole(token, _) => {
+            if missing.get(token).is_some_and(|(_, latest)| *latest < first) {
+                missing.remove(token);
+            }
         }
         Work::Rows(rows, _) => {
             for row in rows {
-                if missing.get(&row.token).is_some_and(|missing| *missing <= row.at) {
+                if missing.get(&row.token).is_some_and(|(_, latest)| *latest <= row.at) {
                     missing.remove(&row.token);
                 }
             }
         }
         // What is not among the rows is of no account.
-        Work::Cut(covers) => missing.retain(|_, missing| *missing > *covers),
+        Work::Cut(covers) => missing.retain(|_, (_, latest)| *latest > *covers),
         _ => {}
     }
 }
@@ -284,6 +291,20 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
+
+    #[test]
+    fn what_is_refused_early_hides_nothing_that_fails_later() {
+        let mut missing = Missing::new();
+        misses(&mut missing, 1, Position(20));
+        assert!(!misses_before(&missing, 1, Position(12)));
+        misses(&mut missing, 1, Position(10));
+        assert!(misses_before(&missing, 1, Position(12)) && !misses_before(&missing, 1, Position(10)));
+        let row = |at| Work::Rows(vec![Row { token: 1, at: Position(at), payload: vec![], packed: vec![] }], vec![]);
+        makes_good(&mut missing, &row(19), Position(21));
+        assert!(misses_before(&missing, 1, Position(12)), "the latest is not in it");
+        makes_good(&mut missing, &row(20), Position(21));
+        assert!(!misses_before(&missing, 1, Position(99)));
+    }
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

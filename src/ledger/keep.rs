@@ -79,7 +79,7 @@ impl Ledger {
                     tracing::debug!(%error, "nor can the ledger be read");
                 }
                 let why = format!(
-                    "accounting is not acknowledged until this is mended, whereupon spotgate ends, to be started anew: {error}"
+                    "accounting is not acknowledged until this is mended and spotgate started anew (it ends for that once the ledger is there): {error}"
                 );
                 ledger.book = Book::Shut(why.as_str().into());
                 Some(why)
