@@ -118,10 +118,8 @@ fn misses_before(missing: &Missing, token: i64, at: Position) -> bool {
 /// What is missing no more once this is on disk.
 fn makes_good(missing: &mut Missing, work: &Work, first: Position) {
     match work {
-        Work::Whole(token, _) => {
-            if missing.get(token).is_some_and(|(_, latest)| *latest < first) {
-                missing.remove(token);
-            }
+        Work::Whole(token, _) if missing.get(token).is_some_and(|(_, latest)| *latest < first) => {
+            missing.remove(token);
         }
         Work::Rows(rows, _) => {
             for row in rows {
