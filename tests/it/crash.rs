@@ -29,14 +29,14 @@ pub(crate) struct Guest {
     mac: Mac,
     nas_session: String,
     class: Vec<u8>,
-    admitted: Duration,
+    pub(crate) admitted: Duration,
     /// What was sent, whether or not an answer came.
     sent: Vec<u32>,
     pub(crate) acknowledged: u32,
     pub(crate) stopped: Option<u32>,
     pub(crate) stop_acknowledged: bool,
     /// When the latest record that was acknowledged was sent.
-    witness: Option<Duration>,
+    pub(crate) witness: Option<Duration>,
     /// Its end was looked up, and no more is to come.
     pub(crate) settled: bool,
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{Faults, hasty, is_over};
 use crate::crash::{Guest, TOKENS, check};
-use crate::support::ledger::{Reader, code, folder, interim, online, roomy, start, usage};
+use crate::support::ledger::{Reader, code, elapsed, folder, interim, online, roomy, start, usage};
 use crate::support::process::{Process, until};
 use crate::support::{FILE_SOURCE, Spotgate, configuration, configured, tool};
 
@@ -73,10 +73,15 @@ async fn whichever_call_of_the_journal_fails_or_is_the_last_what_is_acknowledged
             // Before anything is written: the first record of a run is followed by a snapshot.
             let faults = Faults::of_thread(&spotgate, "journal", &format!("{call}:{fault}:when={nth}"));
             let token = i64::from(number) % TOKENS + 1;
+            let known = guests.len();
             // It may be over before it has answered.
             guests.extend(Guest::login(&spotgate.hotspot(), token, number).await);
             let struck = report(&spotgate, &faults, &mut guests).await;
             spotgate.kill();
+            // Who was let in while the disk failed, and nothing acknowledged of, may be lost, whatever was of others since.
+            for guest in guests[known..].iter_mut().filter(|guest| guest.witness.is_none()) {
+                guest.admitted = elapsed();
+            }
             tries += 1;
             assert!(struck || tries < 3, "no such call is made");
             if struck {
