@@ -133,7 +133,9 @@ impl File {
         let lock = lock(folder)?;
         let path = folder.join(NAME);
         let attempt = |replay: &mut dyn FnMut(Entry<'_>)| {
-            make(folder, &path).map_err(inaccessible)?;
+            // Made here and not by SQLite, for its mode; the log beside it gets the same.
+            OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(inaccessible)?;
+            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(inaccessible)?;
             read(&path, replay)
         };
         match attempt(&mut replay) {
@@ -259,12 +261,6 @@ fn close_all(close: &mut Statement<'_>, closed: &[Closed]) -> rusqlite::Result<(
         close.execute(params![session, token, at_ms, payload])?;
     }
     Ok(())
-}
-
-/// Makes the file, here and not by SQLite, for its mode; the log beside it gets the same.
-fn make(folder: &Path, path: &Path) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    fs::File::open(folder)?.sync_all()
 }
 
 /// Whether a start could read and write what is there. Where nothing is, a disk may be missing, and nothing is made; a file that is
